@@ -1,0 +1,107 @@
+//! Deliveries: one event owed to one connection.
+
+use serde::{Deserialize, Serialize};
+
+use crate::classify::{Failure, FailureClass, Receipt};
+use crate::id::{ConnectionName, CorrelationId, DeliveryId, EventId, WorkspaceName};
+use crate::time::Timestamp;
+
+/// One event owed to one connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delivery {
+    /// Minted by the host.
+    pub id: DeliveryId,
+    /// The tenant.
+    pub workspace: WorkspaceName,
+    /// What is owed.
+    pub event: EventId,
+    /// The event's.
+    pub correlation_id: CorrelationId,
+    /// To whom.
+    pub connection: ConnectionName,
+    /// What the connector is asked to do with it.
+    pub kind: DeliveryKind,
+    /// Stable per event and connection.
+    pub idempotency_key: String,
+    /// When the event was accepted.
+    pub accepted_at: Timestamp,
+    /// When the present series of attempts began: acceptance, or the last replay.
+    pub series_at: Timestamp,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Attempts of the present series that count against the schedule.
+    pub charged: u32,
+    /// Every run there ever was, replays included.
+    pub runs: u32,
+    /// Connector faults in the present series.
+    #[serde(default)]
+    pub faults: u32,
+    /// Raised by every lease; a settle with an older one is refused.
+    pub generation: u64,
+    /// How often a person has asked for it again.
+    #[serde(default)]
+    pub replays: u32,
+    /// The latest failure of any attempt.
+    #[serde(default)]
+    pub last_failure: Option<Failure>,
+}
+
+/// What the connector is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeliveryKind {
+    /// `sink.deliver`.
+    Deliver,
+    /// `source.receive` again, on a raw request that it could not handle at first.
+    Receive,
+}
+
+/// Where a delivery stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum DeliveryState {
+    /// Waits for its time in the lane.
+    Pending {
+        /// Not before this.
+        due_at: Timestamp,
+    },
+    /// An attempt is under way.
+    Leased {
+        /// The lease is void after this.
+        until: Timestamp,
+    },
+    /// Done.
+    Delivered {
+        /// When.
+        at: Timestamp,
+        /// What proves it.
+        receipt: Receipt,
+    },
+    /// A dead letter: not tried again until a person says so.
+    Dead {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        class: FailureClass,
+    },
+    /// A dead letter that a person gave up.
+    Discarded {
+        /// When.
+        at: Timestamp,
+        /// The name of the token or session that did.
+        by: String,
+    },
+}
+
+impl DeliveryState {
+    /// The name used in the API and the panel.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Pending { .. } => "pending",
+            Self::Leased { .. } => "in-flight",
+            Self::Delivered { .. } => "delivered",
+            Self::Dead { .. } => "dead",
+            Self::Discarded { .. } => "discarded",
+        }
+    }
+}

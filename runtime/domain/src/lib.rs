@@ -1,0 +1,36 @@
+//! The nouns of Cofferdam and every decision that needs no I/O.
+//!
+//! Nothing here opens a file or a socket, reads a clock or draws a random number: time and randomness are arguments.
+//! Every type that is stored or sent is serialised by serde with additive evolution in mind: fields are only ever added,
+//! and an added field has a default.
+
+pub mod attempt;
+pub mod classify;
+pub mod connection;
+pub mod delivery;
+pub mod descriptor;
+pub mod event;
+pub mod hash;
+pub mod id;
+pub mod lane;
+pub mod limits;
+pub mod retry;
+pub mod subscription;
+pub mod time;
+pub mod trace;
+
+pub use attempt::{Attempt, Exchange, ExchangeResult, LogLine, Usage};
+pub use classify::{CallResult, FailureClass, Fault, FaultKind, GuestFailure, GuestFailureKind, Receipt, Verdict};
+pub use connection::{Connection, CredentialSlot, InboundGrant, InboundScheme, Policy, UpstreamGrant};
+pub use delivery::{Delivery, DeliveryKind, DeliveryState};
+pub use descriptor::Descriptor;
+pub use event::{Event, EventDraft, NewEvent, Origin};
+pub use hash::Digest;
+pub use id::{
+    ConnectionName, ConnectorName, CorrelationId, CredentialName, DeliveryId, EventId, UpstreamName, WorkspaceName,
+};
+pub use lane::{LaneEffect, LaneState};
+pub use retry::{Outcome, RetryPolicy};
+pub use subscription::TypePattern;
+pub use time::Timestamp;
+pub use trace::TraceContext;

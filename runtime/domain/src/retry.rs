@@ -1,0 +1,183 @@
+//! What follows a verdict: done, again at a time, parked, or dead.
+
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
+
+use crate::classify::{Failure, FailureClass, Verdict};
+use crate::delivery::Delivery;
+use crate::lane::LaneEffect;
+use crate::time::Timestamp;
+
+/// Full jitter applies to what is above this.
+const JITTER_FLOOR: Duration = Duration::from_secs(1);
+
+/// A lane that is told to slow down without being told for how long waits this long.
+const RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
+
+/// The longest Retry-After that is believed; past it the value says more about the upstream than about time.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// How a connection retries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryPolicy {
+    /// Wait before attempt n+1 after attempt n has failed, in milliseconds; the first entry is the wait before the very
+    /// first attempt. When it is used up the delivery is dead.
+    pub schedule_ms: Vec<u64>,
+    /// A series that is older than this is dead, whatever the schedule says.
+    pub max_age_ms: u64,
+    /// Connector faults in one series before the delivery is dead.
+    pub faults_max: u32,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        const S: u64 = 1_000;
+        const M: u64 = 60 * S;
+        const H: u64 = 60 * M;
+        Self {
+            schedule_ms: vec![0, 5 * S, 30 * S, 2 * M, 10 * M, 30 * M, 2 * H, 6 * H, 12 * H],
+            max_age_ms: 72 * H,
+            faults_max: 3,
+        }
+    }
+}
+
+/// What happens to the delivery.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// Done.
+    Delivered,
+    /// Tried again.
+    Retry {
+        /// Not before this.
+        due_at: Timestamp,
+        /// Whether this attempt counts against the schedule.
+        charged: bool,
+    },
+    /// Waits, uncharged, until the lane is released.
+    Parked,
+    /// A dead letter.
+    Dead,
+}
+
+/// An outcome and what it means for the rest of the lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// For the delivery.
+    pub outcome: Outcome,
+    /// For the lane.
+    pub lane: LaneEffect,
+}
+
+/// Decides what follows `verdict`, the attempt of `delivery` that has just ended.
+///
+/// `delivery` counts the attempt as charged already, as it was when the lease was taken.
+pub fn decide(
+    policy: &RetryPolicy,
+    delivery: &Delivery,
+    verdict: &Verdict,
+    now: Timestamp,
+    rng: &mut impl Rng,
+) -> Decision {
+    let failure = match verdict {
+        Verdict::Delivered(_) => {
+            return Decision {
+                outcome: Outcome::Delivered,
+                lane: LaneEffect::None,
+            };
+        }
+        Verdict::Failed(failure) => failure,
+    };
+    let dead = |lane| Decision {
+        outcome: Outcome::Dead,
+        lane,
+    };
+    match failure.class {
+        FailureClass::Auth => Decision {
+            outcome: Outcome::Parked,
+            lane: LaneEffect::Park {
+                class: failure.class,
+                reason: failure.message.clone(),
+            },
+        },
+        FailureClass::RateLimited => {
+            let wait = asked(failure).unwrap_or(RATE_LIMIT_WAIT);
+            let due_at = now.after(wait + jitter(wait / 4, rng));
+            retry_unless_too_old(
+                policy,
+                delivery,
+                now,
+                due_at,
+                false,
+                LaneEffect::BackOff { until: now.after(wait) },
+            )
+        }
+        FailureClass::Dependency | FailureClass::Transport | FailureClass::Timeout => {
+            again(policy, delivery, failure, now, rng)
+        }
+        FailureClass::ConnectorFault if delivery.faults < policy.faults_max => {
+            again(policy, delivery, failure, now, rng)
+        }
+        FailureClass::Gone | FailureClass::Configuration => dead(LaneEffect::Flag {
+            class: failure.class,
+            reason: failure.message.clone(),
+        }),
+        FailureClass::Schema | FailureClass::Policy | FailureClass::ConnectorFault | FailureClass::DataQuality => {
+            dead(LaneEffect::None)
+        }
+    }
+}
+
+fn again(policy: &RetryPolicy, delivery: &Delivery, failure: &Failure, now: Timestamp, rng: &mut impl Rng) -> Decision {
+    let Some(step) = policy.schedule_ms.get(delivery.charged as usize) else {
+        return Decision {
+            outcome: Outcome::Dead,
+            lane: LaneEffect::None,
+        };
+    };
+    let asked = asked(failure).unwrap_or_default();
+    let step = Duration::from_millis(*step);
+    let floor = step.min(JITTER_FLOOR);
+    let backed_off = floor + jitter(step - floor, rng);
+    // What the upstream asks for is a floor that jitter only adds to.
+    let wait = if asked > backed_off {
+        asked + jitter(asked / 4, rng)
+    } else {
+        backed_off
+    };
+    retry_unless_too_old(policy, delivery, now, now.after(wait), true, LaneEffect::None)
+}
+
+fn retry_unless_too_old(
+    policy: &RetryPolicy,
+    delivery: &Delivery,
+    now: Timestamp,
+    due_at: Timestamp,
+    charged: bool,
+    lane: LaneEffect,
+) -> Decision {
+    let outcome = if now.since(delivery.series_at).as_millis() >= u128::from(policy.max_age_ms) {
+        Outcome::Dead
+    } else {
+        Outcome::Retry { due_at, charged }
+    };
+    Decision { outcome, lane }
+}
+
+fn asked(failure: &Failure) -> Option<Duration> {
+    failure
+        .retry_after_ms
+        .map(|ms| Duration::from_millis(ms).min(RETRY_AFTER_MAX))
+}
+
+fn jitter(upto: Duration, rng: &mut impl Rng) -> Duration {
+    let millis = u64::try_from(upto.as_millis()).unwrap_or(u64::MAX);
+    Duration::from_millis(if millis == 0 { 0 } else { rng.random_range(0..=millis) })
+}
+
+#[cfg(test)]
+mod tests;

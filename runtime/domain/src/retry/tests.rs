@@ -1,0 +1,135 @@
+use proptest::prelude::*;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::delivery::{DeliveryKind, DeliveryState};
+use crate::id::{DeliveryId, EventId};
+
+fn delivery(charged: u32, faults: u32) -> Delivery {
+    Delivery {
+        id: DeliveryId::from_bytes([1; 16]),
+        workspace: Default::default(),
+        event: EventId::from_bytes([2; 16]),
+        correlation_id: "c".parse().unwrap(),
+        connection: "sink".parse().unwrap(),
+        kind: DeliveryKind::Deliver,
+        idempotency_key: "k".into(),
+        accepted_at: Timestamp::ZERO,
+        series_at: Timestamp::ZERO,
+        state: DeliveryState::Leased { until: Timestamp::ZERO },
+        charged,
+        runs: charged,
+        faults,
+        generation: 1,
+        replays: 0,
+        last_failure: None,
+    }
+}
+
+fn failed(class: FailureClass, retry_after_ms: Option<u64>) -> Verdict {
+    Verdict::Failed(Failure {
+        class,
+        code: None,
+        message: "m".into(),
+        ambiguous: false,
+        retry_after_ms,
+    })
+}
+
+fn decided(delivery: &Delivery, verdict: &Verdict, now_ms: u64, seed: u64) -> Decision {
+    let now = Timestamp::from_millis(now_ms);
+    decide(
+        &RetryPolicy::default(),
+        delivery,
+        verdict,
+        now,
+        &mut StdRng::seed_from_u64(seed),
+    )
+}
+
+fn wait_ms(decision: &Decision, now_ms: u64) -> u64 {
+    match decision.outcome {
+        Outcome::Retry { due_at, .. } => due_at.as_millis() - now_ms,
+        ref other => panic!("{other:?} is no retry"),
+    }
+}
+
+#[test]
+fn each_class_has_the_outcome_of_the_table() {
+    for class in FailureClass::ALL {
+        let decision = decided(&delivery(1, 1), &failed(class, None), 1_000, 1);
+        let (outcome, lane) = (&decision.outcome, &decision.lane);
+        let as_expected = match class {
+            FailureClass::Auth => *outcome == Outcome::Parked && matches!(lane, LaneEffect::Park { .. }),
+            FailureClass::RateLimited => {
+                matches!(outcome, Outcome::Retry { charged: false, .. }) && matches!(lane, LaneEffect::BackOff { .. })
+            }
+            FailureClass::Dependency
+            | FailureClass::Transport
+            | FailureClass::Timeout
+            | FailureClass::ConnectorFault => {
+                matches!(outcome, Outcome::Retry { charged: true, .. }) && *lane == LaneEffect::None
+            }
+            FailureClass::Gone | FailureClass::Configuration => {
+                *outcome == Outcome::Dead && matches!(lane, LaneEffect::Flag { .. })
+            }
+            FailureClass::Schema | FailureClass::Policy | FailureClass::DataQuality => {
+                *outcome == Outcome::Dead && *lane == LaneEffect::None
+            }
+        };
+        assert!(as_expected, "{class}: {decision:?}");
+    }
+}
+
+#[test]
+fn the_schedule_ends_in_a_dead_letter() {
+    let last = u32::try_from(RetryPolicy::default().schedule_ms.len()).unwrap();
+    let verdict = failed(FailureClass::Dependency, None);
+    assert!(matches!(
+        decided(&delivery(last - 1, 0), &verdict, 0, 1).outcome,
+        Outcome::Retry { .. }
+    ));
+    assert_eq!(decided(&delivery(last, 0), &verdict, 0, 1).outcome, Outcome::Dead);
+}
+
+#[test]
+fn a_series_past_its_age_is_dead_even_when_only_rate_limited() {
+    let max_age = RetryPolicy::default().max_age_ms;
+    for class in [FailureClass::RateLimited, FailureClass::Transport] {
+        let outcome_at = |now| decided(&delivery(1, 0), &failed(class, None), now, 1).outcome;
+        assert!(matches!(outcome_at(max_age - 1), Outcome::Retry { .. }));
+        assert_eq!(outcome_at(max_age), Outcome::Dead);
+    }
+}
+
+#[test]
+fn a_connector_that_keeps_faulting_is_given_up_early() {
+    let verdict = failed(FailureClass::ConnectorFault, None);
+    assert!(matches!(
+        decided(&delivery(2, 2), &verdict, 0, 1).outcome,
+        Outcome::Retry { .. }
+    ));
+    assert_eq!(decided(&delivery(3, 3), &verdict, 0, 1).outcome, Outcome::Dead);
+}
+
+proptest! {
+    #[test]
+    fn nothing_is_due_before_what_the_upstream_asked_for(
+        seed: u64, charged in 1u32..9, asked in 0u64..86_400_000, limited: bool,
+    ) {
+        let class = if limited { FailureClass::RateLimited } else { FailureClass::Dependency };
+        let decision = decided(&delivery(charged, 0), &failed(class, Some(asked)), 1_000, seed);
+        if let Outcome::Retry { .. } = decision.outcome {
+            prop_assert!(wait_ms(&decision, 1_000) >= asked);
+        }
+    }
+
+    #[test]
+    fn back_off_stays_between_a_second_and_its_step(seed: u64, charged in 1u32..9) {
+        let step = RetryPolicy::default().schedule_ms[charged as usize];
+        let decision = decided(&delivery(charged, 0), &failed(FailureClass::Dependency, None), 1_000, seed);
+        let wait = wait_ms(&decision, 1_000);
+        prop_assert!((step.min(1_000)..=step).contains(&wait), "{} of {}", wait, step);
+    }
+}

@@ -1,0 +1,1 @@
+//! Events, deliveries, attempts and dead letters, kept over the store.

@@ -1,0 +1,1 @@
+//! Ingest, dispatch, admin API, panel, telemetry and the composition root.

@@ -1,0 +1,1 @@
+//! Ordered durable records, written in atomic batches.
