@@ -1,1 +1,13 @@
-//! Support for tests.
+//! What the flows and the benchmarks stand on: the real binary as a process, its API, and upstreams with a script.
+//!
+//! Nothing here sleeps for a time and hopes: everything waits for the thing itself, with a bound.
+
+pub mod api;
+pub mod artifacts;
+pub mod server;
+pub mod sign;
+pub mod upstream;
+pub mod wait;
+
+pub use server::{Running, Setup};
+pub use upstream::{Answer, Upstream};

@@ -1,2 +1,87 @@
-//! x
-fn main() {}
+//! `cargo xtask`: demo, test and bench, each with the set-up it needs on a bare Debian machine with a Rust toolchain.
+
+mod build;
+mod setup;
+mod step;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Build, show, test and measure Cofferdam.
+#[derive(Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build everything that the main job needs, run it on real input, and print what happened.
+    Demo {
+        /// Print one JSON object instead of the story.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Formatting, lints, unit tests, guests, and the integration tests: everything that CI runs.
+    Test,
+    /// Measure, and print a table; every comparison is a ratio of two things measured in the same run.
+    Bench {
+        /// Only this one: `call`, `pipeline` or `memory`.
+        name: Option<String>,
+        /// Print one JSON object whose keys are the row names.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Build the host and every guest, and no more.
+    Build,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Demo { json } => demo(json),
+        Task::Test => test::everything(),
+        Task::Bench { name, json } => bench(name.as_deref(), json),
+        Task::Build => build::host().and_then(|()| build::guests()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn demo(json: bool) -> anyhow::Result<()> {
+    let steps = step::Steps::new(4);
+    steps.next("looking at what this machine has");
+    setup::guest_toolchain()?;
+    steps.next("building the runtime (the first time: about 6 minutes on 2 cores, most of it the WebAssembly compiler)");
+    build::host()?;
+    steps.next("building the connectors for WebAssembly (the first time: about a minute)");
+    build::plugins()?;
+    steps.next("running the main job");
+    let mut command = build::cofferdam();
+    command.arg("demo").arg("--plugins").arg(build::plugins_dir());
+    if json {
+        command.arg("--json");
+    }
+    step::run(&mut command)
+}
+
+fn bench(name: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let steps = step::Steps::new(3);
+    steps.next("looking at what this machine has");
+    setup::guest_toolchain()?;
+    steps.next("building the runtime, the benchmark and the guests");
+    build::host()?;
+    build::guests()?;
+    build::bench()?;
+    steps.next("measuring");
+    let mut command = std::process::Command::new(build::target_dir().join("debug/cofferdam-bench"));
+    command.args(name).args(json.then_some("--json"));
+    step::run(&mut command)
+}

@@ -146,6 +146,9 @@ pub struct Timings {
     pub total_ms: Option<u64>,
 }
 
+/// Codes of refusals that a change of the credential cures. The event is not at fault, so its lane waits for that change.
+pub const CREDENTIAL_REFUSALS: [&str; 2] = ["credential-missing", "credential-unusable"];
+
 /// How an exchange ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::attempt::{Exchange, ExchangeResult};
+use crate::attempt::{CREDENTIAL_REFUSALS, Exchange, ExchangeResult};
 
 /// The taxonomy of failures. Dashboards, alerts and runbooks are keyed by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -193,6 +193,8 @@ pub enum CallResult {
     Failed(GuestFailure),
     /// The guest broke the contract.
     Faulted(Fault),
+    /// The host has judged already: a kept request that its source connector still cannot read.
+    Refused(Failure),
 }
 
 /// The host's verdict on an attempt, before policy decides what follows.
@@ -242,6 +244,7 @@ pub fn classify(result: CallResult, trail: &[Exchange]) -> Verdict {
             }),
             Some((class @ FailureClass::Timeout, exchange)),
         ) => Verdict::Failed(from_exchange(class, exchange, None)),
+        (CallResult::Refused(failure), _) => Verdict::Failed(failure),
         (CallResult::Faulted(fault), _) => Verdict::Failed(Failure {
             class: FailureClass::ConnectorFault,
             code: Some(fault.kind.code().to_owned()),
@@ -268,6 +271,9 @@ fn class_of(result: &ExchangeResult) -> Option<FailureClass> {
             })
         }
         ExchangeResult::Interrupted { .. } => Some(FailureClass::Timeout),
+        ExchangeResult::Refused { code, .. } if CREDENTIAL_REFUSALS.contains(&code.as_str()) => {
+            Some(FailureClass::Auth)
+        }
         ExchangeResult::Refused { .. } => Some(FailureClass::Policy),
         ExchangeResult::RateLimited { .. } => Some(FailureClass::RateLimited),
         ExchangeResult::Unreachable { .. } => Some(FailureClass::Transport),

@@ -1,1 +1,22 @@
 //! The gate: the only code that opens a socket on a guest's behalf.
+//!
+//! [`Gate::send`] is the one way out. It decides by what an admin granted, carried in a [`Passport`], and by nothing a
+//! guest can write; it attaches the credential after every check has passed; and it leaves an
+//! [`Exchange`](cofferdam_domain::Exchange) in the passport's [`Trail`] whatever happens, a cancelled call included.
+//!
+//! It keeps no budget of its own: rate, concurrency and breaker belong to the lane, which decides before a call starts.
+
+mod credentials;
+mod exchange;
+mod gate;
+mod passport;
+mod refusal;
+
+pub use credentials::{Credentials, CredentialsUnavailable};
+pub use exchange::{GuestRequest, GuestResponse, HttpError};
+pub use gate::headers::added_by_clients;
+pub use gate::record::Trail;
+pub use gate::resolve::{Lookup, Resolver, SystemResolver};
+pub use gate::{Gate, GateConfig, GateError};
+pub use passport::{Passport, Route, Routes};
+pub use refusal::{Refusal, RefusalCode};

@@ -1,1 +1,28 @@
-//! The only code that knows wasmtime.
+//! The only code that knows wasmtime: engine, compile cache, catalogue of connectors, and calls into them.
+//!
+//! Promises: a guest reaches nothing but its imports; every call has a wall deadline, a CPU budget and a memory limit, and
+//! ends in a value, never in a panic of the host. It does not decide what a result means (`cofferdam-domain` does) and it
+//! opens no socket (`cofferdam-egress` does, behind [`Environment`]).
+
+mod bindings;
+mod call;
+mod catalogue;
+mod compile;
+mod convert;
+mod descriptor;
+mod engine;
+mod environment;
+mod imports;
+mod limits;
+mod meter;
+mod sink;
+mod source;
+
+pub use call::CallReport;
+pub use catalogue::{Catalogue, Connector, Exports, LoadProblem};
+pub use compile::CompileError;
+pub use engine::{Engine, EngineError, EngineSettings};
+pub use environment::{Environment, HttpError, HttpRequest, HttpResponse, SendFuture};
+pub use limits::CallLimits;
+pub use sink::DeliverRequest;
+pub use source::{InboundRequest, Received, Rejected, Reply};

@@ -1,1 +1,22 @@
 //! Ingest, dispatch, admin API, panel, telemetry and the composition root.
+//!
+//! It wires the parts together and speaks HTTP; what an attempt's result means is decided in `cofferdam-domain`, what may
+//! leave in `cofferdam-egress`, what is kept in `cofferdam-queue` and `cofferdam-vault`.
+
+pub mod admin;
+mod app;
+mod clock;
+pub mod config;
+pub mod connections;
+mod dispatch;
+pub mod ingest;
+mod metrics;
+mod panel;
+pub mod problem;
+mod serve;
+pub mod telemetry;
+pub mod timeline;
+pub mod tokens;
+
+pub use app::App;
+pub use serve::{ServeError, ServeOptions, Server};

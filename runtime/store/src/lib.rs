@@ -1,1 +1,31 @@
 //! Ordered durable records, written in atomic batches.
+//!
+//! A [`Store`] maps byte keys to byte values in key order. Reads are immediate; writes go through one committer thread
+//! that applies many callers' batches as one (group commit) and answers only when they would survive a power loss.
+//! Preconditions in a batch are what callers build exactly-once decisions on: see [`Batch`].
+//!
+//! It does not know what it stores, does not encrypt and does not expire anything. Who may use which keys is written in
+//! [`Keyspace`].
+
+mod batch;
+mod committer;
+mod engine;
+mod error;
+mod files;
+mod keyspace;
+mod open;
+mod record;
+mod scan;
+mod store;
+mod watermark;
+
+#[cfg(test)]
+mod conformance;
+
+pub use batch::{BATCH_BYTES_MAX, Batch};
+pub use error::{CommitError, OpenError, StoreError};
+pub use keyspace::{Key, KeyReader, Keyspace, NotThisKey};
+pub use open::OpenOptions;
+pub use record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+pub use scan::{SCAN_RECORDS_MAX, Scan};
+pub use store::{Entry, Store};

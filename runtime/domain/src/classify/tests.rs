@@ -181,3 +181,14 @@ fn the_longer_of_both_retry_afters_is_kept() {
     };
     assert_eq!(failure.retry_after_ms, Some(2_000));
 }
+
+#[test]
+fn a_refusal_is_policy_unless_a_credential_would_cure_it() {
+    let refused = |code: &str| ExchangeResult::Refused {
+        code: code.into(),
+        message: "no".into(),
+    };
+    check(done(), vec![refused("path-not-granted")], Some(FailureClass::Policy));
+    check(done(), vec![refused("credential-missing")], Some(FailureClass::Auth));
+    check(done(), vec![refused("credential-unusable")], Some(FailureClass::Auth));
+}

@@ -1,0 +1,75 @@
+//! What a guest hands to the gate and what it gets back: the nouns of `wit/http.wit`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::refusal::Refusal;
+
+/// A request as the guest wrote it; nothing about it is trusted.
+#[derive(Clone, Debug, Default)]
+pub struct GuestRequest {
+    /// The name of an upstream.
+    pub upstream: String,
+    /// Upper case.
+    pub method: String,
+    /// Below the upstream's base URL, starting with `/`; empty for the base URL itself.
+    pub path: String,
+    /// Percent-encoded, without `?`.
+    pub query: Option<String>,
+    /// Names and values.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Bytes,
+    /// At most this long in all.
+    pub timeout: Option<Duration>,
+}
+
+/// A whole response, decoded, with the credential taken out if the upstream reflected it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuestResponse {
+    /// HTTP status; a redirect is handed on, not followed.
+    pub status: u16,
+    /// Names in lower case, and values; without hop-by-hop headers and `content-length`.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Why there is no response. The texts are the gate's own sentences: no address, URL or secret is in them.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HttpError {
+    /// The gate said no; nothing was sent.
+    #[error("refused ({}): {}", .0.code(), .0)]
+    Refused(Refusal),
+    /// The connection's own budget is used up; nothing was sent.
+    #[error("over the connection's own rate; wait {} ms", .wait.as_millis())]
+    RateLimited {
+        /// Until there is budget again.
+        wait: Duration,
+    },
+    /// Time ran out.
+    #[error("timed out {}", if *.request_sent { "after the request had left" } else { "before the request left" })]
+    TimedOut {
+        /// Whether bytes may have left.
+        request_sent: bool,
+    },
+    /// Resolution, connection or TLS failed; nothing was sent.
+    #[error("unreachable: {0}")]
+    Unreachable(String),
+    /// The connection broke after bytes had left.
+    #[error("interrupted: {0}")]
+    Interrupted(String),
+    /// The response is larger than this many bytes.
+    #[error("the response is larger than {0} bytes")]
+    ResponseTooLarge(u64),
+    /// The answer is not HTTP, or could not be decoded.
+    #[error("protocol error: {0}")]
+    ProtocolError(String),
+}
+
+impl From<Refusal> for HttpError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}

@@ -1,0 +1,174 @@
+//! Which addresses a guest may reach: none that is not plainly a public one, unless an admin listed its network.
+//!
+//! The table follows the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890) and adds multicast (RFC 5771,
+//! RFC 4291), what lies outside the global unicast block, and a cloud metadata address in public space. An address that
+//! carries an IPv4 address inside is judged by both: listing the NAT64 prefix does not open the metadata service.
+//!
+//! Our own listeners stay blocked whatever is listed. A listener reached through a translating router in front of this
+//! machine cannot be told from a stranger; keep the admin listener off public interfaces.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
+const fn v4(a: u8, b: u8, c: u8, d: u8, prefix: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(a, b, c, d), prefix)
+}
+
+const fn v6(high: [u16; 4], low: [u16; 4], prefix: u8) -> Ipv6Net {
+    let [a, b, c, d] = high;
+    let [e, f, g, h] = low;
+    Ipv6Net::new_assert(Ipv6Addr::new(a, b, c, d, e, f, g, h), prefix)
+}
+
+/// Narrower ranges stand before wider ones, so that the name is the telling one.
+const BLOCKED_V4: [(Ipv4Net, &str); 18] = [
+    (v4(0, 0, 0, 0, 32), "unspecified"),
+    (v4(0, 0, 0, 0, 8), "this network (RFC 791)"),
+    (v4(10, 0, 0, 0, 8), "private use (RFC 1918)"),
+    (v4(100, 64, 0, 0, 10), "shared address space (RFC 6598)"),
+    (v4(127, 0, 0, 0, 8), "loopback"),
+    (v4(169, 254, 0, 0, 16), "link-local and metadata (RFC 3927)"),
+    (v4(172, 16, 0, 0, 12), "private use (RFC 1918)"),
+    (v4(192, 0, 0, 0, 24), "protocol assignments (RFC 6890)"),
+    (v4(192, 0, 2, 0, 24), "documentation (RFC 5737)"),
+    (v4(192, 88, 99, 0, 24), "6to4 relay (RFC 7526)"),
+    (v4(192, 168, 0, 0, 16), "private use (RFC 1918)"),
+    (v4(198, 18, 0, 0, 15), "benchmarking (RFC 2544)"),
+    (v4(198, 51, 100, 0, 24), "documentation (RFC 5737)"),
+    (v4(203, 0, 113, 0, 24), "documentation (RFC 5737)"),
+    // https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
+    (v4(168, 63, 129, 16, 32), "platform metadata (Azure)"),
+    (v4(224, 0, 0, 0, 4), "multicast (RFC 5771)"),
+    (v4(255, 255, 255, 255, 32), "broadcast (RFC 919)"),
+    (v4(240, 0, 0, 0, 4), "reserved (RFC 1112)"),
+];
+
+const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0], [0; 4], 96);
+const COMPATIBLE: Ipv6Net = v6([0; 4], [0; 4], 96);
+const MAPPED: Ipv6Net = v6([0; 4], [0, 0xffff, 0, 0], 96);
+const TRANSLATED: Ipv6Net = v6([0; 4], [0xffff, 0, 0, 0], 96);
+const TEREDO: Ipv6Net = v6([0x2001, 0, 0, 0], [0; 4], 32);
+const SIX_TO_FOUR: Ipv6Net = v6([0x2002, 0, 0, 0], [0; 4], 16);
+const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0], [0; 4], 3);
+
+/// As [`BLOCKED_V4`]. What is outside `2000::/3` and not named here is blocked as unallocated.
+const BLOCKED_V6: [(Ipv6Net, &str); 21] = [
+    (v6([0; 4], [0; 4], 128), "unspecified"),
+    (v6([0; 4], [0, 0, 0, 1], 128), "loopback"),
+    (COMPATIBLE, "IPv4-compatible (RFC 4291)"),
+    (MAPPED, "IPv4-mapped (RFC 4291)"),
+    (TRANSLATED, "IPv4-translated (RFC 2765)"),
+    (NAT64, "NAT64 (RFC 6052)"),
+    (v6([0x64, 0xff9b, 1, 0], [0; 4], 48), "local NAT64 (RFC 8215)"),
+    (v6([0x100, 0, 0, 0], [0; 4], 64), "discard-only (RFC 6666)"),
+    (v6([0x100, 0, 0, 1], [0; 4], 64), "dummy prefix (RFC 9780)"),
+    (TEREDO, "Teredo (RFC 4380)"),
+    (v6([0x2001, 2, 0, 0], [0; 4], 48), "benchmarking (RFC 5180)"),
+    (v6([0x2001, 0x10, 0, 0], [0; 4], 28), "ORCHID (RFC 4843)"),
+    (v6([0x2001, 0x20, 0, 0], [0; 4], 28), "ORCHIDv2 (RFC 7343)"),
+    (v6([0x2001, 0, 0, 0], [0; 4], 23), "protocol assignments (RFC 2928)"),
+    (v6([0x2001, 0xdb8, 0, 0], [0; 4], 32), "documentation (RFC 3849)"),
+    (SIX_TO_FOUR, "6to4 (RFC 3056)"),
+    (v6([0x3fff, 0, 0, 0], [0; 4], 20), "documentation (RFC 9637)"),
+    (v6([0xfc00, 0, 0, 0], [0; 4], 7), "unique local (RFC 4193)"),
+    (v6([0xfe80, 0, 0, 0], [0; 4], 10), "link-local (RFC 4291)"),
+    (v6([0xfec0, 0, 0, 0], [0; 4], 10), "site-local (RFC 3879)"),
+    (v6([0xff00, 0, 0, 0], [0; 4], 8), "multicast (RFC 4291)"),
+];
+
+/// Why an address may not be dialled. Names the range, never the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocked {
+    /// It is in this range.
+    Range(&'static str),
+    /// One of this host's own listeners.
+    OwnListener,
+}
+
+/// Checks one address against the table, what the admin listed, and our own listeners.
+pub(crate) fn check(address: SocketAddr, granted: &[IpNet], own: &[SocketAddr]) -> Result<(), Blocked> {
+    if is_own(address, own) {
+        return Err(Blocked::OwnListener);
+    }
+    match blocked_range(address.ip(), granted) {
+        Some(range) => Err(Blocked::Range(range)),
+        None => Ok(()),
+    }
+}
+
+fn blocked_range(ip: IpAddr, granted: &[IpNet]) -> Option<&'static str> {
+    let range = match ip {
+        IpAddr::V4(ip) => BLOCKED_V4
+            .iter()
+            .find(|(net, _)| net.contains(&ip))
+            .map(|(_, name)| *name),
+        IpAddr::V6(ip) => BLOCKED_V6
+            .iter()
+            .find(|(net, _)| net.contains(&ip))
+            .map(|(_, name)| *name)
+            .or_else(|| (!GLOBAL_UNICAST.contains(&ip)).then_some("unallocated (RFC 4291)")),
+    };
+    if range.is_some() && !granted.iter().any(|net| net.contains(&ip)) {
+        return range;
+    }
+    match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => embedded(ip).and_then(|inner| blocked_range(IpAddr::V4(inner), granted)),
+    }
+}
+
+/// The IPv4 address that a translator or tunnel would make of `ip`.
+fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+    let bits = ip.to_bits();
+    let low_32_from = |shift: u32| {
+        let [.., a, b, c, d] = (bits >> shift).to_be_bytes();
+        Ipv4Addr::new(a, b, c, d)
+    };
+    // `::` and `::1` are addresses of their own, not IPv4-compatible ones.
+    let compatible = COMPATIBLE.contains(&ip) && bits > 1;
+    if compatible || [MAPPED, TRANSLATED, NAT64].iter().any(|net| net.contains(&ip)) {
+        Some(low_32_from(0))
+    } else if SIX_TO_FOUR.contains(&ip) {
+        Some(low_32_from(80))
+    } else if TEREDO.contains(&ip) {
+        // The client's address is stored inverted (RFC 4380 section 4).
+        Some(Ipv4Addr::from_bits(!low_32_from(0).to_bits()))
+    } else {
+        None
+    }
+}
+
+fn is_own(address: SocketAddr, own: &[SocketAddr]) -> bool {
+    let plain = |ip: IpAddr| match ip {
+        IpAddr::V6(inner) => embedded(inner).map_or(ip, IpAddr::V4),
+        IpAddr::V4(_) => ip,
+    };
+    let ip = plain(address.ip());
+    own.iter()
+        .filter(|listener| listener.port() == address.port())
+        .map(|listener| plain(listener.ip()))
+        // Dialling the unspecified address reaches this machine.
+        .any(|listener| listener == ip || ip.is_unspecified() || (listener.is_unspecified() && is_this_machine(ip)))
+}
+
+/// Asks the routing table, without sending anything: what would be sent to ourselves would be sent from there too.
+fn is_this_machine(ip: IpAddr) -> bool {
+    if ip.is_loopback() {
+        return true;
+    }
+    let any: IpAddr = if ip.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    let source = UdpSocket::bind((any, 0)).and_then(|socket| {
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    });
+    // Without an answer, not dialling is the safe side.
+    source.map_or(true, |source| source.ip() == ip)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,142 @@
+use super::*;
+
+fn at(ip: &str) -> SocketAddr {
+    SocketAddr::new(ip.parse().unwrap(), 443)
+}
+
+fn nets(list: &[&str]) -> Vec<IpNet> {
+    list.iter().map(|net| net.parse().unwrap()).collect()
+}
+
+#[test]
+fn every_special_range_is_blocked_and_named() {
+    for (ip, named) in [
+        ("0.0.0.0", "unspecified"),
+        ("0.1.2.3", "this network"),
+        ("10.0.0.1", "private"),
+        ("100.64.0.1", "shared"),
+        ("100.127.255.255", "shared"),
+        ("127.0.0.1", "loopback"),
+        ("127.255.255.254", "loopback"),
+        ("169.254.169.254", "link-local"),
+        ("172.16.0.1", "private"),
+        ("172.31.255.255", "private"),
+        ("192.0.0.192", "protocol"),
+        ("192.0.2.1", "documentation"),
+        ("192.88.99.1", "6to4"),
+        ("192.168.1.1", "private"),
+        ("198.18.0.1", "benchmarking"),
+        ("198.19.255.255", "benchmarking"),
+        ("198.51.100.1", "documentation"),
+        ("203.0.113.1", "documentation"),
+        ("168.63.129.16", "metadata"),
+        ("224.0.0.1", "multicast"),
+        ("239.255.255.255", "multicast"),
+        ("240.0.0.1", "reserved"),
+        ("255.255.255.255", "broadcast"),
+        ("::", "unspecified"),
+        ("::1", "loopback"),
+        ("::8.8.8.8", "IPv4-compatible"),
+        ("::127.0.0.1", "IPv4-compatible"),
+        ("::ffff:8.8.8.8", "IPv4-mapped"),
+        ("::ffff:127.0.0.1", "IPv4-mapped"),
+        ("::ffff:169.254.169.254", "IPv4-mapped"),
+        ("::ffff:0:10.0.0.1", "IPv4-translated"),
+        ("64:ff9b::8.8.8.8", "NAT64"),
+        ("64:ff9b::169.254.169.254", "NAT64"),
+        ("64:ff9b:1::1", "local NAT64"),
+        ("100::1", "discard"),
+        ("100:0:0:1::1", "dummy"),
+        ("2001:0:1::1", "Teredo"),
+        ("2001:2::1", "benchmarking"),
+        ("2001:10::1", "ORCHID"),
+        ("2001:20::1", "ORCHIDv2"),
+        ("2001:100::1", "protocol"),
+        ("2001:db8::1", "documentation"),
+        ("2002:a00:1::1", "6to4"),
+        ("3fff::1", "documentation"),
+        ("5f00::1", "unallocated"),
+        ("4000::1", "unallocated"),
+        ("fc00::1", "unique local"),
+        ("fd00:ec2::254", "unique local"),
+        ("fe80::1", "link-local"),
+        ("fec0::1", "site-local"),
+        ("ff02::1", "multicast"),
+    ] {
+        let Err(Blocked::Range(name)) = check(at(ip), &[], &[]) else {
+            panic!("{ip} is not blocked");
+        };
+        assert!(name.contains(named), "{ip}: {name}");
+    }
+}
+
+#[test]
+fn addresses_just_outside_the_ranges_are_public() {
+    for ip in [
+        "1.1.1.1",
+        "8.8.8.8",
+        "9.255.255.255",
+        "11.0.0.0",
+        "100.63.255.255",
+        "100.128.0.0",
+        "126.255.255.255",
+        "128.0.0.0",
+        "169.253.255.255",
+        "172.15.255.255",
+        "172.32.0.0",
+        "192.0.1.0",
+        "192.169.0.0",
+        "198.17.255.255",
+        "198.20.0.0",
+        "223.255.255.255",
+        "168.63.129.17",
+        "2606:4700::1111",
+        "2001:4860:4860::8888",
+        "2001:200::1",
+        "2003::1",
+    ] {
+        assert_eq!(check(at(ip), &[], &[]), Ok(()), "{ip}");
+    }
+}
+
+#[test]
+fn a_listed_network_opens_itself_and_nothing_inside_a_translation() {
+    let check = |ip: &str, granted: &[&str], open: bool| {
+        assert_eq!(
+            check(at(ip), &nets(granted), &[]).is_ok(),
+            open,
+            "{ip} with {granted:?}"
+        );
+    };
+    check("10.1.2.3", &["10.1.0.0/16"], true);
+    check("10.2.0.1", &["10.1.0.0/16"], false);
+    check("127.0.0.1", &["10.0.0.0/8"], false);
+    check("::1", &["::1/128"], true);
+    // A mapped form is its own network: listing the IPv4 network is not enough, nor is listing the mapped block.
+    check("::ffff:10.1.2.3", &["10.0.0.0/8"], false);
+    check("::ffff:10.1.2.3", &["::ffff:0:0/96"], false);
+    check("::ffff:10.1.2.3", &["::ffff:0:0/96", "10.0.0.0/8"], true);
+    check("64:ff9b::8.8.8.8", &["64:ff9b::/96"], true);
+    check("64:ff9b::169.254.169.254", &["64:ff9b::/96"], false);
+    check("2002:a9fe:a9fe::1", &["2002::/16"], false);
+    check("2002:808:808::1", &["2002::/16"], true);
+    // Teredo with the client address 10.0.0.1, inverted.
+    check("2001::f5ff:fffe", &["2001::/32"], false);
+}
+
+#[test]
+fn our_own_listeners_stay_blocked_whatever_is_listed() {
+    let check = |target: &str, listener: &str, blocked: bool| {
+        let own = [listener.parse().unwrap()];
+        let found = check(target.parse().unwrap(), &nets(&["0.0.0.0/0", "::/0"]), &own);
+        assert_eq!(found == Err(Blocked::OwnListener), blocked, "{target} on {listener}");
+    };
+    check("127.0.0.1:8080", "127.0.0.1:8080", true);
+    check("127.0.0.1:8081", "127.0.0.1:8080", false);
+    check("[::ffff:127.0.0.1]:8080", "127.0.0.1:8080", true);
+    check("0.0.0.0:8080", "127.0.0.1:8080", true);
+    check("127.9.9.9:8080", "0.0.0.0:8080", true);
+    check("127.0.0.1:8080", "[::]:8080", true);
+    check("[::1]:8080", "[::]:8080", true);
+    check("10.9.9.9:8080", "127.0.0.1:8080", false);
+}

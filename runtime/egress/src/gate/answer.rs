@@ -1,0 +1,180 @@
+//! From an upstream's answer to what the guest gets and what is recorded of it.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use cofferdam_domain::limits::clipped;
+use cofferdam_domain::{Digest, ExchangeResult, Timestamp};
+use http::HeaderMap;
+use http::header::RETRY_AFTER;
+
+use super::reflect::Scanner;
+use super::wire::Answer;
+use crate::exchange::GuestResponse;
+
+/// Longest header value that is recorded, in bytes.
+const RECORDED_VALUE_BYTES_MAX: usize = 256;
+
+/// Most response headers that are recorded.
+const RECORDED_HEADERS_MAX: usize = 24;
+
+/// Response headers that are recorded: what joins our record to the upstream's, what explains a wait, and no more.
+const RECORDED: [&str; 16] = [
+    "cf-ray",
+    "content-type",
+    "date",
+    "request-id",
+    "retry-after",
+    "server",
+    "x-amzn-requestid",
+    "x-amz-request-id",
+    "x-correlation-id",
+    "x-github-request-id",
+    "x-ms-request-id",
+    "x-request-id",
+    "x-shopify-request-id",
+    "x-slack-req-id",
+    "x-slack-unique-id",
+    "x-trace-id",
+];
+
+/// As [`RECORDED`], any name that starts so.
+const RECORDED_PREFIXES: [&str; 3] = ["ratelimit", "x-ratelimit", "x-rate-limit"];
+
+/// Headers of the connection rather than of the answer, and the length, which decoding and redaction change.
+const DROPPED: [&str; 9] = [
+    "connection",
+    "content-encoding",
+    "content-length",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "alt-svc",
+];
+
+/// An answer with the credential taken out.
+pub(crate) struct Cleaned {
+    pub response: GuestResponse,
+    pub reflected: bool,
+}
+
+/// Takes out what `scanner` finds. Without a credential there is nothing to look for.
+pub(crate) fn clean(answer: Answer, scanner: Option<&Scanner>) -> Cleaned {
+    let mut reflected = false;
+    let mut redact = |bytes: Bytes| match scanner {
+        Some(scanner) => {
+            let (clean, found) = scanner.redact(bytes);
+            reflected |= found;
+            clean
+        }
+        None => bytes,
+    };
+    let body = redact(answer.body);
+    let mut headers = Vec::new();
+    let mut in_name = false;
+    for (name, value) in &answer.headers {
+        let name = name.as_str();
+        if scanner.is_some_and(|scanner| scanner.is_in_name(name)) {
+            in_name = true;
+        } else if !DROPPED.contains(&name) && !name.starts_with("proxy-") {
+            headers.push((
+                name.to_owned(),
+                redact(Bytes::copy_from_slice(value.as_bytes())).to_vec(),
+            ));
+        }
+    }
+    let response = GuestResponse {
+        status: answer.status,
+        headers,
+        body,
+    };
+    Cleaned {
+        response,
+        reflected: reflected || in_name,
+    }
+}
+
+/// What is recorded of a response. It has been cleaned before.
+pub(crate) fn result(response: &GuestResponse, retry_after_ms: Option<u64>) -> ExchangeResult {
+    let recorded =
+        |name: &str| RECORDED.contains(&name) || RECORDED_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+    let headers = response
+        .headers
+        .iter()
+        .filter(|(name, _)| recorded(name))
+        .take(RECORDED_HEADERS_MAX)
+        .map(|(name, value)| {
+            let text = String::from_utf8_lossy(value).into_owned();
+            (
+                clipped(name.clone(), RECORDED_VALUE_BYTES_MAX),
+                clipped(text, RECORDED_VALUE_BYTES_MAX),
+            )
+        })
+        .collect();
+    ExchangeResult::Answered {
+        status: response.status,
+        body_hash: Digest::of(&response.body),
+        body_bytes: response.body.len() as u64,
+        headers,
+        retry_after_ms,
+    }
+}
+
+/// What `Retry-After` asks for (RFC 9110 section 10.2.3): seconds, or a date. What is neither counts as absent.
+pub(crate) fn retry_after_ms(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        let seconds: u64 = text.parse().unwrap_or(u64::MAX);
+        return Some(seconds.saturating_mul(1000));
+    }
+    let date: SystemTime = httpdate::parse_http_date(text).ok()?;
+    let wait = Timestamp::from_system(date).since(now);
+    Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_seconds_and_as_a_date() {
+        let now = Timestamp::parse_rfc3339("1999-12-31T23:59:00.500Z").unwrap();
+        let check = |text: &str, expected: Option<u64>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            assert_eq!(retry_after_ms(&headers, now), expected, "{text}");
+        };
+        check("120", Some(120_000));
+        check(" 1 ", Some(1_000));
+        check("0", Some(0));
+        check("99999999999999999999999", Some(u64::MAX));
+        check("Fri, 31 Dec 1999 23:59:59 GMT", Some(58_500));
+        check("Fri, 31 Dec 1999 23:58:59 GMT", Some(0));
+        check("-1", None);
+        check("1.5", None);
+        check("soon", None);
+        assert_eq!(retry_after_ms(&HeaderMap::new(), now), None);
+    }
+
+    #[test]
+    fn only_listed_headers_are_recorded_and_long_values_are_clipped() {
+        let response = GuestResponse {
+            status: 200,
+            headers: vec![
+                ("x-request-id".to_owned(), b"r".repeat(1000)),
+                ("x-ratelimit-remaining".to_owned(), b"7".to_vec()),
+                ("set-cookie".to_owned(), b"session=1".to_vec()),
+                ("location".to_owned(), b"/users/ann".to_vec()),
+            ],
+            body: Bytes::new(),
+        };
+        let ExchangeResult::Answered { headers, .. } = result(&response, None) else {
+            panic!("a response is an answer");
+        };
+        assert_eq!(headers.len(), 2);
+        assert_eq!(headers[0].1.len(), RECORDED_VALUE_BYTES_MAX);
+        assert_eq!(headers[1], ("x-ratelimit-remaining".to_owned(), "7".to_owned()));
+    }
+}

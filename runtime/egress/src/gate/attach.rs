@@ -1,0 +1,167 @@
+//! Puts a credential into its slot. Called last, when nothing can refuse the request any more but the credential itself.
+//!
+//! Values are marked sensitive, so that the HTTP client neither logs nor indexes them. The copies that the client holds
+//! while it sends are not wiped.
+
+use cofferdam_domain::{CredentialSlot, Timestamp};
+use cofferdam_vault::Secret;
+use data_encoding::{BASE64, HEXLOWER};
+use hmac::{Hmac, KeyInit, Mac};
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use sha2::Sha256;
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::refusal::{Refusal, RefusalCode};
+
+/// The unreserved characters of RFC 3986 section 2.3 stay; all others are encoded.
+const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Prefix of a Standard Webhooks secret as providers show it.
+const WEBHOOK_SECRET_PREFIX: &[u8] = b"whsec_";
+
+/// A request about to leave.
+pub(crate) struct Outbound<'a> {
+    /// Gets header slots.
+    pub headers: &'a mut HeaderMap,
+    /// Gets the query slot.
+    pub url: &'a mut Url,
+    /// What a signature covers.
+    pub body: &'a [u8],
+    /// Names the message in a signature.
+    pub message_id: &'a str,
+    /// Dates the message in a signature.
+    pub now: Timestamp,
+}
+
+/// What must not come back: the secret and what follows from it.
+pub(crate) type Needles = Vec<Zeroizing<Vec<u8>>>;
+
+/// Attaches `secret` to `outbound` as `slot` says.
+pub(crate) fn attach(slot: &CredentialSlot, secret: &Secret, outbound: Outbound<'_>) -> Result<Needles, Refusal> {
+    let value = secret.expose();
+    let mut needles: Needles = vec![Zeroizing::new(value.to_vec())];
+    match slot {
+        CredentialSlot::None => {}
+        CredentialSlot::Bearer => put(outbound.headers, AUTHORIZATION, b"Bearer ", value)?,
+        CredentialSlot::Basic => {
+            let (_, password) = split_at_colon(value)
+                .ok_or_else(|| unusable("a credential for basic authentication is `user:password` (RFC 7617)"))?;
+            if !password.is_empty() {
+                needles.push(Zeroizing::new(password.to_vec()));
+            }
+            let encoded = Zeroizing::new(BASE64.encode(value));
+            put(outbound.headers, AUTHORIZATION, b"Basic ", encoded.as_bytes())?;
+        }
+        CredentialSlot::Header { name, prefix } => {
+            put(outbound.headers, header_name(name)?, prefix.as_bytes(), value)?;
+        }
+        CredentialSlot::Query(name) => append_query(outbound.url, name, value),
+        CredentialSlot::HmacSha256 { name, prefix } => {
+            let signature = HEXLOWER.encode(&sign(value, &[outbound.body]));
+            put(
+                outbound.headers,
+                header_name(name)?,
+                prefix.as_bytes(),
+                signature.as_bytes(),
+            )?;
+        }
+        CredentialSlot::StandardWebhooks => {
+            let key = webhook_key(value)?;
+            needles.push(Zeroizing::new(
+                value.strip_prefix(WEBHOOK_SECRET_PREFIX).unwrap_or(value).to_vec(),
+            ));
+            sign_webhook(&key, outbound)?;
+            needles.push(key);
+        }
+        CredentialSlot::OAuth2(_) => return Err(not_supported()),
+    }
+    Ok(needles)
+}
+
+/// The answer to a slot that no code fills yet.
+pub(crate) fn not_supported() -> Refusal {
+    Refusal::new(
+        RefusalCode::CredentialKindNotSupported,
+        "the host cannot obtain OAuth 2.0 tokens yet; attach a token as `bearer`",
+    )
+}
+
+/// https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#signature-scheme
+fn sign_webhook(key: &[u8], outbound: Outbound<'_>) -> Result<(), Refusal> {
+    let timestamp = (outbound.now.as_millis() / 1000).to_string();
+    let signed = [
+        outbound.message_id.as_bytes(),
+        b".",
+        timestamp.as_bytes(),
+        b".",
+        outbound.body,
+    ];
+    let signature = BASE64.encode(&sign(key, &signed));
+    for (name, prefix, value) in [
+        ("webhook-id", "", outbound.message_id),
+        ("webhook-timestamp", "", timestamp.as_str()),
+        ("webhook-signature", "v1,", signature.as_str()),
+    ] {
+        put(
+            outbound.headers,
+            HeaderName::from_static(name),
+            prefix.as_bytes(),
+            value.as_bytes(),
+        )?;
+    }
+    Ok(())
+}
+
+fn webhook_key(secret: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    let text = secret.strip_prefix(WEBHOOK_SECRET_PREFIX).unwrap_or(secret);
+    BASE64
+        .decode(text)
+        .ok()
+        .filter(|key| !key.is_empty())
+        .map(Zeroizing::new)
+        .ok_or_else(|| unusable("a Standard Webhooks secret is `whsec_` and base64"))
+}
+
+fn sign(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+    for part in parts {
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+fn put(headers: &mut HeaderMap, name: HeaderName, prefix: &[u8], value: &[u8]) -> Result<(), Refusal> {
+    let whole = Zeroizing::new([prefix, value].concat());
+    let mut value = HeaderValue::from_bytes(&whole)
+        .map_err(|_| unusable("the credential holds a line break or another character that a header cannot carry"))?;
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(())
+}
+
+fn header_name(name: &str) -> Result<HeaderName, Refusal> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| unusable("the credential's slot is no header name"))
+}
+
+fn append_query(url: &mut Url, name: &str, value: &[u8]) {
+    let mut query = Zeroizing::new(url.query().map_or_else(String::new, |query| format!("{query}&")));
+    query.extend(percent_encode(name.as_bytes(), QUERY_VALUE));
+    query.push('=');
+    query.extend(percent_encode(value, QUERY_VALUE));
+    url.set_query(Some(&query));
+}
+
+fn split_at_colon(value: &[u8]) -> Option<(&[u8], &[u8])> {
+    let at = value.iter().position(|byte| *byte == b':')?;
+    Some((&value[..at], &value[at + 1..]))
+}
+
+fn unusable(problem: &str) -> Refusal {
+    Refusal::new(RefusalCode::CredentialUnusable, problem)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,183 @@
+//! The trail: every request of a call as the gate saw it, in order, refused ones included.
+//!
+//! An exchange is entered before anything is checked and completed when it has ended. A call that is dropped in between
+//! leaves it in flight, with the truth about whether bytes may have left.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use cofferdam_domain::limits::EXCHANGES_PER_CALL_MAX;
+use cofferdam_domain::{Exchange, ExchangeResult};
+use tokio::time::Instant;
+
+use crate::exchange::HttpError;
+use crate::refusal::{Refusal, RefusalCode};
+
+/// What one call left behind. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Trail(Arc<Mutex<Vec<Slot>>>);
+
+#[derive(Debug)]
+struct Slot {
+    exchange: Exchange,
+    sent: SentFlag,
+    ended: bool,
+}
+
+impl Trail {
+    /// Everything so far, in order.
+    pub fn exchanges(&self) -> Vec<Exchange> {
+        let finished = |slot: &Slot| {
+            let mut exchange = slot.exchange.clone();
+            if !slot.ended {
+                exchange.result = ExchangeResult::InFlight {
+                    request_sent: slot.sent.is_set(),
+                };
+            }
+            exchange
+        };
+        self.lock().iter().map(finished).collect()
+    }
+
+    /// Enters an exchange. The first one over the limit is recorded as refused, since a verdict has to see it; later ones
+    /// are refused without a record.
+    pub(crate) fn enter(&self, mut exchange: Exchange) -> Result<Entry, Refusal> {
+        let mut slots = self.lock();
+        let index = slots.len();
+        let over = index >= EXCHANGES_PER_CALL_MAX;
+        let refusal = Refusal::new(
+            RefusalCode::TooManyRequestsInCall,
+            format!("one call sends at most {EXCHANGES_PER_CALL_MAX} requests"),
+        );
+        if over {
+            exchange.result = HttpError::Refused(refusal.clone()).into_result();
+        }
+        let sent = SentFlag::default();
+        if index <= EXCHANGES_PER_CALL_MAX {
+            slots.push(Slot {
+                exchange,
+                sent: sent.clone(),
+                ended: over,
+            });
+        }
+        drop(slots);
+        if over {
+            return Err(refusal);
+        }
+        Ok(Entry {
+            trail: self.clone(),
+            index,
+            sent,
+            started: Instant::now(),
+        })
+    }
+
+    // A panic elsewhere while the lock was held cannot leave a record half written: each change is one assignment.
+    fn lock(&self) -> MutexGuard<'_, Vec<Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Raised when the HTTP client takes the request up to write it. Once raised, bytes may have left.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SentFlag(Arc<AtomicBool>);
+
+impl SentFlag {
+    pub(crate) fn set(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+/// One exchange under way.
+pub(crate) struct Entry {
+    trail: Trail,
+    index: usize,
+    sent: SentFlag,
+    started: Instant,
+}
+
+impl Entry {
+    /// Writes something that has become known.
+    pub(crate) fn note(&self, change: impl FnOnce(&mut Exchange)) {
+        if let Some(slot) = self.trail.lock().get_mut(self.index) {
+            change(&mut slot.exchange);
+        }
+    }
+
+    /// Completes the record.
+    pub(crate) fn close(self, result: ExchangeResult) {
+        let total_ms = self.elapsed_ms();
+        if let Some(slot) = self.trail.lock().get_mut(self.index) {
+            slot.exchange.timings.total_ms = Some(total_ms);
+            slot.exchange.result = result;
+            slot.ended = true;
+        }
+    }
+
+    pub(crate) fn sent(&self) -> &SentFlag {
+        &self.sent
+    }
+
+    pub(crate) fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The idempotency key of this exchange: `key` for a call's first change at an upstream, `key-2` for its second, and
+    /// so on, since an upstream takes two different requests under one key for a mistake. A request that the call
+    /// repeats unchanged keeps the key it had. It is stable over attempts as long as the connector makes its changes in
+    /// the same order.
+    pub(crate) fn idempotency_key(&self, key: &str) -> String {
+        let slots = self.trail.lock();
+        let identity = |exchange: &Exchange| (exchange.method.clone(), exchange.path_hash, exchange.request_hash);
+        let Some(own) = slots.get(self.index).map(|slot| &slot.exchange) else {
+            return key.to_owned();
+        };
+        let mut earlier = Vec::new();
+        for slot in &slots[..self.index] {
+            let exchange = &slot.exchange;
+            let counts = exchange.upstream == own.upstream
+                && is_change(&exchange.method)
+                && !matches!(exchange.result, ExchangeResult::Refused { .. });
+            if counts && !earlier.contains(&identity(exchange)) {
+                earlier.push(identity(exchange));
+            }
+        }
+        match earlier
+            .iter()
+            .position(|other| *other == identity(own))
+            .unwrap_or(earlier.len())
+        {
+            0 => key.to_owned(),
+            nth => format!("{key}-{}", nth + 1),
+        }
+    }
+}
+
+/// Methods that change something and are not idempotent by themselves, or are by convention sent with a key.
+pub(crate) fn is_change(method: &str) -> bool {
+    matches!(method, "POST" | "PUT" | "PATCH")
+}
+
+impl HttpError {
+    /// As it is recorded.
+    pub(crate) fn into_result(self) -> ExchangeResult {
+        match self {
+            Self::Refused(refusal) => ExchangeResult::Refused {
+                code: refusal.code.code().to_owned(),
+                message: refusal.message,
+            },
+            Self::RateLimited { wait } => ExchangeResult::RateLimited {
+                wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            },
+            Self::TimedOut { request_sent } => ExchangeResult::TimedOut { request_sent },
+            Self::Unreachable(message) => ExchangeResult::Unreachable { message },
+            Self::Interrupted(message) => ExchangeResult::Interrupted { message },
+            Self::ResponseTooLarge(bytes_max) => ExchangeResult::ResponseTooLarge { bytes_max },
+            Self::ProtocolError(message) => ExchangeResult::ProtocolError { message },
+        }
+    }
+}

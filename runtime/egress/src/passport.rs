@@ -1,0 +1,96 @@
+//! What one call may do outside: made by the server for each attempt from what an admin wrote, out of the guest's reach.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_domain::connection::BaseUrl;
+use cofferdam_domain::descriptor::UpstreamRequest;
+use cofferdam_domain::{
+    ConnectionName, CredentialName, CredentialSlot, Policy, Timestamp, TraceContext, UpstreamGrant, UpstreamName,
+    WorkspaceName,
+};
+use ipnet::IpNet;
+
+use crate::gate::record::Trail;
+
+/// The upstreams that a connection may call. Made once per revision of the connection and shared by its calls.
+pub type Routes = Arc<BTreeMap<UpstreamName, Route>>;
+
+/// What one call carries to the gate.
+#[derive(Clone, Debug)]
+pub struct Passport {
+    /// The tenant.
+    pub workspace: WorkspaceName,
+    /// The connection that the call belongs to.
+    pub connection: ConnectionName,
+    /// Where it may go.
+    pub routes: Routes,
+    /// Longest wall time of one request.
+    pub request_timeout: Duration,
+    /// Largest response body, decoded, in bytes.
+    pub response_bytes_max: u64,
+    /// Stable per event and connection; none for calls that deliver nothing.
+    pub idempotency_key: Option<String>,
+    /// The span of the attempt.
+    pub trace: TraceContext,
+    /// The call is ended at this time.
+    pub deadline: Timestamp,
+    /// What the gate writes down.
+    pub trail: Trail,
+}
+
+impl Passport {
+    /// Takes the two limits that the gate enforces from the connection's policy.
+    #[must_use]
+    pub fn limited_by(mut self, policy: &Policy) -> Self {
+        self.request_timeout = Duration::from_millis(policy.request_timeout_ms);
+        self.response_bytes_max = policy.response_bytes_max;
+        self
+    }
+
+    /// How long a request that starts now may take: the shortest of what the guest asks for, what the connection allows
+    /// and what is left of the call.
+    pub(crate) fn timeout(&self, asked: Option<Duration>, now: Timestamp) -> Duration {
+        let allowed = self.request_timeout.min(self.deadline.since(now));
+        asked.map_or(allowed, |asked| asked.min(allowed))
+    }
+}
+
+/// One granted upstream, with the descriptor's wishes filled in where the admin left them standing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// Every request starts with it.
+    pub base_url: BaseUrl,
+    /// Methods that are allowed, upper case.
+    pub methods: Vec<String>,
+    /// Path prefixes below the base URL that are allowed; empty means any.
+    pub path_prefixes: Vec<String>,
+    /// Where the credential goes.
+    pub slot: CredentialSlot,
+    /// The credential that goes there.
+    pub credential: Option<CredentialName>,
+    /// Networks that are blocked by default and allowed here.
+    pub networks: Vec<IpNet>,
+}
+
+impl Route {
+    /// The route that `grant` gives for what the descriptor asks.
+    pub fn new(grant: &UpstreamGrant, asked: &UpstreamRequest) -> Self {
+        let or_asked = |granted: &[String], asked: &[String]| {
+            if granted.is_empty() {
+                asked.to_vec()
+            } else {
+                granted.to_vec()
+            }
+        };
+        Self {
+            base_url: grant.base_url.clone(),
+            methods: or_asked(&grant.methods, &asked.methods),
+            path_prefixes: or_asked(&grant.path_prefixes, &asked.path_prefixes),
+            slot: grant.attach.clone().unwrap_or_else(|| asked.credential.clone()),
+            credential: grant.credential.clone(),
+            networks: grant.networks.clone(),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! One call into a guest: a fresh store and instance under a wall deadline, a CPU budget and a memory limit.
+//!
+//! Whatever the guest does ends in a value. The instance is gone when the call is over, so no state survives it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cofferdam_domain::attempt::{LogLine, Usage};
+use cofferdam_domain::{Fault, FaultKind};
+use wasmtime::component::{Instance, InstancePre};
+use wasmtime::{Store, Trap, UpdateDeadline};
+
+use crate::engine::Engine;
+use crate::environment::Environment;
+use crate::imports::Guest;
+use crate::limits::{CallLimits, HOSTCALL_BYTES_MAX, MemoryExceeded, TableExceeded};
+use crate::meter::{CpuExceeded, Meter};
+
+/// A call's result with what it left and used.
+#[derive(Debug)]
+pub struct CallReport<T> {
+    /// What the guest returned, or how it broke the contract.
+    pub result: Result<T, Fault>,
+    /// What it noted.
+    pub logs: Vec<LogLine>,
+    /// Lines over the limit.
+    pub logs_dropped: u32,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// Runs `body` in a fresh instance. Cancel-safe: dropping the future ends the guest.
+pub(crate) async fn call<T, F>(
+    engine: &Engine,
+    component: &InstancePre<Guest>,
+    environment: Arc<dyn Environment>,
+    limits: CallLimits,
+    body: F,
+) -> CallReport<T>
+where
+    F: AsyncFnOnce(&mut Store<Guest>, Instance) -> wasmtime::Result<T>,
+{
+    // Waiting for a slot is not the guest's time. The semaphore is never closed.
+    let _slot = engine.slots.acquire().await;
+    let began = Instant::now();
+    let memory_bytes = limits.memory_bytes.min(engine.memory_bytes_max);
+    let mut store = Store::new(&engine.wasmtime, Guest::new(environment, memory_bytes));
+    store.limiter(|guest| &mut guest.memory);
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    let meter = Meter::new();
+    watch_cpu(&mut store, meter.clone(), limits.cpu);
+
+    let work = async {
+        let instance = component.instantiate_async(&mut store).await?;
+        body(&mut store, instance).await
+    };
+    let ended = tokio::time::timeout(limits.deadline, meter.metered(work)).await;
+    let result = match ended {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(fault(&error)),
+        Err(_elapsed) => Err(Fault {
+            kind: FaultKind::Deadline,
+            message: format!("did not end within {} ms", limits.deadline.as_millis()),
+        }),
+    };
+    let guest = store.into_data();
+    CallReport {
+        result,
+        usage: Usage { wall_us: micros(began.elapsed()), memory_bytes: guest.memory.peak_bytes() },
+        logs: guest.logs,
+        logs_dropped: guest.logs_dropped,
+    }
+}
+
+/// Every tick a running guest gives way to its neighbours, and is ended when its budget is used up.
+fn watch_cpu(store: &mut Store<Guest>, meter: Meter, max: Duration) {
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        let spent = meter.spent();
+        if spent > max { Err(CpuExceeded { spent, max }.into()) } else { Ok(UpdateDeadline::Yield(1)) }
+    });
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Marks a value that a guest returned and that breaks a bound of the contract.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct BadReturn(pub(crate) String);
+
+/// Names the limit that was exceeded, or the trap. The guest's own backtrace is the author's, so it is kept.
+fn fault(error: &wasmtime::Error) -> Fault {
+    if let Some(exceeded) = error.downcast_ref::<CpuExceeded>() {
+        return Fault { kind: FaultKind::Cpu, message: exceeded.to_string() };
+    }
+    if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
+        return Fault { kind: FaultKind::Memory, message: exceeded.to_string() };
+    }
+    if let Some(exceeded) = error.downcast_ref::<TableExceeded>() {
+        return Fault { kind: FaultKind::Memory, message: exceeded.to_string() };
+    }
+    if let Some(bad) = error.downcast_ref::<BadReturn>() {
+        return Fault { kind: FaultKind::BadReturn, message: bad.to_string() };
+    }
+    let message = cofferdam_domain::limits::clipped(
+        format!("{error:#}").replace('\n', " "),
+        cofferdam_domain::limits::MESSAGE_BYTES_MAX,
+    );
+    let kind = if error.downcast_ref::<Trap>().is_some() { FaultKind::Trap } else { FaultKind::BadReturn };
+    Fault { kind, message }
+}

@@ -1,0 +1,194 @@
+//! The connectors of the plugins folder: what loaded, and what did not and why.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cofferdam_domain::attempt::ConnectorRef;
+use cofferdam_domain::{ConnectorName, Descriptor, Digest};
+use wasmtime::component::{Component, InstancePre};
+
+use crate::bindings::sinks::SinksIndices;
+use crate::bindings::sources::SourcesIndices;
+use crate::compile::{COMPONENT_BYTES_MAX, CompileError};
+use crate::descriptor;
+use crate::engine::Engine;
+use crate::imports::Guest;
+
+/// Most files that one plugins folder may hold.
+const FILES_MAX: usize = 1_000;
+
+/// The package that every import and export must belong to.
+const CONTRACT: &str = "cofferdam:connector/";
+
+/// A connector that can be called.
+pub struct Connector {
+    pub(crate) engine: Engine,
+    pub(crate) instance: InstancePre<Guest>,
+    /// Where the exports are, looked up once: none if it lacks them.
+    pub(crate) sink: Option<SinksIndices>,
+    pub(crate) source: Option<SourcesIndices>,
+    /// What it says about itself.
+    pub descriptor: Descriptor,
+    /// Of its bytes.
+    pub digest: Digest,
+    /// Where it was found.
+    pub path: PathBuf,
+    /// Size of the component.
+    pub bytes: u64,
+    /// What it can be asked to do.
+    pub exports: Exports,
+}
+
+/// Which interfaces a component exports, read from its type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Exports {
+    /// Takes events.
+    pub sink: bool,
+    /// Takes incoming requests.
+    pub source: bool,
+    /// Asks on a schedule.
+    pub poller: bool,
+}
+
+/// A file of the folder that is not in use.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct LoadProblem {
+    /// The file.
+    pub path: PathBuf,
+    /// Why, for the admin.
+    pub reason: String,
+}
+
+/// What is in the folder.
+#[derive(Default)]
+pub struct Catalogue {
+    connectors: BTreeMap<ConnectorName, Arc<Connector>>,
+    problems: Vec<LoadProblem>,
+}
+
+impl Connector {
+    /// Compiles the file, reads its descriptor with no capability, and checks what it imports.
+    pub async fn load(engine: &Engine, path: &Path) -> Result<Self, LoadProblem> {
+        let problem = |reason: String| LoadProblem { path: path.to_owned(), reason };
+        let (engine_, path_) = (engine.clone(), path.to_owned());
+        let compiled = tokio::task::spawn_blocking(move || compile(&engine_, &path_)).await;
+        let (component, digest, bytes) = match compiled {
+            Ok(compiled) => compiled.map_err(problem)?,
+            Err(_panicked) => return Err(problem("the compiler gave up on it".to_owned())),
+        };
+        let exports = exports(engine, &component).map_err(problem)?;
+        let instance = engine.linker.instantiate_pre(&component).map_err(|error| problem(not_linkable(&error)))?;
+        let descriptor = descriptor::read(engine, &instance).await.map_err(problem)?;
+        let wrong_type = |error: wasmtime::Error| problem(format!("an export has the wrong type: {error:#}"));
+        let sink = exports.sink.then(|| SinksIndices::new(&instance)).transpose().map_err(wrong_type)?;
+        let source = exports.source.then(|| SourcesIndices::new(&instance)).transpose().map_err(wrong_type)?;
+        Ok(Self { engine: engine.clone(), instance, sink, source, descriptor, digest, path: path.to_owned(), bytes, exports })
+    }
+
+    /// Names the exact code, for records.
+    pub fn reference(&self) -> ConnectorRef {
+        ConnectorRef {
+            name: self.descriptor.name.clone(),
+            version: self.descriptor.version.to_string(),
+            digest: self.digest,
+        }
+    }
+}
+
+impl Catalogue {
+    /// Loads every `.wasm` file of the folder, in the order of names. What does not load is kept as a problem; the rest
+    /// run. Of two files that name the same connector the first one wins.
+    pub async fn load(engine: &Engine, dir: &Path) -> std::io::Result<Self> {
+        let mut files: Vec<PathBuf> = fs::read_dir(dir)?
+            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+            .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
+            .take(FILES_MAX)
+            .collect();
+        files.sort();
+        let mut catalogue = Self::default();
+        for path in files {
+            let loaded = Connector::load(engine, &path).await;
+            catalogue.add(loaded);
+        }
+        Ok(catalogue)
+    }
+
+    fn add(&mut self, loaded: Result<Connector, LoadProblem>) {
+        match loaded {
+            Ok(connector) => {
+                let name = connector.descriptor.name.clone();
+                if let Some(first) = self.connectors.get(&name) {
+                    let reason = format!("{} already provides the connector {name}", first.path.display());
+                    self.problems.push(LoadProblem { path: connector.path, reason });
+                } else {
+                    self.connectors.insert(name, Arc::new(connector));
+                }
+            }
+            Err(problem) => self.problems.push(problem),
+        }
+    }
+
+    /// The connector of this name.
+    pub fn get(&self, name: &ConnectorName) -> Option<&Arc<Connector>> {
+        self.connectors.get(name)
+    }
+
+    /// Every connector, by name.
+    pub fn connectors(&self) -> impl Iterator<Item = &Arc<Connector>> {
+        self.connectors.values()
+    }
+
+    /// Files that are not in use.
+    pub fn problems(&self) -> &[LoadProblem] {
+        &self.problems
+    }
+}
+
+fn compile(engine: &Engine, path: &Path) -> Result<(Component, Digest, u64), String> {
+    let bytes = read_capped(path)?;
+    let digest = Digest::of(&bytes);
+    let component = engine.cache.component(&engine.wasmtime, digest, &bytes).map_err(|error: CompileError| error.to_string())?;
+    Ok((component, digest, bytes.len() as u64))
+}
+
+/// Reads at most the limit, whatever the file's length says.
+fn read_capped(path: &Path) -> Result<Vec<u8>, String> {
+    let file = fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let mut bytes = Vec::new();
+    file.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > COMPONENT_BYTES_MAX {
+        return Err(format!("is larger than {COMPONENT_BYTES_MAX} bytes"));
+    }
+    Ok(bytes)
+}
+
+fn exports(engine: &Engine, component: &Component) -> Result<Exports, String> {
+    let kind = component.component_type();
+    let mut found = Exports::default();
+    let mut describes = false;
+    for (name, _) in kind.exports(&engine.wasmtime) {
+        let interface = name.strip_prefix(CONTRACT).and_then(|rest| rest.split('@').next());
+        match interface {
+            Some("describe") => describes = true,
+            Some("sink") => found.sink = true,
+            Some("source") => found.source = true,
+            Some("poller") => found.poller = true,
+            Some(_) | None => {}
+        }
+    }
+    if !describes {
+        return Err("does not export cofferdam:connector/describe@0.1.0; it is not a connector".to_owned());
+    }
+    if found == Exports::default() {
+        return Err("exports none of sink, source and poller; there is nothing it could do".to_owned());
+    }
+    Ok(found)
+}
+
+fn not_linkable(error: &wasmtime::Error) -> String {
+    let detail = cofferdam_domain::limits::clipped(format!("{error:#}").replace('\n', " "), 512);
+    format!("imports something that connectors are not given: {detail}")
+}

@@ -1,0 +1,104 @@
+//! `describe`, run at load with no capability at all, and the check of what it returns.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_domain::connection::CredentialSlot;
+use cofferdam_domain::descriptor::{Descriptor, UpstreamRequest};
+use cofferdam_domain::limits::SETTINGS_BYTES_MAX;
+use wasmtime::component::InstancePre;
+
+use crate::bindings::describes;
+use crate::bindings::describes::exports::cofferdam::connector::describe as wit;
+use crate::call::{BadReturn, call};
+use crate::engine::Engine;
+use crate::environment::Nothing;
+use crate::imports::Guest;
+use crate::limits::CallLimits;
+
+/// A descriptor is a constant: what cannot say it within this does something else.
+const DESCRIBE_LIMITS: CallLimits = CallLimits {
+    deadline: Duration::from_secs(5),
+    cpu: Duration::from_secs(2),
+    memory_bytes: 128 * 1024 * 1024,
+};
+
+/// Reads and checks the descriptor. The error is a sentence for the admin.
+pub(crate) async fn read(engine: &Engine, component: &InstancePre<Guest>) -> Result<Descriptor, String> {
+    let report = call(engine, component, Arc::new(Nothing), DESCRIBE_LIMITS, async |store, instance| {
+        let indices = describes::DescribesIndices::new(component)?;
+        let guest = indices.load(&mut *store, &instance)?;
+        let said = guest.cofferdam_connector_describe().call_describe(store).await?;
+        Ok(checked(said).map_err(BadReturn)?)
+    })
+    .await;
+    report.result.map_err(|fault| format!("`describe` failed ({}): {}", fault.kind.code(), fault.message))
+}
+
+fn checked(said: wit::Descriptor) -> Result<Descriptor, String> {
+    if said.settings_schema.len() > SETTINGS_BYTES_MAX {
+        return Err(format!("settings-schema is larger than {SETTINGS_BYTES_MAX} bytes"));
+    }
+    let descriptor = Descriptor {
+        name: said.name.parse().map_err(|error| format!("name: {error}"))?,
+        version: said.version.parse().map_err(|error| format!("version is not semantic: {error}"))?,
+        summary: said.summary,
+        settings_schema: serde_json::from_str(&said.settings_schema)
+            .map_err(|error| format!("settings-schema is not JSON: {error}"))?,
+        upstreams: said.upstreams.into_iter().map(upstream).collect::<Result<_, _>>()?,
+        inbound: said.inbound.map(|scheme| scheme_name(scheme).to_owned()),
+        consumes: said.consumes.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(|e| format!("consumes: {e}"))?,
+        produces: said.produces,
+        wants_state: said.wants_state,
+        poll_every_s: said.poll_every_s,
+    };
+    match descriptor.problems() {
+        problems if problems.is_empty() => Ok(descriptor),
+        problems => Err(problems.join("; ")),
+    }
+}
+
+fn upstream(said: wit::UpstreamRequest) -> Result<UpstreamRequest, String> {
+    let name = said.name.parse().map_err(|error| format!("upstreams: {error}"))?;
+    Ok(UpstreamRequest {
+        base_url: match said.base_url {
+            Some(url) => Some(url.parse().map_err(|error| format!("upstream {name}: {error}"))?),
+            None => None,
+        },
+        reason: said.reason,
+        methods: said.methods,
+        path_prefixes: said.path_prefixes,
+        credential: slot(said.credential).map_err(|error| format!("upstream {name}: {error}"))?,
+        name,
+    })
+}
+
+/// Through the slot's own text form, so that one rule checks what connectors ask for and what admins write.
+fn slot(said: wit::CredentialSlot) -> Result<CredentialSlot, String> {
+    let text = match said {
+        wit::CredentialSlot::None => "none".to_owned(),
+        wit::CredentialSlot::Bearer => "bearer".to_owned(),
+        wit::CredentialSlot::Basic => "basic".to_owned(),
+        wit::CredentialSlot::Header(header) => format!("header {} {}", header.name, header.prefix),
+        wit::CredentialSlot::Query(name) => format!("query {name}"),
+        wit::CredentialSlot::Oauth2(scopes) => format!("oauth2 {}", scopes.join(" ")),
+        wit::CredentialSlot::HmacSha256(header) => format!("hmac-sha256 {} {}", header.name, header.prefix),
+        wit::CredentialSlot::StandardWebhooks => "standard-webhooks".to_owned(),
+    };
+    text.parse().map_err(|error| format!("{error}"))
+}
+
+fn scheme_name(scheme: wit::InboundRequestScheme) -> &'static str {
+    match scheme {
+        wit::InboundRequestScheme::Github => "github",
+        wit::InboundRequestScheme::StandardWebhooks => "standard-webhooks",
+        wit::InboundRequestScheme::Slack => "slack",
+        wit::InboundRequestScheme::Stripe => "stripe",
+        wit::InboundRequestScheme::Shopify => "shopify",
+        wit::InboundRequestScheme::Twilio => "twilio",
+        wit::InboundRequestScheme::HmacSha256 => "hmac-sha256",
+        wit::InboundRequestScheme::Basic => "basic",
+        wit::InboundRequestScheme::Bearer => "bearer",
+        wit::InboundRequestScheme::None => "none",
+    }
+}

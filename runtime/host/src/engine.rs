@@ -1,0 +1,162 @@
+//! The wasmtime engine: its settings, its epoch ticker, its pool.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use wasmtime::component::Linker;
+use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
+
+use crate::compile::CompileCache;
+use crate::imports;
+
+/// How often a running guest is looked at. CPU budgets and fairness between guests are as fine as this.
+pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(10);
+
+/// Core instances that one component may be made of. A Rust guest has 3, a Python guest about 30.
+const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
+
+/// Linear memory of a slot that stays resident after a call, so that the next one does not fault it in again.
+const MEMORY_KEEP_RESIDENT: usize = 4 * 1024 * 1024;
+
+/// The same for tables and async stacks.
+const SMALL_KEEP_RESIDENT: usize = 64 * 1024;
+
+/// Stack of a guest call. Recursion past it is a trap.
+const GUEST_STACK: usize = 512 * 1024;
+
+/// How the engine is set up.
+#[derive(Clone, Debug)]
+pub struct EngineSettings {
+    /// Calls that may run at once; more wait.
+    pub calls_max: u32,
+    /// Largest linear memory that any connection may be allowed, in bytes.
+    pub memory_bytes_max: usize,
+    /// Where compiled code is kept: readable by the host only.
+    pub cache_dir: PathBuf,
+}
+
+impl EngineSettings {
+    /// Defaults, with the cache in this folder.
+    pub fn new(cache_dir: PathBuf) -> Self {
+        Self { calls_max: 128, memory_bytes_max: 256 * 1024 * 1024, cache_dir }
+    }
+}
+
+/// The engine cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// wasmtime refuses.
+    #[error("the WebAssembly engine cannot be set up: {0:#}")]
+    Wasmtime(wasmtime::Error),
+    /// The compile cache cannot be used.
+    #[error("the compile cache {} cannot be used", path.display())]
+    Cache {
+        /// Its folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The ticker's thread cannot be started.
+    #[error("the epoch ticker cannot be started")]
+    Ticker(#[source] std::io::Error),
+}
+
+/// The engine, its linker and its cache: made once per process. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    pub(crate) wasmtime: wasmtime::Engine,
+    pub(crate) linker: Arc<Linker<imports::Guest>>,
+    pub(crate) cache: Arc<CompileCache>,
+    /// One permit per instance that the pool can hold: an exhausted pool would be an error, a wait is not.
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) memory_bytes_max: usize,
+    pooled: bool,
+}
+
+impl Engine {
+    /// Makes the engine and starts its ticker. Where the address space is too small for the pool, instances are
+    /// allocated on demand: slower, and with the same limits.
+    pub fn new(settings: &EngineSettings) -> Result<Self, EngineError> {
+        let pooled = wasmtime::Engine::new(&config(Some(settings)));
+        let (wasmtime, pooled) = match pooled {
+            Ok(engine) => (engine, true),
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "no address space for an instance pool; allocating on demand");
+                (wasmtime::Engine::new(&config(None)).map_err(EngineError::Wasmtime)?, false)
+            }
+        };
+        start_ticker(&wasmtime).map_err(EngineError::Ticker)?;
+        let mut linker = Linker::new(&wasmtime);
+        imports::add_to_linker(&mut linker).map_err(EngineError::Wasmtime)?;
+        let cache = CompileCache::open(&settings.cache_dir, &wasmtime)
+            .map_err(|source| EngineError::Cache { path: settings.cache_dir.clone(), source })?;
+        Ok(Self {
+            wasmtime,
+            linker: Arc::new(linker),
+            cache: Arc::new(cache),
+            slots: Arc::new(Semaphore::new(settings.calls_max as usize)),
+            memory_bytes_max: settings.memory_bytes_max,
+            pooled,
+        })
+    }
+
+    /// Whether instances come from a pool.
+    pub fn is_pooled(&self) -> bool {
+        self.pooled
+    }
+
+    /// The configuration of an engine that measures the same work without this crate: for benchmarks.
+    pub fn bare_config(settings: &EngineSettings) -> Config {
+        config(Some(settings))
+    }
+}
+
+fn config(pool: Option<&EngineSettings>) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .max_wasm_stack(GUEST_STACK)
+        .async_stack_size(2 * GUEST_STACK)
+        // The contract is WASI 0.2 style: nothing in it is concurrent, and the bookkeeping costs a third of a call.
+        .concurrency_support(false)
+        .wasm_memory64(false)
+        .wasm_component_model(true)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16));
+    if let Some(settings) = pool {
+        let calls = settings.calls_max;
+        let mut slots = PoolingAllocationConfig::new();
+        slots
+            .total_component_instances(calls)
+            .total_core_instances(calls.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
+            .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
+            .total_memories(calls.saturating_mul(2))
+            .max_memories_per_component(2)
+            .total_tables(calls.saturating_mul(8))
+            .max_tables_per_component(8)
+            .total_stacks(calls.saturating_mul(2))
+            .max_memory_size(settings.memory_bytes_max)
+            .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
+            .table_keep_resident(SMALL_KEEP_RESIDENT)
+            .async_stack_keep_resident(SMALL_KEEP_RESIDENT)
+            .pagemap_scan(Enabled::Auto);
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(slots));
+    }
+    config
+}
+
+/// One plain thread per engine: a tokio timer would stop ticking exactly when a guest hogs the executor. It ends when the
+/// engine is gone.
+fn start_ticker(engine: &wasmtime::Engine) -> std::io::Result<()> {
+    let engine = engine.weak();
+    std::thread::Builder::new().name("cofferdam-epoch".to_owned()).spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(EPOCH_TICK);
+        }
+    })?;
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! `http`: hands the request to the environment. What may leave is decided behind it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bindings::http::{self, Host};
+use crate::environment::{HttpError, HttpRequest};
+use crate::imports::Guest;
+
+impl Host for Guest {
+    async fn send(&mut self, request: http::Request) -> wasmtime::Result<Result<http::Response, http::HttpError>> {
+        let environment = Arc::clone(&self.environment);
+        let sent = environment
+            .send(HttpRequest {
+                upstream: request.upstream,
+                method: request.method,
+                path: request.path,
+                query: request.query,
+                headers: request.headers,
+                body: request.body,
+                timeout: request.timeout_ms.map(|ms| Duration::from_millis(ms.into())),
+            })
+            .await;
+        Ok(match sent {
+            Ok(response) => {
+                Ok(http::Response { status: response.status, headers: response.headers, body: response.body })
+            }
+            Err(error) => Err(to_guest(error)),
+        })
+    }
+}
+
+fn to_guest(error: HttpError) -> http::HttpError {
+    match error {
+        HttpError::Refused { code, message } => http::HttpError::Refused(http::Refusal { code, message }),
+        HttpError::RateLimited { wait_ms } => http::HttpError::RateLimited(wait_ms),
+        HttpError::TimedOut { request_sent } => http::HttpError::TimedOut(http::SentState { request_sent }),
+        HttpError::Unreachable(message) => http::HttpError::Unreachable(message),
+        HttpError::Interrupted(message) => http::HttpError::Interrupted(message),
+        HttpError::ResponseTooLarge { bytes_max } => http::HttpError::ResponseTooLarge(bytes_max),
+        HttpError::ProtocolError(message) => http::HttpError::ProtocolError(message),
+    }
+}

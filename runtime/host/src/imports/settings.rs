@@ -1,0 +1,10 @@
+//! `settings`: the connection's JSON.
+
+use crate::bindings::settings::Host;
+use crate::imports::Guest;
+
+impl Host for Guest {
+    fn get(&mut self) -> wasmtime::Result<String> {
+        Ok(self.environment.settings().to_owned())
+    }
+}

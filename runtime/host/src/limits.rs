@@ -1,0 +1,108 @@
+//! What a call may use, and the watch over its memory.
+
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+
+/// Elements of all tables of one call together.
+const TABLE_ELEMENTS_MAX: usize = 100_000;
+
+/// Bytes that one crossing of the boundary may copy into the host: lists and strings of arguments and results.
+pub(crate) const HOSTCALL_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Instances, memories and tables of one store.
+const INSTANCES_MAX: usize = 64;
+const MEMORIES_MAX: usize = 2;
+const TABLES_MAX: usize = 8;
+
+/// What one call may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallLimits {
+    /// Wall time.
+    pub deadline: Duration,
+    /// Time spent computing.
+    pub cpu: Duration,
+    /// Linear memory in total, in bytes.
+    pub memory_bytes: usize,
+}
+
+/// A guest asked for more memory than it may have. Carried as a trap, so that the call ends here with its own class and not
+/// a little later with "unreachable executed".
+#[derive(Debug, thiserror::Error)]
+#[error("asked for {wanted} bytes of memory; {max} are allowed")]
+pub(crate) struct MemoryExceeded {
+    wanted: usize,
+    max: usize,
+}
+
+/// A guest asked for more table elements than it may have.
+#[derive(Debug, thiserror::Error)]
+#[error("asked for {wanted} table elements; {TABLE_ELEMENTS_MAX} are allowed")]
+pub(crate) struct TableExceeded {
+    wanted: usize,
+}
+
+/// Watches the memory of one store: all its memories together.
+#[derive(Debug)]
+pub(crate) struct MemoryWatch {
+    memory_max: usize,
+    memory_used: usize,
+    table_used: usize,
+}
+
+impl MemoryWatch {
+    pub(crate) fn new(memory_max: usize) -> Self {
+        Self { memory_max, memory_used: 0, table_used: 0 }
+    }
+
+    /// The most that was used; memories never shrink.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        self.memory_used as u64
+    }
+}
+
+impl ResourceLimiter for MemoryWatch {
+    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.memory_used.saturating_add(desired.saturating_sub(current));
+        if wanted > self.memory_max {
+            return Err(MemoryExceeded { wanted, max: self.memory_max }.into());
+        }
+        self.memory_used = wanted;
+        Ok(true)
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let wanted = self.table_used.saturating_add(desired.saturating_sub(current));
+        if wanted > TABLE_ELEMENTS_MAX {
+            return Err(TableExceeded { wanted }.into());
+        }
+        self.table_used = wanted;
+        Ok(true)
+    }
+
+    fn instances(&self) -> usize {
+        INSTANCES_MAX
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES_MAX
+    }
+
+    fn tables(&self) -> usize {
+        TABLES_MAX
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_memories_of_a_store_share_one_limit() {
+        let mut watch = MemoryWatch::new(100);
+        assert!(watch.memory_growing(0, 60, None).is_ok());
+        assert!(watch.memory_growing(0, 40, None).is_ok());
+        assert!(watch.memory_growing(40, 41, None).is_err());
+        assert_eq!(watch.peak_bytes(), 100);
+    }
+}

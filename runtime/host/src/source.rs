@@ -1,0 +1,107 @@
+//! `source.receive`.
+
+use std::sync::Arc;
+
+use cofferdam_domain::event::EventDraft;
+use cofferdam_domain::limits::{CODE_BYTES_MAX, EVENTS_PER_REQUEST_MAX, MESSAGE_BYTES_MAX, clipped};
+
+use crate::bindings::sources::exports::cofferdam::connector::source as wit;
+use crate::call::{BadReturn, CallReport, call};
+use crate::catalogue::Connector;
+use crate::convert;
+use crate::environment::Environment;
+use crate::limits::CallLimits;
+
+/// Largest immediate reply, in bytes.
+const REPLY_BYTES_MAX: usize = 16 * 1024;
+
+/// A verified request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InboundRequest {
+    /// Upper case.
+    pub method: String,
+    /// Below the hook address.
+    pub path: String,
+    /// As received.
+    pub query: String,
+    /// Without what is the host's.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// As received.
+    pub body: Vec<u8>,
+}
+
+/// What the request means.
+#[derive(Clone, Debug)]
+pub struct Received {
+    /// Unstamped events.
+    pub drafts: Vec<EventDraft>,
+    /// Sent instead of the host's own answer.
+    pub reply: Option<Reply>,
+}
+
+/// An immediate reply, checked: its status is 200 to 299.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: u16,
+    /// Media type.
+    pub content_type: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// Why the connector cannot understand the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Open set.
+    pub code: Option<String>,
+    /// One sentence.
+    pub message: String,
+}
+
+impl Connector {
+    /// Turns one request into event drafts, in a fresh instance.
+    pub async fn receive(
+        &self,
+        request: InboundRequest,
+        environment: Arc<dyn Environment>,
+        limits: CallLimits,
+    ) -> CallReport<Result<Received, Rejected>> {
+        call(&self.engine, &self.instance, environment, limits, async |store, instance| {
+            let source = self.source.as_ref().ok_or_else(|| BadReturn("exports no source".to_owned()))?.load(&mut *store, &instance)?;
+            let request = wit::InboundRequest {
+                method: request.method,
+                path: request.path,
+                query: request.query,
+                headers: request.headers,
+                body: request.body,
+            };
+            let returned = source.cofferdam_connector_source().call_receive(store, &request).await?;
+            Ok(match returned {
+                Ok(accepted) => Ok(checked(accepted).map_err(BadReturn)?),
+                Err(rejection) => Err(Rejected {
+                    code: rejection.code.map(|code| clipped(code, CODE_BYTES_MAX)),
+                    message: clipped(rejection.message, MESSAGE_BYTES_MAX),
+                }),
+            })
+        })
+        .await
+    }
+}
+
+fn checked(accepted: wit::Accepted) -> Result<Received, String> {
+    if accepted.events.len() > EVENTS_PER_REQUEST_MAX {
+        return Err(format!("{} events returned; {EVENTS_PER_REQUEST_MAX} are allowed", accepted.events.len()));
+    }
+    let reply = match accepted.reply {
+        None => None,
+        Some(reply) if !(200..300).contains(&reply.status) => {
+            return Err(format!("the reply's status is {}; it must be 200 to 299", reply.status));
+        }
+        Some(reply) if reply.body.len() > REPLY_BYTES_MAX => {
+            return Err(format!("the reply has {} bytes; {REPLY_BYTES_MAX} are allowed", reply.body.len()));
+        }
+        Some(reply) => Some(Reply { status: reply.status, content_type: reply.content_type, body: reply.body }),
+    };
+    Ok(Received { drafts: accepted.events.into_iter().map(convert::draft).collect(), reply })
+}

@@ -1,0 +1,249 @@
+//! Accepting: one batch that holds events, dedupe keys and every delivery of the fan-out, and forgetting dedupe keys.
+//!
+//! That a dedupe key is free, or still names the event it named, is a precondition of the batch. A duplicate is therefore
+//! only ever answered once the first event is durable, and of two producers that race one is told of the other's event.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use cofferdam_domain::classify::Failure;
+use cofferdam_domain::id::idempotency_key;
+use cofferdam_domain::limits::DEDUPE_WINDOW;
+use cofferdam_domain::{
+    ConnectionName, CorrelationId, Delivery, DeliveryId, DeliveryKind, DeliveryState, Event, EventId, NewEvent,
+    Timestamp,
+};
+use cofferdam_store::{Key, Keyspace, Scan};
+
+use crate::error::QueueError;
+use crate::keys;
+use crate::record::{self, Seen};
+use crate::step::{Step, Stepped};
+use crate::store_queue::StoreQueue;
+
+/// Most connections that one event is owed to.
+pub const FAN_OUT_MAX: usize = 1024;
+
+/// Most dedupe keys that one sweep forgets.
+const SWEEP_KEYS_MAX: usize = 1024;
+
+/// An event to take in, and to whom it is owed.
+#[derive(Clone, Debug)]
+pub struct Accept {
+    /// The event and its body.
+    pub new: NewEvent,
+    /// One delivery each; at most [`FAN_OUT_MAX`].
+    pub fan_out: Vec<Owed>,
+}
+
+/// A delivery to make.
+#[derive(Clone, Debug)]
+pub struct Owed {
+    /// To whom.
+    pub connection: ConnectionName,
+    /// What its connector is asked to do.
+    pub kind: DeliveryKind,
+    /// Until the first attempt: the first entry of the connection's schedule.
+    pub first_wait: Duration,
+    /// Makes it a dead letter at once: a raw request that no connector could read.
+    pub dead: Option<Failure>,
+}
+
+impl Owed {
+    /// An event for a sink.
+    pub fn deliver(connection: ConnectionName, first_wait: Duration) -> Self {
+        Self {
+            connection,
+            kind: DeliveryKind::Deliver,
+            first_wait,
+            dead: None,
+        }
+    }
+
+    /// A raw request that its source could not handle; it waits for a person.
+    pub fn unreadable(connection: ConnectionName, why: Failure) -> Self {
+        Self {
+            connection,
+            kind: DeliveryKind::Receive,
+            first_wait: Duration::ZERO,
+            dead: Some(why),
+        }
+    }
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The event; of a duplicate, the first one.
+    pub event_id: EventId,
+    /// The event's; of a duplicate, the first one's.
+    pub correlation_id: CorrelationId,
+    /// The dedupe key was seen in the window, and nothing was taken in.
+    pub duplicate: bool,
+    /// The deliveries made, in the order of the fan-out; none for a duplicate.
+    pub deliveries: Vec<DeliveryId>,
+}
+
+/// A request whose identifiers are drawn, so that planning it again draws no others.
+pub(crate) struct Prepared {
+    event: Event,
+    body: Vec<u8>,
+    deliveries: Vec<Delivery>,
+}
+
+impl StoreQueue {
+    pub(crate) fn prepare(&self, requests: Vec<Accept>, now: Timestamp) -> Result<Vec<Prepared>, QueueError> {
+        if let Some(request) = requests.iter().find(|request| request.fan_out.len() > FAN_OUT_MAX) {
+            return Err(QueueError::FanOut(request.fan_out.len()));
+        }
+        let mut rng = self.rng();
+        let prepared = requests.into_iter().map(
+            |Accept {
+                 new: NewEvent { event, body },
+                 fan_out,
+             }| {
+                let deliveries = fan_out
+                    .into_iter()
+                    .map(|owed| delivery(DeliveryId::mint(now, &mut *rng), &event, owed, now))
+                    .collect();
+                Prepared {
+                    event,
+                    body,
+                    deliveries,
+                }
+            },
+        );
+        Ok(prepared.collect())
+    }
+
+    /// Adds the requests to the step and says what they will come to.
+    pub(crate) fn stage(
+        &self,
+        step: &mut Step,
+        requests: &[Prepared],
+        now: Timestamp,
+    ) -> Result<Vec<Accepted>, QueueError> {
+        let mut here: HashMap<Key, Accepted> = HashMap::new();
+        let mut answers = Vec::with_capacity(requests.len());
+        for request in requests {
+            let event = &request.event;
+            let accepted = Accepted {
+                event_id: event.id,
+                correlation_id: event.correlation_id.clone(),
+                duplicate: false,
+                deliveries: request.deliveries.iter().map(|delivery| delivery.id).collect(),
+            };
+            if let Some(dedupe_key) = &event.dedupe_key {
+                let (key, hash) = keys::dedupe(event, dedupe_key);
+                if let Some(first) = here.get(&key) {
+                    answers.push(duplicate_of(first.event_id, first.correlation_id.clone()));
+                    continue;
+                }
+                let raw = self.store.get(&key)?;
+                let seen: Option<Seen> = raw.as_deref().map(|raw| record::decode("dedupe", raw)).transpose()?;
+                match raw {
+                    Some(raw) => step.batch.expect(key.clone(), raw),
+                    None => step.batch.expect_absent(key.clone()),
+                };
+                if let Some(first) = seen.filter(|seen| seen.expires_at > now) {
+                    let answer = duplicate_of(first.event, first.correlation_id);
+                    here.insert(key, answer.clone());
+                    answers.push(answer);
+                    continue;
+                }
+                let expires_at = now.after(DEDUPE_WINDOW);
+                let seen = Seen {
+                    event: event.id,
+                    correlation_id: event.correlation_id.clone(),
+                    expires_at,
+                };
+                step.batch
+                    .put(key.clone(), record::encode(&seen))
+                    .put(keys::dedupe_expiry(expires_at, &event.workspace, &hash), "");
+                here.insert(key, accepted.clone());
+            }
+            self.stage_event(step, request);
+            answers.push(accepted);
+        }
+        Ok(answers)
+    }
+
+    fn stage_event(&self, step: &mut Step, request: &Prepared) {
+        let event = &request.event;
+        let workspace = &event.workspace;
+        step.batch
+            .put(keys::event(workspace, event.id), record::encode(event))
+            .put(keys::body(workspace, event.id), request.body.as_slice())
+            .put(
+                keys::correlated(workspace, &event.correlation_id).bytes(event.id.as_bytes()),
+                "",
+            );
+        for delivery in &request.deliveries {
+            step.batch
+                .put(keys::fan_out(workspace, event.id).bytes(delivery.id.as_bytes()), "");
+            step.create(&self.lanes, delivery);
+        }
+    }
+
+    /// Forgets a bounded number of dedupe keys whose window is over.
+    pub(crate) async fn forget_dedupe_keys(&self, now: Timestamp) -> Result<usize, QueueError> {
+        let over = Scan::prefix(Key::of(Keyspace::DedupeExpiry), SWEEP_KEYS_MAX).until(keys::expiries_from(now));
+        let mut forgotten = 0;
+        for (expiry, _) in self.store.scan(&over)? {
+            let key = keys::dedupe_of_expiry(&expiry)?;
+            let mut step = Step::default();
+            step.batch.delete(expiry);
+            if let Some(raw) = self.store.get(&key)? {
+                // A key that was seen again after its window has a later expiry, and an entry of its own.
+                if record::decode::<Seen>("dedupe", &raw)?.expires_at < now {
+                    step.batch.expect(key.clone(), raw).delete(key);
+                }
+            }
+            match self.commit(step).await? {
+                Stepped::Done => forgotten += 1,
+                // It has just been taken again: its old entry goes at the next sweep.
+                Stepped::Conflict => {}
+            }
+        }
+        Ok(forgotten)
+    }
+}
+
+fn duplicate_of(event_id: EventId, correlation_id: CorrelationId) -> Accepted {
+    Accepted {
+        event_id,
+        correlation_id,
+        duplicate: true,
+        deliveries: Vec::new(),
+    }
+}
+
+fn delivery(id: DeliveryId, event: &Event, owed: Owed, now: Timestamp) -> Delivery {
+    let state = match &owed.dead {
+        Some(failure) => DeliveryState::Dead {
+            at: now,
+            class: failure.class,
+        },
+        None => DeliveryState::Pending {
+            due_at: now.after(owed.first_wait),
+        },
+    };
+    Delivery {
+        id,
+        workspace: event.workspace.clone(),
+        event: event.id,
+        correlation_id: event.correlation_id.clone(),
+        idempotency_key: idempotency_key(&event.workspace, event.id, &owed.connection),
+        connection: owed.connection,
+        kind: owed.kind,
+        accepted_at: now,
+        series_at: now,
+        state,
+        charged: 0,
+        runs: 0,
+        faults: 0,
+        generation: 0,
+        replays: 0,
+        last_failure: owed.dead,
+    }
+}

@@ -1,0 +1,82 @@
+//! What the queue cannot do, and why.
+
+use cofferdam_domain::DeliveryId;
+use cofferdam_store::{CommitError, NotThisKey, StoreError};
+
+use crate::accept::FAN_OUT_MAX;
+use crate::record::RecordError;
+
+/// The queue failed, or was asked for too much.
+#[derive(Debug, thiserror::Error)]
+pub enum QueueError {
+    /// The store cannot be read.
+    #[error("the queue cannot read its store")]
+    Read(#[from] StoreError),
+    /// The store did not take a batch.
+    #[error("the queue cannot write to its store")]
+    Commit(#[source] CommitError),
+    /// A stored record makes no sense.
+    #[error("the queue holds a record that it cannot read")]
+    Record(#[from] RecordError),
+    /// A stored key makes no sense.
+    #[error("the queue holds a key that it cannot read")]
+    Key(#[from] NotThisKey),
+    /// A delivery whose event or body is gone.
+    #[error("the {what} of delivery {delivery} is missing")]
+    Missing {
+        /// `event` or `body`.
+        what: &'static str,
+        /// The delivery.
+        delivery: DeliveryId,
+    },
+    /// More deliveries of one event than are taken.
+    #[error("an event is owed to {0} connections; {FAN_OUT_MAX} is the most")]
+    FanOut(usize),
+    /// Others changed the same records again and again.
+    #[error("the queue could not {0}: others changed the same records each time it tried")]
+    Contended(&'static str),
+}
+
+impl QueueError {
+    /// Whether the disk, and not the request, is to blame: producers are told to come back later.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Read(_) | Self::Contended(_) => true,
+            Self::Commit(error) => match error {
+                CommitError::Store(_) | CommitError::Closed | CommitError::Conflict { .. } => true,
+                CommitError::TooLarge | CommitError::Reserved { .. } => false,
+            },
+            Self::Record(_) | Self::Key(_) | Self::Missing { .. } | Self::FanOut(_) => false,
+        }
+    }
+}
+
+/// Why a lease's holder is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SettleError {
+    /// The lease is not the present one: it ran out, or was settled before.
+    #[error("the lease of delivery {0} is no longer the present one")]
+    Stale(DeliveryId),
+    /// The queue failed.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}
+
+/// Why a dead letter is neither replayed nor discarded.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// There is none in this workspace.
+    #[error("there is no delivery {0}")]
+    NotFound(DeliveryId),
+    /// It is no dead letter.
+    #[error("delivery {delivery} is {state}, and only dead letters are replayed or discarded")]
+    NotDead {
+        /// Which.
+        delivery: DeliveryId,
+        /// Where it stands.
+        state: &'static str,
+    },
+    /// The queue failed.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+}

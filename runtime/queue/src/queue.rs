@@ -1,0 +1,116 @@
+//! The flow of deliveries as everybody above sees it. Nothing here speaks of an embedded store, so that a queue of another
+//! kind can take its place.
+
+use std::future::Future;
+use std::time::Duration;
+
+use cofferdam_domain::{ConnectionName, DeliveryId, LaneState, Timestamp, WorkspaceName};
+use tokio::sync::watch;
+
+use crate::accept::{Accept, Accepted};
+use crate::error::{QueueError, ReplayError, SettleError};
+use crate::lease::Leased;
+use crate::settle::{Settled, Settlement};
+
+/// Takes events in, hands deliveries out under leases, and records what became of them.
+///
+/// Every write is durable when its future ends. A future that is dropped may or may not have done its work; whatever was
+/// done is whole, and is counted and signalled all the same.
+pub trait Queue: Send + Sync {
+    /// Makes the events and all their deliveries durable, together or not at all. Answers in the order of the requests.
+    ///
+    /// An event whose dedupe key was seen in the window, in the same workspace and from the same origin, is not taken
+    /// again: the answer names the first one.
+    fn accept(
+        &self,
+        requests: Vec<Accept>,
+        now: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Accepted>, QueueError>> + Send;
+
+    /// Takes the deliveries at the head of a lane that are due, at most `max` of them and [`LEASES_PER_CALL_MAX`], each
+    /// with an attempt that is durable before this returns. Callers that race get different deliveries.
+    ///
+    /// [`LEASES_PER_CALL_MAX`]: crate::LEASES_PER_CALL_MAX
+    fn lease_many(
+        &self,
+        workspace: &WorkspaceName,
+        connection: &ConnectionName,
+        now: Timestamp,
+        lease_for: Duration,
+        max: usize,
+    ) -> impl Future<Output = Result<Vec<Leased>, QueueError>> + Send;
+
+    /// As [`Queue::lease_many`], for one.
+    fn lease(
+        &self,
+        workspace: &WorkspaceName,
+        connection: &ConnectionName,
+        now: Timestamp,
+        lease_for: Duration,
+    ) -> impl Future<Output = Result<Option<Leased>, QueueError>> + Send {
+        async move { Ok(self.lease_many(workspace, connection, now, lease_for, 1).await?.pop()) }
+    }
+
+    /// When the head of the lane is due; none when nothing waits.
+    fn next_due(
+        &self,
+        workspace: &WorkspaceName,
+        connection: &ConnectionName,
+    ) -> impl Future<Output = Result<Option<Timestamp>, QueueError>> + Send;
+
+    /// Moves the end of a lease that still stands.
+    fn extend(&self, leased: &Leased, until: Timestamp) -> impl Future<Output = Result<(), SettleError>> + Send;
+
+    /// Ends the attempt: its record, the delivery's new state, the lane's and everything it produced, together.
+    fn settle(
+        &self,
+        leased: Leased,
+        settlement: Settlement,
+    ) -> impl Future<Output = Result<Settled, SettleError>> + Send;
+
+    /// Gives a delivery back of which nothing has left. It costs no attempt, keeps its place, and the record of the attempt
+    /// goes.
+    fn release(&self, leased: Leased) -> impl Future<Output = Result<(), SettleError>> + Send;
+
+    /// Voids leases that have run out: due at once, the attempt left without an end, the charge kept. Answers how many.
+    fn expire_leases(&self, now: Timestamp) -> impl Future<Output = Result<usize, QueueError>> + Send;
+
+    /// What keeps the lane from moving, if anything.
+    fn lane_state(
+        &self,
+        workspace: &WorkspaceName,
+        connection: &ConnectionName,
+    ) -> impl Future<Output = Result<LaneState, QueueError>> + Send;
+
+    /// Clears park, back-off and flag.
+    fn release_lane(
+        &self,
+        workspace: &WorkspaceName,
+        connection: &ConnectionName,
+    ) -> impl Future<Output = Result<(), QueueError>> + Send;
+
+    /// Begins a new series of attempts for a dead letter, under the same idempotency key and correlation id.
+    fn replay(
+        &self,
+        workspace: &WorkspaceName,
+        delivery: DeliveryId,
+        now: Timestamp,
+        by: &str,
+    ) -> impl Future<Output = Result<(), ReplayError>> + Send;
+
+    /// Gives a dead letter up.
+    fn discard(
+        &self,
+        workspace: &WorkspaceName,
+        delivery: DeliveryId,
+        now: Timestamp,
+        by: &str,
+    ) -> impl Future<Output = Result<(), ReplayError>> + Send;
+
+    /// Forgets dedupe keys that have run out, a bounded number at a time. Answers how many.
+    fn sweep(&self, now: Timestamp) -> impl Future<Output = Result<usize, QueueError>> + Send;
+
+    /// Changes whenever something may have become due in the lane, or the lane was released. No change is lost between
+    /// two waits; several may be seen as one.
+    fn subscribe(&self, workspace: &WorkspaceName, connection: &ConnectionName) -> watch::Receiver<u64>;
+}

@@ -1,0 +1,77 @@
+//! What a person may do with a dead letter: ask for it again, or give it up.
+
+use cofferdam_domain::{Delivery, DeliveryId, DeliveryState, Timestamp, WorkspaceName};
+
+use crate::error::{QueueError, ReplayError};
+use crate::step::{STEP_TRIES, Step, Stepped};
+use crate::store_queue::StoreQueue;
+
+impl StoreQueue {
+    pub(crate) async fn revive(
+        &self,
+        workspace: &WorkspaceName,
+        id: DeliveryId,
+        now: Timestamp,
+        by: &str,
+    ) -> Result<(), ReplayError> {
+        self.change_dead(workspace, id, |delivery| {
+            delivery.state = DeliveryState::Pending { due_at: now };
+            delivery.series_at = now;
+            delivery.charged = 0;
+            delivery.faults = 0;
+            delivery.replays = delivery.replays.saturating_add(1);
+        })
+        .await?;
+        tracing::info!(%workspace, delivery = %id, by, "dead letter replayed");
+        Ok(())
+    }
+
+    pub(crate) async fn give_up(
+        &self,
+        workspace: &WorkspaceName,
+        id: DeliveryId,
+        now: Timestamp,
+        by: &str,
+    ) -> Result<(), ReplayError> {
+        self.change_dead(workspace, id, |delivery| {
+            delivery.state = DeliveryState::Discarded {
+                at: now,
+                by: by.to_owned(),
+            };
+        })
+        .await?;
+        tracing::info!(%workspace, delivery = %id, by, "dead letter discarded");
+        Ok(())
+    }
+
+    async fn change_dead(
+        &self,
+        workspace: &WorkspaceName,
+        id: DeliveryId,
+        change: impl Fn(&mut Delivery),
+    ) -> Result<(), ReplayError> {
+        for _ in 0..STEP_TRIES {
+            let found = self.found(workspace, id)?.ok_or(ReplayError::NotFound(id))?;
+            match &found.delivery.state {
+                DeliveryState::Dead { .. } => {}
+                state @ (DeliveryState::Pending { .. }
+                | DeliveryState::Leased { .. }
+                | DeliveryState::Delivered { .. }
+                | DeliveryState::Discarded { .. }) => {
+                    return Err(ReplayError::NotDead {
+                        delivery: id,
+                        state: state.as_str(),
+                    });
+                }
+            }
+            let mut delivery = found.delivery.clone();
+            change(&mut delivery);
+            let mut step = Step::default();
+            step.change(&self.lanes, found, &delivery);
+            if self.commit(step).await? == Stepped::Done {
+                return Ok(());
+            }
+        }
+        Err(QueueError::Contended("change a dead letter").into())
+    }
+}

@@ -1,0 +1,115 @@
+//! Settling: one batch that ends an attempt and says what follows for the delivery, the lane and what it produced.
+//!
+//! A crash before it leaves the lease, which is void at the next start; a crash after it leaves everything. A holder whose
+//! lease is no longer the present one changes nothing.
+
+use cofferdam_domain::attempt::AttemptEnd;
+use cofferdam_domain::{Attempt, Delivery, DeliveryState, FailureClass, LaneEffect, Outcome, Timestamp};
+
+use crate::accept::{Accept, Accepted};
+use crate::error::{QueueError, SettleError};
+use crate::keys;
+use crate::lease::{Leased, count_fault};
+use crate::record;
+use crate::step::{STEP_TRIES, Step, Stepped};
+use crate::store_queue::StoreQueue;
+
+/// What an attempt came to, for everybody it concerns.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// For the attempt's record; its outcome decides the delivery's state.
+    pub end: AttemptEnd,
+    /// For the lane.
+    pub lane: LaneEffect,
+    /// Events that the attempt made: what a source read out of a raw request.
+    pub produced: Vec<Accept>,
+    /// The time of settling.
+    pub now: Timestamp,
+}
+
+/// What a settle did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settled {
+    /// As it is now.
+    pub delivery: Delivery,
+    /// What became of `produced`, in its order.
+    pub produced: Vec<Accepted>,
+}
+
+impl StoreQueue {
+    pub(crate) async fn end_attempt(&self, leased: &Leased, settlement: Settlement) -> Result<Settled, SettleError> {
+        let Settlement {
+            end,
+            lane,
+            produced,
+            now,
+        } = settlement;
+        let produced = self.prepare(produced, now)?;
+        let attempt = Attempt {
+            ended: Some(end.clone()),
+            ..leased.attempt.clone()
+        };
+        let attempt_key = keys::attempt(&attempt.workspace, attempt.delivery, attempt.run);
+        for _ in 0..STEP_TRIES {
+            let found = self.held(leased)?;
+            let delivery = after(found.delivery.clone(), &end, now);
+            let mut step = Step::default();
+            step.batch.put(attempt_key.clone(), record::encode(&attempt));
+            step.change(&self.lanes, found, &delivery);
+            self.stage_lane(&mut step, &delivery, &lane, now)?;
+            let produced = self.stage(&mut step, &produced, now)?;
+            if self.commit(step).await? == Stepped::Done {
+                return Ok(Settled { delivery, produced });
+            }
+        }
+        Err(QueueError::Contended("settle an attempt").into())
+    }
+
+    fn stage_lane(
+        &self,
+        step: &mut Step,
+        delivery: &Delivery,
+        effect: &LaneEffect,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        if *effect == LaneEffect::None {
+            return Ok(());
+        }
+        let key = keys::lane(&delivery.workspace, &delivery.connection);
+        let (raw, state) = self.read_lane(&delivery.workspace, &delivery.connection)?;
+        // Two attempts that end together must not undo each other's effect, nor a release what came after it.
+        match raw {
+            Some(raw) => step.batch.expect(key.clone(), raw),
+            None => step.batch.expect_absent(key.clone()),
+        };
+        step.batch.put(key, record::encode(&state.after(effect, now)));
+        Ok(())
+    }
+}
+
+/// The delivery after an attempt that ended so.
+fn after(mut delivery: Delivery, end: &AttemptEnd, now: Timestamp) -> Delivery {
+    let class = end.failure.as_ref().map(|failure| failure.class);
+    count_fault(&mut delivery, class);
+    if let Some(failure) = &end.failure {
+        delivery.last_failure = Some(failure.clone());
+    }
+    let (state, charged) = match &end.outcome {
+        Outcome::Delivered => {
+            let receipt = end.receipt.clone().unwrap_or_default();
+            (DeliveryState::Delivered { at: now, receipt }, true)
+        }
+        Outcome::Retry { due_at, charged } => (DeliveryState::Pending { due_at: *due_at }, *charged),
+        Outcome::Parked => (DeliveryState::Pending { due_at: now }, false),
+        Outcome::Dead => {
+            // A verdict of "dead" without a failure would be the host's own mistake.
+            let class = class.unwrap_or(FailureClass::ConnectorFault);
+            (DeliveryState::Dead { at: now, class }, true)
+        }
+    };
+    delivery.state = state;
+    if !charged {
+        delivery.charged = delivery.charged.saturating_sub(1);
+    }
+    delivery
+}

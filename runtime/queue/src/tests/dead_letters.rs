@@ -1,0 +1,167 @@
+use cofferdam_domain::event::RAW_REQUEST_TYPE;
+use cofferdam_domain::{DeliveryId, DeliveryKind};
+
+use super::*;
+use crate::{DeadFilter, ReplayError};
+
+async fn dead(bed: &Bed, class: FailureClass, now: Timestamp) -> DeliveryId {
+    bed.accept(owed(b"{}", None, now), now).await;
+    let leased = bed.lease(now).await.unwrap();
+    bed.queue
+        .settle(leased, outcome(Outcome::Dead, Some(class), now))
+        .await
+        .unwrap()
+        .delivery
+        .id
+}
+
+#[tokio::test]
+async fn a_replay_is_a_new_series_under_the_same_names() {
+    let bed = Bed::new().await;
+    let id = dead(&bed, FailureClass::ConnectorFault, at(0)).await;
+    let before = bed.queue.delivery(&home(), id).unwrap().unwrap();
+    bed.queue.replay(&home(), id, at(50), "anna").await.unwrap();
+    assert_eq!(bed.depth(), [1, 0, 0, 0]);
+    let bed = bed.reopened(at(51)).await;
+    let leased = bed.lease(at(51)).await.unwrap();
+    let after = &leased.delivery;
+    assert_eq!(after.id, id);
+    assert_eq!(after.idempotency_key, before.idempotency_key);
+    assert_eq!(after.correlation_id, before.correlation_id);
+    assert_eq!((after.series_at, after.accepted_at), (at(50), at(0)));
+    assert_eq!((after.charged, after.faults, after.replays), (1, 0, 1));
+    assert_eq!((leased.attempt.number, leased.attempt.run), (1, 2));
+    assert_eq!(bed.queue.attempts(&home(), id).unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn only_dead_letters_are_replayed_or_discarded() {
+    let bed = Bed::new().await;
+    let id = dead(&bed, FailureClass::Schema, at(0)).await;
+    let other = "other".parse().unwrap();
+    assert!(matches!(
+        bed.queue.replay(&other, id, at(1), "anna").await,
+        Err(ReplayError::NotFound(_))
+    ));
+    bed.queue.replay(&home(), id, at(1), "anna").await.unwrap();
+    let refused = bed.queue.replay(&home(), id, at(1), "anna").await;
+    assert!(matches!(refused, Err(ReplayError::NotDead { state: "pending", .. })));
+    let leased = bed.lease(at(1)).await.unwrap();
+    let refused = bed.queue.discard(&home(), id, at(1), "anna").await;
+    assert!(matches!(refused, Err(ReplayError::NotDead { state: "in-flight", .. })));
+    bed.queue
+        .settle(leased, outcome(Outcome::Dead, Some(FailureClass::Schema), at(2)))
+        .await
+        .unwrap();
+    bed.queue.discard(&home(), id, at(3), "anna").await.unwrap();
+    let refused = bed.queue.replay(&home(), id, at(4), "anna").await;
+    assert!(matches!(refused, Err(ReplayError::NotDead { state: "discarded", .. })));
+    let state = bed.queue.delivery(&home(), id).unwrap().unwrap().state;
+    assert_eq!(
+        state,
+        DeliveryState::Discarded {
+            at: at(3),
+            by: "anna".into()
+        }
+    );
+    assert_eq!(bed.depth(), [0, 0, 0, 0]);
+    assert_eq!(
+        bed.queue
+            .dead_letters(&home(), &DeadFilter::default(), 9, None)
+            .unwrap()
+            .items,
+        []
+    );
+}
+
+#[tokio::test]
+async fn pages_stay_good_while_those_before_them_are_replayed() {
+    let bed = Bed::new().await;
+    let mut expected = Vec::new();
+    for ms in 0..5 {
+        expected.insert(0, dead(&bed, FailureClass::Schema, at(ms)).await);
+    }
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = bed
+            .queue
+            .dead_letters(&home(), &DeadFilter::default(), 2, cursor)
+            .unwrap();
+        for delivery in page.items {
+            bed.queue.replay(&home(), delivery.id, at(9), "anna").await.unwrap();
+            seen.push(delivery.id);
+        }
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, expected);
+}
+
+#[tokio::test]
+async fn dead_letters_are_found_by_class_and_connection() {
+    let bed = Bed::new().await;
+    let schema = dead(&bed, FailureClass::Schema, at(0)).await;
+    let policy = dead(&bed, FailureClass::Policy, at(1)).await;
+    let check = |connection: Option<&str>, class, expected: &[DeliveryId]| {
+        let filter = DeadFilter {
+            connection: connection.map(|name| name.parse().unwrap()),
+            class,
+        };
+        let page = bed.queue.dead_letters(&home(), &filter, 9, None).unwrap();
+        assert_eq!(
+            page.items.iter().map(|delivery| delivery.id).collect::<Vec<_>>(),
+            expected,
+            "{filter:?}"
+        );
+        assert_eq!(page.next, None);
+    };
+    check(None, None, &[policy, schema]);
+    check(Some("sink"), Some(FailureClass::Schema), &[schema]);
+    check(Some("other"), None, &[]);
+    check(None, Some(FailureClass::Gone), &[]);
+}
+
+#[tokio::test]
+async fn a_raw_request_is_replayed_to_its_source_and_settled_with_what_it_makes() {
+    let bed = Bed::new().await;
+    let mut raw = event_in(home(), b"raw", None, at(0));
+    raw.event.kind = RAW_REQUEST_TYPE.into();
+    let request = Accept {
+        new: raw,
+        fan_out: vec![Owed::unreadable(sink(), failure(FailureClass::ConnectorFault))],
+    };
+    let accepted = bed.accept(request, at(0)).await;
+    let id = accepted.deliveries[0];
+    assert_eq!(bed.depth(), [0, 0, 1, 0]);
+    assert!(bed.lease(at(0)).await.is_none());
+    let listed = bed
+        .queue
+        .dead_letters(&home(), &DeadFilter::default(), 9, None)
+        .unwrap()
+        .items;
+    assert_eq!(listed[0].last_failure, Some(failure(FailureClass::ConnectorFault)));
+    bed.queue.replay(&home(), id, at(5), "anna").await.unwrap();
+    let leased = bed.lease(at(5)).await.unwrap();
+    assert_eq!(
+        (leased.delivery.kind, leased.body.as_slice()),
+        (DeliveryKind::Receive, &b"raw"[..])
+    );
+    let mut settlement = outcome(Outcome::Delivered, None, at(6));
+    let target: ConnectionName = "target".parse().unwrap();
+    settlement.produced = ["a", "a", "b"]
+        .map(|key| Accept {
+            new: event_in(home(), key.as_bytes(), Some(key), at(6)),
+            fan_out: vec![Owed::deliver(target.clone(), Duration::ZERO)],
+        })
+        .into();
+    let settled = bed.queue.settle(leased, settlement).await.unwrap();
+    assert_eq!(
+        settled.produced.iter().map(|it| it.duplicate).collect::<Vec<_>>(),
+        [false, true, false]
+    );
+    let bed = bed.reopened(at(7)).await;
+    assert_eq!(bed.depth(), [0, 0, 0, 1]);
+    assert_eq!(bed.queue.depth(&home(), &target).pending, 2);
+}

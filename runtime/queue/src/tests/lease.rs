@@ -1,0 +1,190 @@
+use std::collections::HashSet;
+
+use tokio::task::JoinSet;
+
+use super::*;
+use crate::{LEASES_PER_CALL_MAX, SettleError};
+
+#[tokio::test]
+async fn nothing_is_leased_before_it_is_due() {
+    let bed = Bed::new().await;
+    let mut request = owed(b"{}", None, at(0));
+    request.fan_out = vec![Owed::deliver(sink(), Duration::from_millis(100))];
+    bed.accept(request, at(0)).await;
+    assert_eq!(bed.queue.next_due(&home(), &sink()).await.unwrap(), Some(at(100)));
+    assert!(bed.lease(at(99)).await.is_none());
+    assert!(bed.lease(at(100)).await.is_some());
+    assert_eq!(bed.queue.next_due(&home(), &sink()).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_lane_is_left_in_the_order_in_which_things_fall_due() {
+    let bed = Bed::new().await;
+    for (body, wait) in [(b"3", 30), (b"1", 10), (b"2", 20)] {
+        let mut request = owed(body, None, at(0));
+        request.fan_out = vec![Owed::deliver(sink(), Duration::from_millis(wait))];
+        bed.accept(request, at(0)).await;
+    }
+    let leased = bed.queue.lease_many(&home(), &sink(), at(30), LEASE, 2).await.unwrap();
+    assert_eq!(leased.iter().map(|leased| leased.body[0]).collect::<Vec<_>>(), *b"12");
+    assert_eq!(bed.lease(at(30)).await.unwrap().body, b"3");
+}
+
+#[tokio::test]
+async fn an_attempt_is_durable_before_its_lease_is_handed_out() {
+    let bed = Bed::new().await;
+    bed.accept(owed(b"{}", None, at(0)), at(0)).await;
+    let leased = bed.lease(at(5)).await.unwrap();
+    assert_eq!(
+        leased.delivery.state,
+        DeliveryState::Leased {
+            until: at(5).after(LEASE)
+        }
+    );
+    assert_eq!(
+        (
+            leased.delivery.charged,
+            leased.delivery.runs,
+            leased.delivery.generation
+        ),
+        (1, 1, 1)
+    );
+    assert_eq!(
+        (leased.attempt.run, leased.attempt.number, leased.attempt.started_at),
+        (1, 1, at(5))
+    );
+    assert_eq!(leased.attempt.trace.trace_id(), leased.event.trace.trace_id());
+    assert_ne!(leased.attempt.trace.span_id(), leased.event.trace.span_id());
+    assert_eq!(
+        bed.queue.attempts(&home(), leased.delivery.id).unwrap(),
+        std::slice::from_ref(&leased.attempt)
+    );
+    assert_eq!(bed.state(&leased), leased.delivery.state);
+    assert_eq!(bed.depth(), [0, 1, 0, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_race_never_get_the_same_delivery_and_leave_none_behind() {
+    const DELIVERIES: usize = 60;
+    let bed = Bed::new().await;
+    let requests = (0..DELIVERIES).map(|_| owed(b"{}", None, at(0))).collect();
+    bed.queue.accept(requests, at(0)).await.unwrap();
+    let mut callers = JoinSet::new();
+    for caller in 0..8usize {
+        let queue = bed.queue.clone();
+        callers.spawn(async move {
+            let mut taken = Vec::new();
+            let mut changes = queue.subscribe(&home(), &sink());
+            loop {
+                changes.mark_unchanged();
+                let leased = queue
+                    .lease_many(&home(), &sink(), at(0), LEASE, 1 + caller % 3)
+                    .await
+                    .unwrap();
+                if leased.is_empty() && queue.next_due(&home(), &sink()).await.unwrap().is_none() {
+                    return taken;
+                }
+                taken.extend(leased.into_iter().map(|leased| leased.delivery.id));
+            }
+        });
+    }
+    let taken: Vec<_> = callers.join_all().await.into_iter().flatten().collect();
+    assert_eq!(taken.iter().collect::<HashSet<_>>().len(), DELIVERIES);
+    assert_eq!(taken.len(), DELIVERIES);
+    assert_eq!(bed.depth(), [0, 60, 0, 0]);
+}
+
+#[tokio::test]
+async fn one_call_leases_no_more_than_the_limit() {
+    let bed = Bed::new().await;
+    let requests = (0..=LEASES_PER_CALL_MAX).map(|_| owed(b"{}", None, at(0))).collect();
+    bed.queue.accept(requests, at(0)).await.unwrap();
+    let leased = bed
+        .queue
+        .lease_many(&home(), &sink(), at(0), LEASE, usize::MAX)
+        .await
+        .unwrap();
+    assert_eq!(leased.len(), LEASES_PER_CALL_MAX);
+    assert!(
+        bed.queue
+            .lease_many(&home(), &sink(), at(0), LEASE, 0)
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn a_lease_outlives_its_end_only_if_it_was_extended() {
+    let bed = Bed::new().await;
+    for _ in 0..2 {
+        bed.accept(owed(b"{}", None, at(0)), at(0)).await;
+    }
+    let extended = bed.lease(at(0)).await.unwrap();
+    let left = bed.lease(at(0)).await.unwrap();
+    let end = at(0).after(LEASE);
+    let past = end.after(Duration::from_millis(1));
+    bed.queue.extend(&extended, past).await.unwrap();
+    assert_eq!(bed.queue.expire_leases(end).await.unwrap(), 0);
+    assert_eq!(bed.queue.expire_leases(past).await.unwrap(), 1);
+    assert_eq!(bed.state(&extended), DeliveryState::Leased { until: past });
+    assert_eq!(bed.state(&left), DeliveryState::Pending { due_at: past });
+    assert!(matches!(
+        bed.queue.extend(&left, past).await,
+        Err(SettleError::Stale(_))
+    ));
+    let again = bed.lease(past).await.unwrap();
+    assert_eq!(
+        (again.delivery.id, again.attempt.run, again.attempt.number),
+        (left.delivery.id, 2, 2)
+    );
+    let stale = bed.queue.settle(left, outcome(Outcome::Delivered, None, past)).await;
+    assert!(matches!(stale, Err(SettleError::Stale(_))));
+    bed.queue
+        .settle(extended, outcome(Outcome::Delivered, None, past))
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn what_is_released_costs_no_attempt_and_keeps_its_place() {
+    let bed = Bed::new().await;
+    bed.accept(owed(b"1", None, at(0)), at(0)).await;
+    let leased = bed.lease(at(10)).await.unwrap();
+    bed.accept(owed(b"2", None, at(20)), at(20)).await;
+    let id = leased.delivery.id;
+    bed.queue.release(leased).await.unwrap();
+    assert_eq!(bed.queue.attempts(&home(), id).unwrap(), []);
+    assert_eq!(bed.depth(), [2, 0, 0, 0]);
+    let again = bed.lease(at(20)).await.unwrap();
+    assert_eq!((again.delivery.id, again.attempt.number), (id, 1));
+    assert_eq!(again.attempt.run, 2, "a run's number is never another's");
+}
+
+#[tokio::test]
+async fn workspaces_never_cross() {
+    let bed = Bed::new().await;
+    let accepted = bed.accept(owed(b"{}", Some("k"), at(0)), at(0)).await;
+    let other: WorkspaceName = "other".parse().unwrap();
+    assert!(bed.queue.lease(&other, &sink(), at(0), LEASE).await.unwrap().is_none());
+    assert_eq!(bed.queue.next_due(&other, &sink()).await.unwrap(), None);
+    assert_eq!(bed.queue.event(&other, accepted.event_id).unwrap(), None);
+    assert_eq!(bed.queue.body(&other, accepted.event_id).unwrap(), None);
+    assert_eq!(bed.queue.delivery(&other, accepted.deliveries[0]).unwrap(), None);
+    assert_eq!(bed.queue.deliveries_of(&other, accepted.event_id).unwrap(), []);
+    assert_eq!(
+        bed.queue
+            .events_by_correlation(&other, &accepted.correlation_id, 9)
+            .unwrap(),
+        []
+    );
+    assert_eq!(bed.queue.recent_events(&other, 9, None).unwrap(), []);
+    assert_eq!(
+        bed.queue
+            .deliveries(&other, &Default::default(), 9, None)
+            .unwrap()
+            .items,
+        []
+    );
+    assert_eq!(bed.queue.depth(&other, &sink()), Depth::default());
+}

@@ -1,0 +1,50 @@
+//! The admin listener: API under `/v1`, panel, health and metrics. One file per resource.
+
+pub(crate) mod auth;
+mod connections;
+mod connectors;
+mod dead_letters;
+mod deliveries;
+mod health;
+mod openapi;
+mod secrets;
+mod trace;
+mod tokens;
+pub mod views;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post, put};
+
+use crate::app::App;
+use crate::panel;
+
+/// Largest request body of the admin API, in bytes.
+const ADMIN_BODY_BYTES_MAX: usize = 512 * 1024;
+
+/// The routes of the admin listener.
+pub fn router(app: App) -> Router {
+    let api = Router::new()
+        .route("/v1/connectors", get(connectors::list))
+        .route("/v1/connections", get(connections::list).post(connections::apply))
+        .route("/v1/connections/{name}", get(connections::show))
+        .route("/v1/connections/{name}/enable", post(connections::enable))
+        .route("/v1/connections/{name}/disable", post(connections::disable))
+        .route("/v1/connections/{name}/release", post(connections::release))
+        .route("/v1/connections/{name}/secrets/{credential}", put(secrets::set))
+        .route("/v1/secrets", get(secrets::list))
+        .route("/v1/deliveries", get(deliveries::list))
+        .route("/v1/deliveries/{id}", get(deliveries::show))
+        .route("/v1/traces/{correlation_id}", get(trace::show))
+        .route("/v1/events", get(trace::recent).post(crate::ingest::receive_events))
+        .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/dead-letters/{id}/replay", post(dead_letters::replay))
+        .route("/v1/dead-letters/{id}/discard", post(dead_letters::discard))
+        .route("/v1/tokens", post(tokens::create))
+        .route("/healthz", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .route("/openapi.json", get(openapi::document))
+        .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX));
+    api.merge(panel::router()).with_state(app)
+}

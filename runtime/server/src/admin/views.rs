@@ -1,0 +1,226 @@
+//! What the API and the panel show, put together from the records. Both use these functions, so that they cannot disagree.
+
+use cofferdam_domain::connection::Connection;
+use cofferdam_domain::lane::LaneState;
+use cofferdam_domain::{
+    Attempt, ConnectionName, ConnectorName, CorrelationId, Delivery, Descriptor, Digest, Event, FailureClass, WorkspaceName,
+};
+use cofferdam_host::{Exports, LoadProblem};
+use cofferdam_queue::{DeadFilter, Depth, Queue, QueueError};
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::clock::now;
+
+/// Most rows of a list.
+pub const ROWS_MAX: usize = 200;
+
+/// Most events of one trace. A correlation id that a caller reuses for ever still has an answer.
+pub const TRACE_EVENTS_MAX: usize = 100;
+
+/// The plugins folder.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConnectorsView {
+    /// What is in use.
+    pub connectors: Vec<ConnectorView>,
+    /// What is not, and why.
+    pub problems: Vec<LoadProblem>,
+}
+
+/// A connector.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConnectorView {
+    /// What it says about itself, and what it asks for.
+    pub descriptor: Descriptor,
+    /// Of its bytes.
+    pub digest: Digest,
+    /// Its file's name.
+    pub file: String,
+    /// Size of the component.
+    pub bytes: u64,
+    /// What it can be asked to do.
+    pub exports: Exports,
+    /// Connections that run it.
+    pub connections: Vec<ConnectionName>,
+}
+
+/// A connection and how it is doing.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ConnectionView {
+    /// What the admin decided.
+    #[serde(flatten)]
+    pub connection: Connection,
+    /// One word.
+    pub health: Health,
+    /// Why, in a sentence, unless all is well.
+    pub reason: Option<String>,
+    /// What waits, runs and died.
+    pub depth: Depth,
+    /// What keeps the lane from moving.
+    pub lane: LaneState,
+}
+
+/// How a connection is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Health {
+    /// Nothing to do.
+    Ok,
+    /// It waits for a time that an upstream asked for.
+    BackingOff,
+    /// It goes on, and an admin should look.
+    Attention,
+    /// Nothing is tried until somebody acts.
+    Parked,
+    /// It is turned off.
+    Off,
+    /// Its connector is not loaded.
+    NoConnector,
+}
+
+impl Health {
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::BackingOff => "backing off",
+            Self::Attention => "attention",
+            Self::Parked => "parked",
+            Self::Off => "off",
+            Self::NoConnector => "no connector",
+        }
+    }
+}
+
+/// Everything that followed from one thing that happened.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct TraceView {
+    /// What was searched for.
+    pub correlation_id: CorrelationId,
+    /// In the order of acceptance.
+    pub events: Vec<EventTrace>,
+}
+
+/// One event and what became of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EventTrace {
+    /// The event.
+    pub event: Event,
+    /// To whom it was owed.
+    pub deliveries: Vec<DeliveryTrace>,
+}
+
+/// One delivery with every attempt.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeliveryTrace {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// In the order they were made.
+    pub attempts: Vec<Attempt>,
+}
+
+/// A dead letter with the event it is about.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeadLetterView {
+    /// The delivery.
+    pub delivery: Delivery,
+    /// The event; none if retention has taken it.
+    pub event: Option<Event>,
+}
+
+/// The plugins folder, as this workspace may see it.
+pub fn connectors(app: &App, workspace: &WorkspaceName) -> ConnectorsView {
+    let connections = app.connections.of(workspace);
+    let used_by = |name: &ConnectorName| {
+        let runs = connections.iter().filter(|connection| connection.spec.connector == *name);
+        runs.map(|connection| connection.spec.name.clone()).collect()
+    };
+    ConnectorsView {
+        connectors: app
+            .catalogue
+            .connectors()
+            .map(|connector| ConnectorView {
+                digest: connector.digest,
+                file: connector.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                bytes: connector.bytes,
+                exports: connector.exports,
+                connections: used_by(&connector.descriptor.name),
+                descriptor: connector.descriptor.clone(),
+            })
+            .collect(),
+        problems: app.catalogue.problems().to_vec(),
+    }
+}
+
+/// Every connection of the workspace.
+pub async fn connections(app: &App, workspace: &WorkspaceName) -> Result<Vec<ConnectionView>, QueueError> {
+    let mut views = Vec::new();
+    for connection in app.connections.of(workspace) {
+        views.push(connection_view(app, &connection).await?);
+    }
+    Ok(views)
+}
+
+/// One connection.
+pub async fn connection_view(app: &App, connection: &Connection) -> Result<ConnectionView, QueueError> {
+    let name = &connection.spec.name;
+    let lane = app.queue.lane_state(&connection.workspace, name).await?;
+    let (health, reason) = health(app, connection, &lane);
+    Ok(ConnectionView {
+        connection: connection.clone(),
+        health,
+        reason,
+        depth: app.queue.depth(&connection.workspace, name),
+        lane,
+    })
+}
+
+fn health(app: &App, connection: &Connection, lane: &LaneState) -> (Health, Option<String>) {
+    if app.catalogue.get(&connection.spec.connector).is_none() {
+        return (Health::NoConnector, Some(format!("no connector {} is loaded; its deliveries wait", connection.spec.connector)));
+    }
+    if !connection.enabled {
+        return (Health::Off, Some("turned off; its deliveries wait".to_owned()));
+    }
+    if let Some(note) = &lane.parked {
+        return (Health::Parked, Some(format!("{} since {}: {}", note.class, note.since, note.reason)));
+    }
+    if let Some(until) = lane.back_off_until.filter(|until| *until > now()) {
+        return (Health::BackingOff, Some(format!("asked to wait until {until}")));
+    }
+    match &lane.flagged {
+        Some(note) => (Health::Attention, Some(format!("{} since {}: {}", note.class, note.since, note.reason))),
+        None => (Health::Ok, None),
+    }
+}
+
+/// Everything under one correlation id; none if there is nothing.
+pub async fn trace(app: &App, workspace: &WorkspaceName, id: &CorrelationId) -> Result<Option<TraceView>, QueueError> {
+    let mut events = Vec::new();
+    for event in app.queue.events_by_correlation(workspace, id, TRACE_EVENTS_MAX)? {
+        let mut deliveries = Vec::new();
+        for delivery in app.queue.deliveries_of(workspace, event.id)? {
+            let attempts = app.queue.attempts(workspace, delivery.id)?;
+            deliveries.push(DeliveryTrace { delivery, attempts });
+        }
+        events.push(EventTrace { event, deliveries });
+    }
+    Ok((!events.is_empty()).then(|| TraceView { correlation_id: id.clone(), events }))
+}
+
+/// The latest dead letters.
+pub fn dead_letters(app: &App, workspace: &WorkspaceName, filter: &DeadFilter) -> Result<Vec<DeadLetterView>, QueueError> {
+    let page = app.queue.dead_letters(workspace, filter, ROWS_MAX, None)?;
+    page.items
+        .into_iter()
+        .map(|delivery| {
+            let event = app.queue.event(workspace, delivery.event)?;
+            Ok(DeadLetterView { delivery, event })
+        })
+        .collect()
+}
+
+/// A class by its name in the API.
+pub fn class_named(name: &str) -> Option<FailureClass> {
+    FailureClass::ALL.into_iter().find(|class| class.as_str() == name)
+}

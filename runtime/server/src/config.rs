@@ -1,0 +1,267 @@
+//! The configuration file: read with every mistake reported at once, by line.
+
+mod reader;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use cofferdam_domain::connection::ConnectionSpec;
+use cofferdam_domain::limits::{BODY_BYTES_MAX, SETTINGS_BYTES_MAX};
+use serde::Deserialize;
+
+pub use reader::Mistake;
+use reader::{Document, Section};
+
+/// The documented defaults. They are the defaults: [`Config::default`] reads this text.
+pub const DEFAULT_TEXT: &str = include_str!("config/cofferdam.default.toml");
+
+/// Largest configuration or connection file, in bytes.
+pub const FILE_BYTES_MAX: u64 = 256 * 1024;
+
+/// How the server is set up. See `cofferdam.default.toml` for what each value means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Addresses.
+    pub listen: Listen,
+    /// Bounds on what comes in.
+    pub limits: Limits,
+    /// The durable store.
+    pub store: StoreConfig,
+    /// WebAssembly.
+    pub host: HostConfig,
+    /// Secrets.
+    pub vault: VaultConfig,
+    /// Log output.
+    pub log: LogConfig,
+    /// How long running work may take after a signal to stop.
+    pub drain: Duration,
+}
+
+/// Addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Webhooks and events.
+    pub public: SocketAddr,
+    /// API, panel, health, metrics.
+    pub admin: SocketAddr,
+}
+
+/// Bounds on what comes in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Largest request body and event body, in bytes.
+    pub body_bytes: usize,
+    /// Deliveries that may wait in all before producers are told to come back later.
+    pub pending: u64,
+}
+
+/// The durable store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreConfig {
+    /// Page cache, in bytes.
+    pub cache_bytes: u64,
+}
+
+/// WebAssembly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostConfig {
+    /// Calls at once.
+    pub calls: u32,
+    /// Largest memory any connection may be allowed.
+    pub memory_bytes: usize,
+}
+
+/// Secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VaultConfig {
+    /// The key file; none means `vault.key` in the data folder.
+    pub key_file: Option<PathBuf>,
+}
+
+/// Log output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Text for people or JSON for machines.
+    pub format: LogFormat,
+    /// An `EnvFilter` directive.
+    pub level: String,
+}
+
+/// Text for people or JSON for machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One line a record.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// A file that cannot be used, with every mistake in it.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It can be read and is wrong.
+    #[error("{}", listed(path, mistakes))]
+    Mistakes {
+        /// The file.
+        path: PathBuf,
+        /// In the order of lines.
+        mistakes: Vec<Mistake>,
+    },
+}
+
+fn listed(path: &Path, mistakes: &[Mistake]) -> String {
+    let mut text = format!("{} has {} mistake{}:", path.display(), mistakes.len(), if mistakes.len() == 1 { "" } else { "s" });
+    for mistake in mistakes {
+        text.push_str(&format!("\n  line {}: {}", mistake.line, mistake.text));
+    }
+    text
+}
+
+impl Config {
+    /// Reads a file; what it does not say has its default.
+    pub fn load(path: &Path) -> Result<Self, FileError> {
+        let unreadable = |source| FileError::Unreadable { path: path.to_owned(), source };
+        let length = std::fs::metadata(path).map_err(unreadable)?.len();
+        if length > FILE_BYTES_MAX {
+            return Err(unreadable(std::io::Error::other(format!("larger than {FILE_BYTES_MAX} bytes"))));
+        }
+        let text = std::fs::read_to_string(path).map_err(unreadable)?;
+        Self::parse(&text).map_err(|mistakes| FileError::Mistakes { path: path.to_owned(), mistakes })
+    }
+
+    /// Reads a text, with every mistake in it.
+    pub fn parse(text: &str) -> Result<Self, Vec<Mistake>> {
+        let defaults = Document::parse(DEFAULT_TEXT).and_then(|document| Self::read(document, None))?;
+        Document::parse(text).and_then(|document| Self::read(document, Some(&defaults)))
+    }
+
+    fn read(document: Document<'_>, defaults: Option<&Self>) -> Result<Self, Vec<Mistake>> {
+        let mut root = document;
+        let listen = root.section("listen");
+        let limits = root.section("limits");
+        let store = root.section("store");
+        let host = root.section("host");
+        let vault = root.section("vault");
+        let log = root.section("log");
+        let server = root.section("server");
+        let (listen, limits, store, host, vault, log, drain) = (
+            read_listen(&mut root, listen, defaults),
+            read_limits(&mut root, limits, defaults),
+            read_store(&mut root, store, defaults),
+            read_host(&mut root, host, defaults),
+            read_vault(&mut root, vault, defaults),
+            read_log(&mut root, log, defaults),
+            read_drain(&mut root, server, defaults),
+        );
+        let mistakes = root.finish();
+        match (listen, limits, store, host, vault, log, drain) {
+            (Some(listen), Some(limits), Some(store), Some(host), Some(vault), Some(log), Some(drain))
+                if mistakes.is_empty() =>
+            {
+                Ok(Self { listen, limits, store, host, vault, log, drain })
+            }
+            _ => Err(mistakes),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::parse("").expect("the default configuration is valid: a test reads it")
+    }
+}
+
+fn read_listen(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<Listen> {
+    let public = section.value(root, "public", defaults.map(|config| config.listen.public));
+    let admin = section.value(root, "admin", defaults.map(|config| config.listen.admin));
+    let line = section.line();
+    section.finish(root);
+    let listen = Listen { public: public?, admin: admin? };
+    if listen.public == listen.admin && listen.public.port() != 0 {
+        root.mistake(line, "listen.public and listen.admin must differ: the admin listener is not for the public".into());
+        return None;
+    }
+    Some(listen)
+}
+
+fn read_limits(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<Limits> {
+    let most = BODY_BYTES_MAX as u64 * 8;
+    let body = section.within(root, "body_bytes", defaults.map(|config| config.limits.body_bytes as u64), 1024..=most);
+    let pending = section.within(root, "pending", defaults.map(|config| config.limits.pending), 1..=100_000_000);
+    section.finish(root);
+    Some(Limits { body_bytes: usize::try_from(body?).ok()?, pending: pending? })
+}
+
+fn read_store(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<StoreConfig> {
+    let default = defaults.map(|config| config.store.cache_bytes);
+    let cache = section.within(root, "cache_bytes", default, 1024 * 1024..=16 * 1024 * 1024 * 1024);
+    section.finish(root);
+    Some(StoreConfig { cache_bytes: cache? })
+}
+
+fn read_host(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<HostConfig> {
+    let calls = section.within(root, "calls", defaults.map(|config| config.host.calls.into()), 1..=1024);
+    let default = defaults.map(|config| config.host.memory_bytes as u64);
+    let memory = section.within(root, "memory_bytes", default, 1024 * 1024..=4 * 1024 * 1024 * 1024);
+    section.finish(root);
+    Some(HostConfig { calls: u32::try_from(calls?).ok()?, memory_bytes: usize::try_from(memory?).ok()? })
+}
+
+fn read_vault(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<VaultConfig> {
+    let key_file = section.optional(root, "key_file", defaults.and_then(|config| config.vault.key_file.clone()));
+    section.finish(root);
+    Some(VaultConfig { key_file: key_file? })
+}
+
+fn read_log(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<LogConfig> {
+    let format = section.value(root, "format", defaults.map(|config| config.log.format));
+    let level: Option<String> = section.value(root, "level", defaults.map(|config| config.log.level.clone()));
+    let line = section.line();
+    section.finish(root);
+    let level = level?;
+    if let Err(error) = level.parse::<tracing_subscriber::EnvFilter>() {
+        root.mistake(line, format!("log.level: {error}"));
+        return None;
+    }
+    Some(LogConfig { format: format?, level })
+}
+
+fn read_drain(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<Duration> {
+    let default = defaults.and_then(|config| u64::try_from(config.drain.as_millis()).ok());
+    let drain = section.within(root, "drain_ms", default, 0..=600_000);
+    section.finish(root);
+    drain.map(Duration::from_millis)
+}
+
+/// Reads a connection file. What serde finds is one mistake with its line; the rest of the rules are checked together.
+pub fn parse_connection(text: &str) -> Result<ConnectionSpec, Vec<Mistake>> {
+    if text.len() as u64 > FILE_BYTES_MAX {
+        return Err(vec![Mistake { line: 1, text: format!("larger than {FILE_BYTES_MAX} bytes") }]);
+    }
+    let spec: ConnectionSpec = toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| reader::line_of(text, span.start));
+        vec![Mistake { line, text: error.message().to_owned() }]
+    })?;
+    let mut problems = spec.policy.problems();
+    let settings = serde_json::to_string(&spec.settings).map_or(usize::MAX, |json| json.len());
+    if settings > SETTINGS_BYTES_MAX {
+        problems.push(format!("settings take {settings} bytes of JSON; {SETTINGS_BYTES_MAX} are allowed"));
+    }
+    if problems.is_empty() {
+        return Ok(spec);
+    }
+    Err(problems.into_iter().map(|problem| Mistake { line: reader::line_of_key(text, &problem), text: problem }).collect())
+}
+
+#[cfg(test)]
+mod tests;

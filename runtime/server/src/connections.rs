@@ -1,0 +1,146 @@
+//! Connections: durable in the store, read from memory.
+//!
+//! A change is durable before it is visible. Lanes are told by [`Connections::changed`].
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use cofferdam_domain::connection::{Connection, ConnectionSpec};
+use cofferdam_domain::{ConnectionName, WorkspaceName};
+use cofferdam_store::{Batch, CommitError, Key, Keyspace, Scan, Store, StoreError};
+use tokio::sync::{Mutex, watch};
+
+use crate::clock::now;
+
+/// Most connections of one server.
+///
+/// One event may be owed to all of them, so this is the queue's own bound on a fan-out.
+pub const CONNECTIONS_MAX: usize = cofferdam_queue::FAN_OUT_MAX;
+
+type Named = BTreeMap<(WorkspaceName, ConnectionName), Arc<Connection>>;
+
+/// Every connection of every workspace.
+pub struct Connections {
+    store: Store,
+    named: RwLock<Arc<Named>>,
+    /// Held while a change is made durable, so that two changes cannot overtake each other.
+    changing: Mutex<()>,
+    changed: watch::Sender<u64>,
+}
+
+/// A change that was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectionError {
+    /// No such connection.
+    #[error("no connection {0}")]
+    Unknown(ConnectionName),
+    /// The server is full.
+    #[error("there are {CONNECTIONS_MAX} connections already")]
+    Full,
+    /// A stored connection cannot be read.
+    #[error("a stored connection cannot be read")]
+    Record(#[from] serde_json::Error),
+    /// The store fails.
+    #[error("connections cannot be read")]
+    Store(#[from] StoreError),
+    /// The store fails.
+    #[error("the change could not be made durable")]
+    Commit(#[from] CommitError),
+}
+
+impl Connections {
+    /// Reads all of them.
+    pub fn open(store: Store) -> Result<Self, ConnectionError> {
+        let mut named = Named::new();
+        for (_, value) in store.scan(&Scan::prefix(Key::of(Keyspace::Connection), CONNECTIONS_MAX))? {
+            let connection: Connection = serde_json::from_slice(&value)?;
+            named.insert((connection.workspace.clone(), connection.spec.name.clone()), Arc::new(connection));
+        }
+        Ok(Self { store, named: RwLock::new(Arc::new(named)), changing: Mutex::new(()), changed: watch::channel(0).0 })
+    }
+
+    fn snapshot(&self) -> Arc<Named> {
+        Arc::clone(&self.named.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says when any connection has changed.
+    pub fn changed(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// One connection.
+    pub fn get(&self, workspace: &WorkspaceName, name: &ConnectionName) -> Option<Arc<Connection>> {
+        self.snapshot().get(&(workspace.clone(), name.clone())).cloned()
+    }
+
+    /// Those of a workspace, by name.
+    pub fn of(&self, workspace: &WorkspaceName) -> Vec<Arc<Connection>> {
+        self.snapshot().values().filter(|connection| connection.workspace == *workspace).cloned().collect()
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Arc<Connection>> {
+        self.snapshot().values().cloned().collect()
+    }
+
+    /// Who is owed an event of this type. A disabled connection is owed too: its deliveries wait.
+    pub fn subscribed(&self, workspace: &WorkspaceName, kind: &str) -> Vec<Arc<Connection>> {
+        self.of(workspace).into_iter().filter(|connection| connection.spec.wants(kind)).collect()
+    }
+
+    /// Creates or replaces; a new connection is enabled. The new spec applies from the next attempt on.
+    pub async fn apply(
+        &self,
+        workspace: &WorkspaceName,
+        spec: ConnectionSpec,
+    ) -> Result<Arc<Connection>, ConnectionError> {
+        let _changing = self.changing.lock().await;
+        let present = self.get(workspace, &spec.name);
+        if present.is_none() && self.snapshot().len() >= CONNECTIONS_MAX {
+            return Err(ConnectionError::Full);
+        }
+        if let Some(same) = present.as_ref().filter(|present| present.spec == spec) {
+            return Ok(Arc::clone(same));
+        }
+        self.keep(Connection {
+            workspace: workspace.clone(),
+            enabled: present.as_ref().is_none_or(|present| present.enabled),
+            revision: present.map_or(1, |present| present.revision + 1),
+            updated_at: now(),
+            spec,
+        })
+        .await
+    }
+
+    /// Turns a connection on or off. Off, its deliveries wait, uncharged, and its hook answers 503.
+    pub async fn set_enabled(
+        &self,
+        workspace: &WorkspaceName,
+        name: &ConnectionName,
+        enabled: bool,
+    ) -> Result<Arc<Connection>, ConnectionError> {
+        let _changing = self.changing.lock().await;
+        let present = self.get(workspace, name).ok_or_else(|| ConnectionError::Unknown(name.clone()))?;
+        if present.enabled == enabled {
+            return Ok(present);
+        }
+        self.keep(Connection { enabled, updated_at: now(), ..(*present).clone() }).await
+    }
+
+    async fn keep(&self, connection: Connection) -> Result<Arc<Connection>, ConnectionError> {
+        let (workspace, name) = (connection.workspace.clone(), connection.spec.name.clone());
+        let key = Key::of(Keyspace::Connection).text(workspace.as_str()).text(name.as_str());
+        let mut batch = Batch::new();
+        batch.put(key, serde_json::to_vec(&connection)?);
+        self.store.commit(batch).await?;
+        let connection = Arc::new(connection);
+        {
+            let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
+            let mut next = Named::clone(&named);
+            next.insert((workspace, name), Arc::clone(&connection));
+            *named = Arc::new(next);
+        }
+        self.changed.send_modify(|count| *count += 1);
+        Ok(connection)
+    }
+}

@@ -1,0 +1,98 @@
+//! Dispatch: one lane per connection, each with its own concurrency, back-off and parking. A slow or dead connection costs
+//! the others nothing: it holds only its own slots, and what backs off holds none.
+
+mod attempt;
+mod environment;
+mod lane;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_domain::{Connection, ConnectionName, Policy, WorkspaceName};
+use cofferdam_host::{CallLimits, Environment};
+use cofferdam_queue::Queue;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::clock::now;
+
+/// How often leases that ran out and dedupe keys that expired are looked for.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+
+/// What an incoming request's call may reach: settings, and nothing else.
+pub(crate) fn source_environment(connection: &Connection) -> Arc<dyn Environment> {
+    Arc::new(environment::SettingsOnly::of(connection))
+}
+
+/// The limits of one call under this policy.
+pub(crate) fn call_limits(policy: &Policy) -> CallLimits {
+    CallLimits {
+        deadline: Duration::from_millis(policy.deadline_ms),
+        cpu: Duration::from_millis(policy.cpu_ms),
+        memory_bytes: usize::try_from(policy.memory_bytes).unwrap_or(usize::MAX),
+    }
+}
+
+/// The running lanes.
+pub struct Dispatcher {
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Dispatcher {
+    /// Starts a lane for every connection there is, and for each that comes.
+    pub fn start(app: &App) -> Self {
+        let dispatcher = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
+        dispatcher.tasks.spawn(keep_lanes(app.clone(), dispatcher.stop.clone(), dispatcher.tasks.clone()));
+        dispatcher.tasks.spawn(keep_house(app.clone(), dispatcher.stop.clone()));
+        dispatcher
+    }
+
+    /// Takes nothing new, and waits until what is under way is settled or `bound` has passed; what is not settled by then
+    /// is tried again after the next start. Answers whether everything was.
+    pub async fn drain(self, bound: Duration) -> bool {
+        self.stop.cancel();
+        self.tasks.close();
+        tokio::time::timeout(bound, self.tasks.wait()).await.is_ok()
+    }
+}
+
+/// A lane is started when its connection appears and ends by itself when the server stops.
+async fn keep_lanes(app: App, stop: CancellationToken, tasks: TaskTracker) {
+    let mut lanes: BTreeMap<(WorkspaceName, ConnectionName), JoinHandle<()>> = BTreeMap::new();
+    let mut changed = app.connections.changed();
+    loop {
+        changed.mark_unchanged();
+        for connection in app.connections.all() {
+            let key = (connection.workspace.clone(), connection.spec.name.clone());
+            // A lane that has ended by a fault of ours is started again; the others never notice.
+            if lanes.get(&key).is_none_or(JoinHandle::is_finished) {
+                let lane = lane::Lane::new(app.clone(), key.0.clone(), key.1.clone(), stop.clone());
+                lanes.insert(key, tasks.spawn(lane.run()));
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = changed.changed() => {}
+            () = tokio::time::sleep(HOUSEKEEPING) => {}
+        }
+    }
+}
+
+async fn keep_house(app: App, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(HOUSEKEEPING) => {}
+        }
+        if let Err(error) = app.queue.expire_leases(now()).await {
+            tracing::error!(error = crate::problem::chain(&error), "leases that ran out could not be given back");
+        }
+        if let Err(error) = app.queue.sweep(now()).await {
+            tracing::error!(error = crate::problem::chain(&error), "expired dedupe keys could not be forgotten");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! `POST /hooks/{connection}`: a provider's webhook.
+//!
+//! Verified by the host over the raw bytes, normalised by the source connector, accepted in one durable batch, and only
+//! then acknowledged. A verified request that the connector cannot read is kept as a dead letter and acknowledged too.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use cofferdam_domain::classify::Failure;
+use cofferdam_domain::event::{EventDraft, Origin, Stamp};
+use cofferdam_domain::{
+    Connection, ConnectionName, CorrelationId, FailureClass, Fault, FaultKind, Timestamp, WorkspaceName,
+};
+use cofferdam_host::{InboundRequest, Received, Rejected, Reply};
+use cofferdam_queue::{Accept, Owed};
+
+use super::events::{EventAccepted, EventsAccepted, body_problem};
+use super::{accept, raw_request, verify};
+use crate::app::App;
+use crate::clock::now;
+use crate::dispatch::source_environment;
+use crate::problem::Problem;
+
+/// What a provider is told to wait while a connection is off.
+const DISABLED_WAIT_S: u64 = 60;
+
+pub(super) async fn receive(
+    State(app): State<App>,
+    Path(connection): Path<String>,
+    query: RawQuery,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    answer(&app, Hook { workspace: "default", connection: &connection, path: "" }, query, headers, body).await
+}
+
+pub(super) async fn receive_below(
+    State(app): State<App>,
+    Path((connection, rest)): Path<(String, String)>,
+    query: RawQuery,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let path = format!("/{rest}");
+    answer(&app, Hook { workspace: "default", connection: &connection, path: &path }, query, headers, body).await
+}
+
+pub(super) async fn receive_in_workspace(
+    State(app): State<App>,
+    Path((workspace, connection)): Path<(String, String)>,
+    query: RawQuery,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    answer(&app, Hook { workspace: &workspace, connection: &connection, path: "" }, query, headers, body).await
+}
+
+/// Which hook was called.
+struct Hook<'a> {
+    workspace: &'a str,
+    connection: &'a str,
+    path: &'a str,
+}
+
+async fn answer(
+    app: &App,
+    hook: Hook<'_>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Problem> {
+    let answered = handle(app, hook, query.unwrap_or_default(), &headers, body).await;
+    app.metrics.count_ingest("hook", match &answered {
+        Ok(Answer::Accepted(events, _)) if !events.is_empty() && events.iter().all(|event| event.duplicate) => "duplicate",
+        Ok(Answer::Accepted(..)) => "accepted",
+        Ok(Answer::KeptRaw(_)) => "kept-raw",
+        Err(problem) if problem.status == 401 => "unverified",
+        Err(problem) if problem.status < 500 => "refused",
+        Err(_) => "failed",
+    });
+    Ok(match answered? {
+        Answer::Accepted(_, Some(reply)) => reply_response(reply),
+        Answer::Accepted(accepted, None) => (StatusCode::ACCEPTED, axum::Json(EventsAccepted { accepted })).into_response(),
+        Answer::KeptRaw(kept) => {
+            (StatusCode::ACCEPTED, axum::Json(EventsAccepted { accepted: vec![kept] })).into_response()
+        }
+    })
+}
+
+enum Answer {
+    Accepted(Vec<EventAccepted>, Option<Reply>),
+    KeptRaw(EventAccepted),
+}
+
+async fn handle(
+    app: &App,
+    hook: Hook<'_>,
+    query: String,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Answer, Problem> {
+    let connection = find(app, &hook)?;
+    let body = body.map_err(|rejection| body_problem(app, &rejection))?;
+    let received_at = now();
+    let provider_id = authenticate(app, &connection, headers, &body, received_at)?;
+    if !connection.enabled {
+        let detail = "the connection is turned off";
+        return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "disabled", detail).retry_after(DISABLED_WAIT_S));
+    }
+    accept::refuse_when_full(app)?;
+    let request = InboundRequest {
+        method: "POST".to_owned(),
+        path: hook.path.to_owned(),
+        query,
+        headers: headers
+            .iter()
+            .filter(|(name, _)| !verify::HOST_HEADERS.contains(&name.as_str()))
+            .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
+            .collect(),
+        body: body.to_vec(),
+    };
+    let correlation_id = CorrelationId::mint(received_at, &mut rand::rng());
+    let origin = Arrival { connection: &connection, correlation_id, received_at, provider_id };
+    match normalise(app, &connection, request.clone()).await {
+        Ok(received) => match stamp_all(app, &origin, received.drafts) {
+            Ok(accepts) => {
+                let accepted = accept::accept(app, accepts).await?;
+                Ok(Answer::Accepted(accepted.into_iter().map(told).collect(), received.reply))
+            }
+            Err(failure) => keep_raw(app, &origin, &request, failure).await,
+        },
+        Err(failure) => keep_raw(app, &origin, &request, failure).await,
+    }
+}
+
+fn find(app: &App, hook: &Hook<'_>) -> Result<Arc<Connection>, Problem> {
+    let missing = || Problem::not_found("such hook");
+    let workspace: WorkspaceName = hook.workspace.parse().map_err(|_| missing())?;
+    let name: ConnectionName = hook.connection.parse().map_err(|_| missing())?;
+    app.connections.get(&workspace, &name).filter(|connection| connection.spec.inbound.is_some()).ok_or_else(missing)
+}
+
+/// 401 unless the signature holds; the answer is the provider's own id of the delivery.
+fn authenticate(
+    app: &App,
+    connection: &Connection,
+    headers: &HeaderMap,
+    body: &[u8],
+    received_at: Timestamp,
+) -> Result<Option<String>, Problem> {
+    let inbound = connection.spec.inbound.as_ref().ok_or_else(|| Problem::not_found("such hook"))?;
+    let secrets = app
+        .vault
+        .active(&connection.workspace, &connection.spec.name, &inbound.credential)
+        .map_err(|error| Problem::internal("reading the signing secret", &error))?;
+    if secrets.is_empty() {
+        tracing::warn!(connection = %connection.spec.name, credential = %inbound.credential, "a hook was called whose signing secret is not set");
+    }
+    verify::verify(inbound.scheme, &secrets, headers, body, received_at).map_err(|verify::Unverified| Problem::unauthorized())?;
+    Ok(verify::delivery_id(inbound.scheme, headers))
+}
+
+/// The source connector's reading of the request, or why there is none.
+pub(crate) async fn normalise(app: &App, connection: &Connection, request: InboundRequest) -> Result<Received, Failure> {
+    let Some(connector) = app.catalogue.get(&connection.spec.connector).filter(|connector| connector.exports.source) else {
+        let message = format!("no source connector {} is loaded", connection.spec.connector);
+        return Err(fault_failure(Fault { kind: FaultKind::NotRunnable, message }));
+    };
+    let environment = source_environment(connection);
+    let report = connector.receive(request, environment, crate::dispatch::call_limits(&connection.spec.policy)).await;
+    match report.result {
+        Ok(Ok(received)) => Ok(received),
+        Ok(Err(Rejected { code, message })) => {
+            Err(Failure { class: FailureClass::Schema, code, message, ambiguous: false, retry_after_ms: None })
+        }
+        Err(fault) => Err(fault_failure(fault)),
+    }
+}
+
+fn fault_failure(fault: Fault) -> Failure {
+    Failure {
+        class: FailureClass::ConnectorFault,
+        code: Some(fault.kind.code().to_owned()),
+        message: fault.message,
+        ambiguous: false,
+        retry_after_ms: None,
+    }
+}
+
+/// One verified request.
+pub(crate) struct Arrival<'a> {
+    pub(crate) connection: &'a Connection,
+    pub(crate) correlation_id: CorrelationId,
+    pub(crate) received_at: Timestamp,
+    pub(crate) provider_id: Option<String>,
+}
+
+/// Stamps the drafts of one request. One bad draft spoils the request: half of it would be a lie.
+pub(crate) fn stamp_all(app: &App, arrival: &Arrival<'_>, drafts: Vec<EventDraft>) -> Result<Vec<Accept>, Failure> {
+    let single = drafts.len() == 1;
+    let mut accepts = Vec::with_capacity(drafts.len());
+    for mut draft in drafts {
+        if single && draft.dedupe_key.is_none() {
+            draft.dedupe_key = arrival.provider_id.clone();
+        }
+        let stamp = Stamp {
+            workspace: arrival.connection.workspace.clone(),
+            origin: Origin::Connection(arrival.connection.spec.name.clone()),
+            correlation_id: Some(arrival.correlation_id.clone()),
+            trace: None,
+            received_at: arrival.received_at,
+            body_bytes_max: app.limits.body_bytes,
+        };
+        let new = draft.stamp(stamp, &mut rand::rng()).map_err(|fault| {
+            fault_failure(Fault { kind: FaultKind::BadReturn, message: format!("an event draft is malformed: {fault}") })
+        })?;
+        accepts.push(accept::fan_out(app, new));
+    }
+    Ok(accepts)
+}
+
+/// Nothing verified is lost: the raw request becomes a dead letter of the source connection.
+async fn keep_raw(app: &App, arrival: &Arrival<'_>, request: &InboundRequest, failure: Failure) -> Result<Answer, Problem> {
+    let name = &arrival.connection.spec.name;
+    tracing::warn!(connection = %name, class = %failure.class, message = failure.message, correlation_id = %arrival.correlation_id, "a verified request could not be read; it is kept as a dead letter");
+    let workspace = arrival.connection.workspace.clone();
+    let new = raw_request::event(workspace, name, arrival.correlation_id.clone(), request, arrival.received_at)
+        .map_err(|error| Problem::internal("keeping the request", &error))?;
+    let fan_out = vec![Owed::unreadable(name.clone(), failure)];
+    let accepted = accept::accept(app, vec![Accept { new, fan_out }]).await?;
+    let kept = accepted.into_iter().next().map(told);
+    kept.map(Answer::KeptRaw).ok_or_else(|| Problem::not_found("accepted event"))
+}
+
+fn told(event: cofferdam_queue::Accepted) -> EventAccepted {
+    EventAccepted {
+        id: event.event_id,
+        correlation_id: event.correlation_id,
+        duplicate: event.duplicate,
+        deliveries: event.deliveries.len(),
+    }
+}
+
+/// The connector chose the body, so a browser must not take it for a page of ours.
+fn reply_response(reply: Reply) -> Response {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::OK);
+    let content_type = header::HeaderValue::from_str(&reply.content_type)
+        .unwrap_or(header::HeaderValue::from_static("application/octet-stream"));
+    let headers = [
+        (header::CONTENT_TYPE, content_type),
+        (header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff")),
+        (header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static("default-src 'none'; sandbox")),
+    ];
+    (status, headers, Body::from(reply.body)).into_response()
+}

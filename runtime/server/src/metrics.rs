@@ -1,0 +1,121 @@
+//! Counters and histograms for Prometheus. Label sets are closed: connections, classes, outcomes.
+
+use cofferdam_domain::{Connection, Outcome};
+use prometheus_client::encoding::{EncodeLabelSet, text};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// A connection of a workspace.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct Lane {
+    workspace: String,
+    connection: String,
+}
+
+impl Lane {
+    /// The labels of this connection.
+    pub fn of(connection: &Connection) -> Self {
+        Self { workspace: connection.workspace.to_string(), connection: connection.spec.name.to_string() }
+    }
+}
+
+/// What an attempt came to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct AttemptLabels {
+    workspace: String,
+    connection: String,
+    outcome: &'static str,
+    class: &'static str,
+}
+
+impl AttemptLabels {
+    /// The labels of this outcome; the class is empty for a delivery.
+    pub fn of(connection: &Connection, outcome: &Outcome, class: &'static str) -> Self {
+        let Lane { workspace, connection } = Lane::of(connection);
+        let outcome = match outcome {
+            Outcome::Delivered => "delivered",
+            Outcome::Retry { .. } => "retry",
+            Outcome::Parked => "parked",
+            Outcome::Dead => "dead",
+        };
+        Self { workspace, connection, outcome, class }
+    }
+}
+
+/// How an incoming request was answered.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct IngestLabels {
+    /// `hook` or `api`.
+    pub door: &'static str,
+    /// `accepted`, `duplicate`, `unverified`, `refused`, `kept-raw`, `failed`.
+    pub answer: &'static str,
+}
+
+/// Everything that is counted.
+pub struct Metrics {
+    registry: Registry,
+    /// Requests by door and answer.
+    pub ingest: Family<IngestLabels, Counter>,
+    /// Attempts by outcome and class.
+    pub attempts: Family<AttemptLabels, Counter>,
+    /// Wall time of an attempt.
+    pub attempt_seconds: Family<Lane, Histogram, fn() -> Histogram>,
+    /// From acceptance to delivery.
+    pub delivery_seconds: Family<Lane, Histogram, fn() -> Histogram>,
+    /// Deliveries that wait.
+    pub pending: Family<Lane, Gauge>,
+    /// Dead letters.
+    pub dead: Family<Lane, Gauge>,
+}
+
+fn seconds() -> Histogram {
+    // 1 ms to 65 s.
+    Histogram::new(exponential_buckets(0.001, 2.0, 17))
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("cofferdam");
+        let ingest = Family::default();
+        let attempts = Family::default();
+        let attempt_seconds: Family<Lane, Histogram, fn() -> Histogram> = Family::new_with_constructor(seconds);
+        let delivery_seconds: Family<Lane, Histogram, fn() -> Histogram> = Family::new_with_constructor(seconds);
+        let pending = Family::default();
+        let dead = Family::default();
+        registry.register("ingest_requests", "Incoming requests by answer", Family::clone(&ingest));
+        registry.register("attempts", "Attempts by outcome and failure class", Family::clone(&attempts));
+        registry.register_with_unit("attempt", "Wall time of attempts", Unit::Seconds, attempt_seconds.clone());
+        registry.register_with_unit(
+            "delivery",
+            "Time from acceptance to delivery",
+            Unit::Seconds,
+            delivery_seconds.clone(),
+        );
+        registry.register("deliveries_pending", "Deliveries that wait", Family::clone(&pending));
+        registry.register("dead_letters", "Deliveries that wait for a person", Family::clone(&dead));
+        Self { registry, ingest, attempts, attempt_seconds, delivery_seconds, pending, dead }
+    }
+
+    /// One more request.
+    pub fn count_ingest(&self, door: &'static str, answer: &'static str) {
+        self.ingest.get_or_create(&IngestLabels { door, answer }).inc();
+    }
+
+    /// OpenMetrics text.
+    pub fn encode(&self) -> String {
+        let mut out = String::new();
+        // Writing to a String does not fail.
+        let _ = text::encode(&mut out, &self.registry);
+        out
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

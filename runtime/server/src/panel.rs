@@ -1,0 +1,76 @@
+//! The admin panel: pages made on the server, for people. It needs no script and sends none.
+//!
+//! Every page shows what [`crate::admin::views`] says, as the API does. A change is a form: it needs the session's form
+//! token, an admin's session and a browser that does not say it came from elsewhere; it answers with a redirect.
+
+mod assets;
+mod badge;
+mod connection;
+mod connections;
+mod connectors;
+mod cookie;
+mod dead_letters;
+mod destination;
+mod events;
+mod flash;
+mod frame;
+mod guard;
+mod problem_page;
+mod provenance;
+mod sessions;
+mod sign_in;
+mod throttle;
+mod trace;
+mod units;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, OriginalUri};
+use axum::middleware::map_response;
+use axum::response::Redirect;
+use axum::routing::{any, get, post};
+
+use crate::app::App;
+use crate::problem::Problem;
+use problem_page::ProblemPage;
+
+pub use sessions::Sessions;
+
+/// Largest form, in bytes. The longest one holds an API token.
+const FORM_BYTES_MAX: usize = 8 * 1024;
+
+/// The routes of the panel.
+pub fn router() -> Router<App> {
+    Router::new()
+        .route("/", get(home))
+        .route("/panel", get(home))
+        .route("/panel/sign-in", get(sign_in::show).post(sign_in::submit))
+        .route("/panel/sign-out", post(sign_in::leave))
+        .route("/panel/connections", get(connections::list))
+        .route("/panel/connections/{name}", get(connection::show))
+        .route("/panel/connections/{name}/enable", post(connections::enable))
+        .route("/panel/connections/{name}/disable", post(connections::disable))
+        .route("/panel/connections/{name}/release", post(connections::release))
+        .route("/panel/connectors", get(connectors::list))
+        .route("/panel/events", get(events::list))
+        .route("/panel/traces/{correlation_id}", get(trace::show))
+        .route("/panel/dead-letters", get(dead_letters::list))
+        .route("/panel/dead-letters/{id}/replay", post(dead_letters::replay))
+        .route("/panel/dead-letters/{id}/discard", post(dead_letters::discard))
+        .route(assets::STYLE_PATH, get(assets::style))
+        .route(assets::ICON_PATH, get(assets::icon))
+        .route("/panel/{*elsewhere}", any(nowhere))
+        .layer(DefaultBodyLimit::max(FORM_BYTES_MAX))
+        .layer(map_response(assets::guard))
+}
+
+/// Who is not signed in is sent on from there.
+async fn home() -> Redirect {
+    Redirect::to(connections::PATH)
+}
+
+async fn nowhere(OriginalUri(uri): OriginalUri) -> ProblemPage {
+    Problem::not_found(format_args!("page {}", uri.path())).into()
+}
+
+#[cfg(test)]
+mod tests;

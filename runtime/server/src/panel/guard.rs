@@ -1,0 +1,100 @@
+//! Who may see a page and who may change something: every handler takes one of these types, or is open to everybody.
+
+use axum::extract::{Form, FromRequest, FromRequestParts, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+
+use super::destination::Destination;
+use super::flash::Flash;
+use super::problem_page::ProblemPage;
+use super::sessions::Session;
+use super::{provenance, sign_in};
+use crate::app::App;
+use crate::problem::Problem;
+
+/// A person who is signed in, and so may see every page of the workspace.
+pub(super) struct SignedIn(pub(super) Session);
+
+/// A form of the session's own, sent from a page of ours.
+pub(super) struct OwnForm(pub(super) Session);
+
+/// As [`OwnForm`], of an admin: it may change things.
+pub(super) struct Change(pub(super) Session);
+
+/// Why a form is not taken.
+pub(super) enum Refusal {
+    /// Nobody is signed in, or no longer.
+    SessionEnded,
+    /// It is not a form of this session.
+    NotOurs,
+    /// The session may not change things.
+    NotAdmin,
+}
+
+/// The answer to who asks for a page and is not signed in.
+pub(super) struct SignInFirst(Option<Destination>);
+
+impl FromRequestParts<App> for SignedIn {
+    type Rejection = SignInFirst;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, SignInFirst> {
+        sign_in::session(app, &parts.headers).map(Self).ok_or_else(|| SignInFirst(Destination::parse(parts.uri.path())))
+    }
+}
+
+#[derive(Deserialize)]
+struct FormToken {
+    form_token: String,
+}
+
+impl FromRequest<App> for OwnForm {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
+        let session = sign_in::session(app, request.headers()).ok_or(Refusal::SessionEnded)?;
+        if provenance::is_foreign(request.headers()) {
+            return Err(Refusal::NotOurs);
+        }
+        let Form(form) = Form::<FormToken>::from_request(request, app).await.map_err(|_| Refusal::NotOurs)?;
+        if session.owns_form(&form.form_token) { Ok(Self(session)) } else { Err(Refusal::NotOurs) }
+    }
+}
+
+impl FromRequest<App> for Change {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
+        let OwnForm(session) = OwnForm::from_request(request, app).await?;
+        if session.may_change() { Ok(Self(session)) } else { Err(Refusal::NotAdmin) }
+    }
+}
+
+impl IntoResponse for SignInFirst {
+    fn into_response(self) -> Response {
+        let to = match self.0 {
+            Some(destination) => format!("{}?next={destination}", sign_in::PATH),
+            None => sign_in::PATH.to_owned(),
+        };
+        Redirect::to(&to).into_response()
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let problem = match self {
+            Self::SessionEnded => {
+                let to = format!("{}?flash={}", sign_in::PATH, Flash::SessionEnded.code());
+                return Redirect::to(&to).into_response();
+            }
+            Self::NotOurs => {
+                tracing::warn!("a form that is not the session's own was refused");
+                let detail = "This form was not sent from a page of this session. Go back, reload the page and try again.";
+                Problem::new(StatusCode::FORBIDDEN, "not-our-form", detail)
+            }
+            Self::NotAdmin => Problem::forbidden("admin"),
+        };
+        ProblemPage::from(problem).into_response()
+    }
+}

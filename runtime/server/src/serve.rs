@@ -1,0 +1,246 @@
+//! The composition root: open → build → spawn → drain.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use cofferdam_egress::{Gate, GateConfig, GateError, SystemResolver};
+use cofferdam_host::{Catalogue, Engine, EngineError, EngineSettings};
+use cofferdam_queue::{QueueError, StoreQueue};
+use cofferdam_store::{OpenError, OpenOptions, Store};
+use cofferdam_vault::{KeyError, KeySource, Vault, VaultError, VaultKey};
+use secrecy::ExposeSecret;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::clock::now;
+use crate::config::Config;
+use crate::connections::{ConnectionError, Connections};
+use crate::dispatch::Dispatcher;
+use crate::metrics::Metrics;
+use crate::tokens::{TokenError, Tokens};
+use crate::{admin, ingest};
+
+/// The vault's key may come from here, so that it never lies on the disk that it protects.
+pub const VAULT_KEY_VARIABLE: &str = "COFFERDAM_VAULT_KEY";
+
+/// What `serve` is given.
+#[derive(Clone, Debug)]
+pub struct ServeOptions {
+    /// How it is set up.
+    pub config: Config,
+    /// Where everything durable lies.
+    pub data: PathBuf,
+    /// Where connectors lie.
+    pub plugins: PathBuf,
+    /// The vault's key, if it was given by environment.
+    pub vault_key: Option<secrecy::SecretString>,
+}
+
+/// The server cannot start. Each text is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data folder.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The data folder's content.
+    #[error("the queue cannot be read")]
+    Queue(#[from] QueueError),
+    /// The vault's key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The vault.
+    #[error(transparent)]
+    Vault(#[from] VaultError),
+    /// Connections.
+    #[error(transparent)]
+    Connections(#[from] ConnectionError),
+    /// Tokens.
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The gate.
+    #[error(transparent)]
+    Gate(#[from] GateError),
+    /// The plugins folder.
+    #[error("the plugins folder {} cannot be read: create it, or name another with --plugins", path.display())]
+    Plugins {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A listener.
+    #[error("cannot listen on {address}: stop what uses it, or set listen.{which} to another address")]
+    Listen {
+        /// `public` or `admin`.
+        which: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A running server.
+pub struct Server {
+    app: App,
+    options: ServeOptions,
+    dispatcher: Dispatcher,
+    stop: CancellationToken,
+    listeners: Vec<JoinHandle<()>>,
+    public: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Server {
+    /// Opens everything, binds both listeners and starts the lanes. When this returns, requests are answered.
+    pub async fn start(options: ServeOptions) -> Result<Self, ServeError> {
+        let config = &options.config;
+        let store = open_store(&options).await?;
+        let (public, admin) = (bind("public", config.listen.public).await?, bind("admin", config.listen.admin).await?);
+        let (public_at, admin_at) = (local(&public, config.listen.public), local(&admin, config.listen.admin));
+
+        let vault = Arc::new(Vault::open(store.clone(), vault_key(&options, &store)?).await?);
+        let queue = Arc::new(StoreQueue::open(store.clone(), now(), rand::make_rng()).await?);
+        let tokens = Tokens::open(store.clone())?;
+        if let Some(path) = tokens.create_first(&options.data).await? {
+            tracing::info!(file = %path.display(), "first start: an admin token was made; this file holds it");
+        }
+        let engine = Engine::new(&EngineSettings {
+            calls_max: config.host.calls,
+            memory_bytes_max: config.host.memory_bytes,
+            cache_dir: options.data.join("compiled"),
+        })?;
+        let catalogue = load_catalogue(&engine, &options).await?;
+        let gate = Gate::new(GateConfig {
+            credentials: Arc::clone(&vault) as _,
+            resolver: Arc::new(SystemResolver),
+            clock: now,
+            own_listeners: vec![public_at, admin_at],
+        })?;
+        let app = App {
+            queue,
+            vault,
+            gate: Arc::new(gate),
+            catalogue: Arc::new(catalogue),
+            connections: Arc::new(Connections::open(store.clone())?),
+            tokens: Arc::new(tokens),
+            metrics: Arc::new(Metrics::new()),
+            sessions: Arc::default(),
+            store,
+            limits: config.limits.clone(),
+        };
+
+        let stop = CancellationToken::new();
+        let listeners = vec![
+            listen(public, ingest::router(app.clone()), stop.clone()),
+            listen(admin, admin::router(app.clone()), stop.clone()),
+        ];
+        let dispatcher = Dispatcher::start(&app);
+        tracing::info!(public = %public_at, admin = %admin_at, "ready");
+        Ok(Self { app, options, dispatcher, stop, listeners, public: public_at, admin: admin_at })
+    }
+
+    /// Where webhooks and events are taken.
+    pub fn public(&self) -> SocketAddr {
+        self.public
+    }
+
+    /// Where API and panel are.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// What every part shares.
+    pub fn app(&self) -> &App {
+        &self.app
+    }
+
+    /// Takes no new requests, lets those under way end, then lets attempts under way settle, all within the bound.
+    pub async fn drain(self) -> bool {
+        let began = tokio::time::Instant::now();
+        let bound = self.options.config.drain;
+        tracing::info!(bound_ms = bound.as_millis(), "stopping: waiting for what is under way");
+        self.stop.cancel();
+        for mut listener in self.listeners {
+            let left = bound.saturating_sub(began.elapsed());
+            if tokio::time::timeout(left, &mut listener).await.is_err() {
+                listener.abort();
+            }
+        }
+        let drained = self.dispatcher.drain(bound.saturating_sub(began.elapsed())).await;
+        if drained {
+            tracing::info!("stopped");
+        } else {
+            tracing::warn!("stopped with attempts under way; they are tried again at the next start");
+        }
+        drained
+    }
+}
+
+/// Opening reads the whole index of the store, so it is kept off the executor.
+async fn open_store(options: &ServeOptions) -> Result<Store, OpenError> {
+    let open = OpenOptions::new(&options.data).cache_bytes(options.config.store.cache_bytes);
+    match tokio::task::spawn_blocking(move || Store::open(&open)).await {
+        Ok(opened) => opened,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+/// From the environment, from the configured file, or from `vault.key` in the data folder, which a new vault gets.
+fn vault_key(options: &ServeOptions, store: &Store) -> Result<VaultKey, ServeError> {
+    if let Some(text) = &options.vault_key {
+        return Ok(VaultKey::load(KeySource::Env(text.expose_secret().to_owned()))?);
+    }
+    if let Some(path) = &options.config.vault.key_file {
+        return Ok(VaultKey::load(KeySource::File(path.clone()))?);
+    }
+    let path = options.data.join("vault.key");
+    if !path.exists() && !Vault::is_initialised(store)? {
+        let key = VaultKey::create_file(&path)?;
+        tracing::info!(file = %path.display(), "first start: a vault key was made; keep a copy of it apart from the data");
+        return Ok(key);
+    }
+    Ok(VaultKey::load(KeySource::File(path))?)
+}
+
+async fn load_catalogue(engine: &Engine, options: &ServeOptions) -> Result<Catalogue, ServeError> {
+    let path = &options.plugins;
+    let catalogue =
+        Catalogue::load(engine, path).await.map_err(|source| ServeError::Plugins { path: path.clone(), source })?;
+    for connector in catalogue.connectors() {
+        let (name, version) = (&connector.descriptor.name, &connector.descriptor.version);
+        tracing::info!(%name, %version, digest = connector.digest.short(), "connector loaded");
+    }
+    for problem in catalogue.problems() {
+        tracing::warn!(file = %problem.path.display(), reason = problem.reason, "a file in the plugins folder is not in use");
+    }
+    Ok(catalogue)
+}
+
+async fn bind(which: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { which, address, source })
+}
+
+/// With port 0 the system has chosen one.
+fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
+    listener.local_addr().unwrap_or(asked)
+}
+
+fn listen(listener: TcpListener, router: Router, stop: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "a listener ended");
+        }
+    })
+}

@@ -1,0 +1,139 @@
+//! sled 0.34.7 as the engine.
+//!
+//! sled's own `flush` does not reach the disk on Linux: it asks for `sync_file_range`, and only a background thread calls
+//! fsync, every 500 ms. Here that thread is off and each sync calls fsync on sled's data file itself. That holds for
+//! records up to 4 KiB; larger ones may become blob files, which sled never syncs, so the layer above splits them.
+//!
+//! Damage in the middle of its log sled takes for the log's end: it opens, and what came after is gone. The layer above
+//! notices by its watermark.
+//!
+//! Space stays at its high-water mark: what is deleted is used again, not given back to the file system.
+
+use std::any::Any;
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::engine::{Engine, RawRecord, Writes};
+use crate::error::EngineError;
+use crate::scan::KeyRange;
+
+/// A store of this process that was closed a moment ago may hold sled's own lock for as long as its last background job
+/// runs: so often, and so long apart, it is asked for again.
+const LOCK_TRIES: u32 = 100;
+const LOCK_WAIT: Duration = Duration::from_millis(20);
+
+/// One sled tree and the file that it lives in.
+pub(crate) struct SledEngine {
+    tree: ::sled::Tree,
+    db: ::sled::Db,
+    file: File,
+}
+
+/// Why sled does not open.
+pub(crate) enum SledOpenError {
+    /// What is on disk makes no sense to it.
+    Corrupt(String),
+    /// Anything else.
+    Failed(EngineError),
+}
+
+impl SledEngine {
+    /// Opens or makes a store in `path`. sled panics on some kinds of damage; a panic counts as damage.
+    pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Self, SledOpenError> {
+        let config = ::sled::Config::new()
+            .path(path)
+            .cache_capacity(cache_bytes)
+            .flush_every_ms(None);
+        let db = catch_unwind(AssertUnwindSafe(|| open_locked(&config)))
+            .map_err(|panic| SledOpenError::Corrupt(panic_text(panic.as_ref())))?
+            .map_err(|error| match error {
+                ::sled::Error::Corruption { at, .. } => SledOpenError::Corrupt(format!("corruption at {at:?}")),
+                ::sled::Error::Unsupported(text) | ::sled::Error::ReportableBug(text) => SledOpenError::Corrupt(text),
+                ::sled::Error::CollectionNotFound(_) => SledOpenError::Corrupt("the main tree is missing".to_owned()),
+                error @ ::sled::Error::Io(_) => SledOpenError::Failed(Arc::new(error)),
+            })?;
+        let made_durable = || -> io::Result<File> {
+            let file = File::options().write(true).open(path.join("db"))?;
+            file.sync_all()?;
+            for entry in fs::read_dir(path)? {
+                File::open(entry?.path())?.sync_all()?;
+            }
+            File::open(path)?.sync_all()?;
+            Ok(file)
+        };
+        let file = made_durable().map_err(|error| SledOpenError::Failed(Arc::new(error)))?;
+        Ok(Self {
+            tree: (*db).clone(),
+            db,
+            file,
+        })
+    }
+}
+
+fn open_locked(config: &::sled::Config) -> ::sled::Result<::sled::Db> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match config.open() {
+            Err(::sled::Error::Io(error)) if tries < LOCK_TRIES && error.to_string().contains("acquire lock") => {
+                thread::sleep(LOCK_WAIT);
+            }
+            other => return other,
+        }
+    }
+}
+
+/// The message of a panic, on one line.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("the engine panicked");
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn shared(error: ::sled::Error) -> EngineError {
+    Arc::new(error)
+}
+
+impl Engine for SledEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        Ok(self.tree.get(key).map_err(shared)?.map(|value| value.to_vec()))
+    }
+
+    fn scan(&self, range: KeyRange, limit: usize, reverse: bool) -> Result<Vec<RawRecord>, EngineError> {
+        let owned = |record: ::sled::Result<(::sled::IVec, ::sled::IVec)>| {
+            record
+                .map(|(key, value)| (key.to_vec(), value.to_vec()))
+                .map_err(shared)
+        };
+        let records = self.tree.range(range);
+        if reverse {
+            records.rev().take(limit).map(owned).collect()
+        } else {
+            records.take(limit).map(owned).collect()
+        }
+    }
+
+    fn apply(&self, writes: Writes) -> Result<(), EngineError> {
+        let mut batch = ::sled::Batch::default();
+        for (key, value) in writes {
+            match value {
+                Some(value) => batch.insert(key, value),
+                None => batch.remove(key),
+            }
+        }
+        self.tree.apply_batch(batch).map_err(shared)
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        self.db.flush().map_err(shared)?;
+        self.file.sync_all().map_err(|error| -> EngineError { Arc::new(error) })
+    }
+}

@@ -1,0 +1,83 @@
+//! What a bare Debian machine with a Rust toolchain lacks, installed when it is needed and said when it is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::build::target_dir;
+use crate::step::{output, run, succeeds};
+
+/// GitHub's published example payloads. The version is pinned: the tests name what is in it.
+const WEBHOOK_EXAMPLES: &str = "octokit-webhooks-examples-7.6.1";
+
+const WASM: &str = "wasm32-unknown-unknown";
+
+/// A toolchain that can build guests: an installed target, `rustup target add`, or Debian's packages.
+pub(crate) fn guest_toolchain() -> anyhow::Result<()> {
+    c_compiler()?;
+    let libdir = output(Command::new("rustc").args(["--print", "target-libdir", "--target", WASM])).unwrap_or_default();
+    if Path::new(libdir.trim()).is_dir() || debian_web_toolchain() {
+        return Ok(());
+    }
+    eprintln!("  no toolchain for {WASM} yet; asking rustup for it");
+    if succeeds(Command::new("rustup").args(["target", "add", WASM])) {
+        return Ok(());
+    }
+    apt("a Rust toolchain for WebAssembly", &["rustc-web", "cargo-web", "rust-web-src", "lld"])
+}
+
+fn debian_web_toolchain() -> bool {
+    Path::new("/usr/bin/cargo").exists() && succeeds(Command::new("dpkg").args(["-s", "rustc-web", "cargo-web", "rust-web-src"]))
+}
+
+/// Cryptography has parts in C and assembly.
+fn c_compiler() -> anyhow::Result<()> {
+    if succeeds(Command::new("cc").arg("--version")) {
+        return Ok(());
+    }
+    apt("a C compiler", &["gcc", "libc6-dev"])
+}
+
+/// The browser of the panel's test, with its driver.
+pub(crate) fn browser() -> anyhow::Result<()> {
+    if Path::new("/usr/bin/chromium").exists() && Path::new("/usr/bin/chromedriver").exists() {
+        return Ok(());
+    }
+    apt("Chromium and its driver", &["chromium", "chromium-driver", "fonts-dejavu-core"])
+}
+
+/// GitHub's example payloads, unpacked into the target folder; never committed.
+pub(crate) fn webhook_examples() -> anyhow::Result<()> {
+    let dir: PathBuf = target_dir().join("fixtures").join(WEBHOOK_EXAMPLES);
+    if dir.join("package/api.github.com/index.json").exists() {
+        return Ok(());
+    }
+    if !succeeds(Command::new("npm").arg("--version")) {
+        apt("npm", &["npm"])?;
+    }
+    eprintln!("  fetching GitHub's published webhook examples from npm");
+    fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+    let (_, version) = WEBHOOK_EXAMPLES.rsplit_once('-').context("the fixture's name ends in its version")?;
+    let package = format!("@octokit/webhooks-examples@{version}");
+    output(Command::new("npm").args(["pack", "--silent", &package, "--pack-destination"]).arg(&dir))?;
+    run(Command::new("tar").arg("xzf").arg(format!("{WEBHOOK_EXAMPLES}.tgz")).current_dir(&dir))
+}
+
+/// Installs Debian packages; on another system, or without the right to, says what is needed.
+fn apt(what: &str, packages: &[&str]) -> anyhow::Result<()> {
+    eprintln!("  installing {what}: {}", packages.join(" "));
+    if !succeeds(Command::new("apt-get").arg("--version")) {
+        bail!("{what} is needed and this is no Debian system: install the equivalent of {}", packages.join(" "));
+    }
+    let apt_get = || {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        command
+    };
+    output(apt_get().args(["update", "-q"])).context("the package lists could not be updated (are you root?)")?;
+    output(apt_get().args(["install", "-q", "-y", "--no-install-recommends"]).args(packages))
+        .with_context(|| format!("{what} could not be installed: run `apt-get install {}` as root", packages.join(" ")))?;
+    Ok(())
+}

@@ -1,0 +1,41 @@
+//! Everything that CI runs, cheapest first.
+
+use crate::build::{self, cargo, root, target_dir};
+use crate::setup;
+use crate::step::{Steps, run};
+
+/// The guests' workspace.
+const GUESTS: &str = "plugins/Cargo.toml";
+
+pub(crate) fn everything() -> anyhow::Result<()> {
+    let steps = Steps::new(8);
+    steps.next("formatting");
+    run(cargo().args(["fmt", "--all", "--check"]))?;
+    run(cargo().args(["fmt", "--all", "--check", "--manifest-path", GUESTS]))?;
+    steps.next("looking at what this machine has");
+    setup::guest_toolchain()?;
+    setup::browser()?;
+    setup::webhook_examples()?;
+    steps.next("building the runtime (the first time: about 6 minutes on 2 cores, most of it the WebAssembly compiler)");
+    build::host()?;
+    steps.next("building the guests for WebAssembly");
+    build::guests()?;
+    steps.next("unit tests of the guests, on this machine's own target");
+    run(&mut guests_cargo("test"))?;
+    steps.next("unit and integration tests");
+    run(cargo().args(["test", "--workspace"]))?;
+    steps.next("lints of the runtime");
+    run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]))?;
+    steps.next("lints of the guests");
+    run(guests_cargo("clippy").args(["--all-targets", "--", "--deny", "warnings"]))?;
+    steps.finish("everything passed");
+    Ok(())
+}
+
+/// Cargo on the guests' workspace, natively: their logic is tested without WebAssembly.
+fn guests_cargo(task: &str) -> std::process::Command {
+    let mut command = cargo();
+    command.args([task, "--workspace", "--manifest-path", GUESTS]).env("CARGO_TARGET_DIR", target_dir().join("guests-native"));
+    command.current_dir(root());
+    command
+}
