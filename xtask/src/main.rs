@@ -61,7 +61,7 @@ fn demo(json: bool) -> anyhow::Result<()> {
     setup::guest_toolchain()?;
     steps.next("building the runtime (the first time: about 6 minutes on 2 cores, most of it the WebAssembly compiler)");
     build::host()?;
-    steps.next("building the connectors for WebAssembly (the first time: about a minute)");
+    steps.next("building the connectors for WebAssembly (the first time: about a minute, three with Debian's toolchain)");
     build::plugins()?;
     steps.next("running the main job");
     let mut command = build::cofferdam();

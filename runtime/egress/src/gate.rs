@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cofferdam_domain::{CredentialSlot, Digest, Exchange, ExchangeResult, Timestamp, TraceContext, UpstreamName};
+use cofferdam_domain::{CredentialSlot, ExchangeResult, Timestamp, TraceContext};
 use http::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -36,12 +36,6 @@ use crate::refusal::{Refusal, RefusalCode};
 
 /// Largest request body, in bytes.
 pub(crate) const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
-
-/// Longest method that is recorded, in bytes.
-const METHOD_BYTES_MAX: usize = 16;
-
-/// Stands in a record for an upstream whose name is no name.
-const UNNAMED_UPSTREAM: &str = "unnamed";
 
 /// What a gate is made of.
 pub struct GateConfig {
@@ -91,7 +85,7 @@ impl Gate {
     pub async fn send(&self, passport: &Passport, request: GuestRequest) -> Result<GuestResponse, HttpError> {
         let now = (self.config.clock)();
         let trace = passport.trace.child(&mut rand::rng());
-        let entry = passport.trail.enter(opening(&request, trace, now))?;
+        let entry = passport.trail.enter(record::opening(&request, trace, now))?;
         let span = tracing::debug_span!(
             "gate.send",
             workspace = %passport.workspace,
@@ -164,7 +158,7 @@ impl Gate {
         let needles = self.attach(passport, route, &addresses, outbound)?;
         let scanner = scanner(&needles)?;
         if !needles.is_empty() {
-            entry.note(|exchange| exchange.credential = Some(slot_label(&route.slot)));
+            entry.note(|exchange| exchange.credential = Some(attach::slot_label(&route.slot)));
         }
 
         let mut wired = http::Request::new(request.body);
@@ -274,34 +268,6 @@ impl Gate {
     }
 }
 
-fn opening(request: &GuestRequest, trace: TraceContext, started_at: Timestamp) -> Exchange {
-    let target = match request.query.as_deref().filter(|query| !query.is_empty()) {
-        Some(query) => format!("{}?{query}", request.path),
-        None => request.path.clone(),
-    };
-    Exchange {
-        upstream: upstream_name(&request.upstream),
-        method: cofferdam_domain::limits::clipped(request.method.clone(), METHOD_BYTES_MAX),
-        path_prefix: String::new(),
-        path_hash: Digest::of(target.as_bytes()),
-        address: None,
-        request_hash: Digest::of(&request.body),
-        request_bytes: request.body.len() as u64,
-        credential: None,
-        trace,
-        started_at,
-        timings: cofferdam_domain::attempt::Timings::default(),
-        result: ExchangeResult::InFlight { request_sent: false },
-        credential_reflected: false,
-    }
-}
-
-fn upstream_name(given: &str) -> UpstreamName {
-    given
-        .parse()
-        .unwrap_or_else(|_| UNNAMED_UPSTREAM.parse().expect("the stand-in is a valid name"))
-}
-
 fn check_size(body: &Bytes) -> Result<(), Refusal> {
     if body.len() > REQUEST_BYTES_MAX {
         return Err(Refusal::new(
@@ -325,20 +291,6 @@ fn scanner(needles: &Needles) -> Result<Option<Scanner>, Refusal> {
                 "the credential is too long to be searched for",
             )
         })
-}
-
-/// The slot as it is recorded: without a header's prefix, which an admin may have put part of a secret into.
-fn slot_label(slot: &CredentialSlot) -> String {
-    match slot {
-        CredentialSlot::Header { name, .. } => format!("header {name}"),
-        CredentialSlot::HmacSha256 { name, .. } => format!("hmac-sha256 {name}"),
-        CredentialSlot::None
-        | CredentialSlot::Bearer
-        | CredentialSlot::Basic
-        | CredentialSlot::Query(_)
-        | CredentialSlot::OAuth2(_)
-        | CredentialSlot::StandardWebhooks => slot.to_string(),
-    }
 }
 
 fn text(value: &str) -> HeaderValue {

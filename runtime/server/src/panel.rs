@@ -49,7 +49,7 @@ pub fn router() -> Router<App> {
         .route("/panel/connections/{name}", get(connection::show))
         .route("/panel/connections/{name}/enable", post(connections::enable))
         .route("/panel/connections/{name}/disable", post(connections::disable))
-        .route("/panel/connections/{name}/release", post(connections::release))
+        .route("/panel/connections/{name}/release", post(connections::release_lane))
         .route("/panel/connectors", get(connectors::list))
         .route("/panel/events", get(events::list))
         .route("/panel/traces/{correlation_id}", get(trace::show))

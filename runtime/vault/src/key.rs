@@ -36,7 +36,7 @@ pub enum KeySource {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The file cannot be read.
-    #[error("vault key file {} cannot be read: create one with `cofferdam secret create-key`, or correct its path", path.display())]
+    #[error("vault key file {} cannot be read: correct its path, or put 32 random bytes in base64 there, mode 0600", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -82,7 +82,7 @@ impl VaultKey {
     /// Reads the key.
     ///
     /// # Errors
-    /// When the file cannot be read, is open to others, or the text is not [`KEY_BYTES`] bytes in base64 or hex.
+    /// When the file cannot be read, is open to others, or the text is not 32 bytes in base64 or hex.
     pub fn load(source: KeySource) -> Result<Self, KeyError> {
         match source {
             KeySource::Env(text) => Self::parse(&Zeroizing::new(text), || "the environment variable".to_owned()),

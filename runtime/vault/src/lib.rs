@@ -7,10 +7,12 @@
 //! It does not decide who may use a credential, and does not hide from someone who can read this process's memory.
 
 mod envelope;
+mod error;
 mod key;
 mod secret;
 mod vault;
 
+pub use error::VaultError;
 pub use key::{KeyError, KeySource, VaultKey};
 pub use secret::{BadSecretSize, SECRET_BYTES_MAX, Secret};
-pub use vault::{CredentialInfo, Vault, VaultError};
+pub use vault::{CredentialInfo, Vault};

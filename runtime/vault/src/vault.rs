@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use cofferdam_domain::{ConnectionName, CredentialName, Timestamp, WorkspaceName};
-use cofferdam_store::{Batch, CommitError, Key, KeyReader, Keyspace, NotThisKey, Scan, Store, StoreError};
+use cofferdam_store::{Batch, CommitError, Key, KeyReader, Keyspace, NotThisKey, Scan, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::envelope::{Envelope, Header, KeyCheck, OpenError, Place};
-use crate::key::{KeyError, VaultKey};
+use crate::error::VaultError;
+use crate::key::VaultKey;
 use crate::secret::Secret;
 
 /// How often a change is tried again when another change of the same credential came first.
@@ -44,47 +45,6 @@ pub struct CredentialInfo {
     pub created_at: Timestamp,
     /// When the present value was set.
     pub updated_at: Timestamp,
-}
-
-/// Why the vault could not do its work. No text holds any of a secret.
-#[derive(Debug, thiserror::Error)]
-pub enum VaultError {
-    /// The store was sealed under another key.
-    #[error("the vault was sealed under another key: give the key it was made with; nothing was changed")]
-    WrongKey,
-    /// There are credentials and no record to check the key against, or it is damaged.
-    #[error(
-        "the vault's key check is missing or damaged: restore the data directory from a backup; nothing was changed"
-    )]
-    KeyCheckDamaged,
-    /// A sealed credential was changed, moved, or belongs to another key.
-    #[error("credential {credential} of connection {connection} does not unseal: set it again")]
-    Damaged {
-        /// The connection.
-        connection: ConnectionName,
-        /// The credential.
-        credential: CredentialName,
-    },
-    /// A record under the vault's keys is not the vault's.
-    #[error("a record of the vault has an unknown key")]
-    UnknownRecord,
-    /// Others changed the credential every time.
-    #[error("credential {credential} of connection {connection} is being changed by others; try again")]
-    Busy {
-        /// The connection.
-        connection: ConnectionName,
-        /// The credential.
-        credential: CredentialName,
-    },
-    /// No random bytes.
-    #[error("the vault could not seal a value")]
-    Seal(#[source] KeyError),
-    /// The store failed on reading.
-    #[error("the vault could not be read")]
-    Read(#[source] StoreError),
-    /// The store failed on writing.
-    #[error("the vault could not be written")]
-    Write(#[source] CommitError),
 }
 
 impl Vault {

@@ -1,6 +1,5 @@
 //! A trace from top to bottom, in the order of time.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use cofferdam_domain::Timestamp;
@@ -13,8 +12,8 @@ use crate::paint::Paint;
 /// Longest line of facts, in characters, unless one fact alone is longer.
 const FACTS_CHARS: usize = 96;
 
-/// Facts begin below the sentence.
-const INDENT: &str = "                                ";
+/// Columns before the sentence, but for the connection's: 11 of time after, 12 of time, 11 of kind, and the gaps.
+const BEFORE_SENTENCE: usize = 11 + 2 + 12 + 2 + 2 + 11 + 1;
 
 /// The whole trace: where each delivery stands, then every step with its facts.
 pub(crate) fn timeline(trace: &TraceView, paint: Paint) -> String {
@@ -86,9 +85,9 @@ fn line(step: &Step, began: Timestamp, time: &str, width: usize, paint: Paint) -
     };
     let sentence = printable(&step.text);
     let mut text = format!("{after:>11}  {}  {connection:<width$}  {kind} {sentence}\n", paint.dim(time));
+    let indent = " ".repeat(BEFORE_SENTENCE + width);
     for facts in fact_lines(&step.facts) {
-        let indent = " ".repeat(width);
-        text.push_str(&format!("{INDENT}{indent}       {}\n", paint.dim(&facts)));
+        text.push_str(&format!("{indent}{}\n", paint.dim(&facts)));
     }
     text
 }
@@ -118,18 +117,6 @@ fn elapsed(time: Duration) -> String {
         3_600..86_400 => format!("{} h {} m", seconds / 3_600, seconds / 60 % 60),
         _ => format!("{} d {} h", seconds / 86_400, seconds / 3_600 % 24),
     }
-}
-
-/// What became of each attempt, in words: for whoever checks rather than reads.
-pub(crate) fn attempts_by_outcome(trace: &DeliveryTrace) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for attempt in &trace.attempts {
-        let word = attempt.ended.as_ref().map_or("under way", |end| {
-            end.failure.as_ref().map_or("delivered", |failure| failure.class.as_str())
-        });
-        *counts.entry(word.to_owned()).or_default() += 1;
-    }
-    counts
 }
 
 #[cfg(test)]

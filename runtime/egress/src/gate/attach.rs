@@ -40,7 +40,7 @@ pub(crate) struct Outbound<'a> {
 pub(crate) type Needles = Vec<Zeroizing<Vec<u8>>>;
 
 /// Attaches `secret` to `outbound` as `slot` says.
-pub(crate) fn attach(slot: &CredentialSlot, secret: &Secret, outbound: Outbound<'_>) -> Result<Needles, Refusal> {
+pub(crate) fn attach(slot: &CredentialSlot, secret: &Secret, mut outbound: Outbound<'_>) -> Result<Needles, Refusal> {
     let value = secret.expose();
     let mut needles: Needles = vec![Zeroizing::new(value.to_vec())];
     match slot {
@@ -73,12 +73,26 @@ pub(crate) fn attach(slot: &CredentialSlot, secret: &Secret, outbound: Outbound<
             needles.push(Zeroizing::new(
                 value.strip_prefix(WEBHOOK_SECRET_PREFIX).unwrap_or(value).to_vec(),
             ));
-            sign_webhook(&key, outbound)?;
+            sign_webhook(&key, &mut outbound)?;
             needles.push(key);
         }
         CredentialSlot::OAuth2(_) => return Err(not_supported()),
     }
     Ok(needles)
+}
+
+/// The slot as it is recorded: without a header's prefix, which an admin may have put part of a secret into.
+pub(crate) fn slot_label(slot: &CredentialSlot) -> String {
+    match slot {
+        CredentialSlot::Header { name, .. } => format!("header {name}"),
+        CredentialSlot::HmacSha256 { name, .. } => format!("hmac-sha256 {name}"),
+        CredentialSlot::None
+        | CredentialSlot::Bearer
+        | CredentialSlot::Basic
+        | CredentialSlot::Query(_)
+        | CredentialSlot::OAuth2(_)
+        | CredentialSlot::StandardWebhooks => slot.to_string(),
+    }
 }
 
 /// The answer to a slot that no code fills yet.
@@ -90,7 +104,7 @@ pub(crate) fn not_supported() -> Refusal {
 }
 
 /// https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#signature-scheme
-fn sign_webhook(key: &[u8], outbound: Outbound<'_>) -> Result<(), Refusal> {
+fn sign_webhook(key: &[u8], outbound: &mut Outbound<'_>) -> Result<(), Refusal> {
     let timestamp = (outbound.now.as_millis() / 1000).to_string();
     let signed = [
         outbound.message_id.as_bytes(),

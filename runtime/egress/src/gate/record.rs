@@ -6,12 +6,19 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cofferdam_domain::limits::EXCHANGES_PER_CALL_MAX;
-use cofferdam_domain::{Exchange, ExchangeResult};
+use cofferdam_domain::attempt::Timings;
+use cofferdam_domain::limits::{EXCHANGES_PER_CALL_MAX, clipped};
+use cofferdam_domain::{Digest, Exchange, ExchangeResult, Timestamp, TraceContext, UpstreamName};
 use tokio::time::Instant;
 
-use crate::exchange::HttpError;
+use crate::exchange::{GuestRequest, HttpError};
 use crate::refusal::{Refusal, RefusalCode};
+
+/// Longest method that is recorded, in bytes.
+const METHOD_BYTES_MAX: usize = 16;
+
+/// Stands in a record for an upstream whose name is no name.
+const UNNAMED_UPSTREAM: &str = "unnamed";
 
 /// What one call left behind. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -76,6 +83,35 @@ impl Trail {
     fn lock(&self) -> MutexGuard<'_, Vec<Slot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The record of a request that nothing is known of yet but what the guest wrote.
+pub(crate) fn opening(request: &GuestRequest, trace: TraceContext, started_at: Timestamp) -> Exchange {
+    let target = match request.query.as_deref().filter(|query| !query.is_empty()) {
+        Some(query) => format!("{}?{query}", request.path),
+        None => request.path.clone(),
+    };
+    Exchange {
+        upstream: upstream_name(&request.upstream),
+        method: clipped(request.method.clone(), METHOD_BYTES_MAX),
+        path_prefix: String::new(),
+        path_hash: Digest::of(target.as_bytes()),
+        address: None,
+        request_hash: Digest::of(&request.body),
+        request_bytes: request.body.len() as u64,
+        credential: None,
+        trace,
+        started_at,
+        timings: Timings::default(),
+        result: ExchangeResult::InFlight { request_sent: false },
+        credential_reflected: false,
+    }
+}
+
+fn upstream_name(given: &str) -> UpstreamName {
+    given
+        .parse()
+        .unwrap_or_else(|_| UNNAMED_UPSTREAM.parse().expect("the stand-in is a valid name"))
 }
 
 /// Raised when the HTTP client takes the request up to write it. Once raised, bytes may have left.

@@ -92,7 +92,13 @@ fn refusal(blocked: Blocked) -> Refusal {
 
 /// The checked addresses of one route. It is all that the HTTP client's own resolver knows.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Pinned(Arc<Mutex<Option<(Instant, Arc<[SocketAddr]>)>>>);
+pub(crate) struct Pinned(Arc<Mutex<Option<Checked>>>);
+
+#[derive(Clone, Debug)]
+struct Checked {
+    at: Instant,
+    addresses: Arc<[SocketAddr]>,
+}
 
 impl Pinned {
     /// Addresses that are fresh enough to dial.
@@ -100,12 +106,12 @@ impl Pinned {
         let pinned = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pinned
             .as_ref()
-            .filter(|(since, _)| now.duration_since(*since) < ADDRESSES_FRESH)
-            .map(|(_, addresses)| addresses.clone())
+            .filter(|checked| now.duration_since(checked.at) < ADDRESSES_FRESH)
+            .map(|checked| checked.addresses.clone())
     }
 
     pub(crate) fn pin(&self, now: Instant, addresses: Arc<[SocketAddr]>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((now, addresses));
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Checked { at: now, addresses });
     }
 
     pub(crate) fn forget(&self) {
@@ -122,8 +128,8 @@ impl reqwest::dns::Resolve for Pinned {
     fn resolve(&self, _name: reqwest::dns::Name) -> reqwest::dns::Resolving {
         let pinned = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Box::pin(async move {
-            let (_, addresses) = pinned.ok_or(NothingPinned)?;
-            let addresses: reqwest::dns::Addrs = Box::new(addresses.to_vec().into_iter());
+            let addresses = pinned.ok_or(NothingPinned)?.addresses.to_vec();
+            let addresses: reqwest::dns::Addrs = Box::new(addresses.into_iter());
             Ok(addresses)
         })
     }

@@ -42,6 +42,14 @@ impl Tone {
             Self::Quiet => "○",
         }
     }
+
+    /// Whether a person has something to do.
+    pub(super) const fn asks_for_somebody(self) -> bool {
+        match self {
+            Self::Warning | Self::Bad => true,
+            Self::Good | Self::Waiting | Self::Quiet => false,
+        }
+    }
 }
 
 /// A state.

@@ -142,7 +142,7 @@ fn form(
     flash: Option<Flash>,
     problem: Option<String>,
 ) -> Result<Response, ProblemPage> {
-    let kept = FORM.read(headers).filter(|kept| data_encoding::BASE64URL_NOPAD.decode_len(kept.len()) == Ok(32));
+    let kept = FORM.read(headers).filter(|kept| looks_like_ours(kept));
     let form_token = match kept {
         Some(kept) => kept.to_owned(),
         None => unguessable(&mut rand::rng()),
@@ -150,6 +150,10 @@ fn form(
     let cookie = FORM.keep(&form_token, headers);
     let shown = SignInPage { title: "Sign in".to_owned(), next, form_token, flash, problem };
     Ok(([(header::SET_COOKIE, cookie)], page(&shown)?).into_response())
+}
+
+fn looks_like_ours(form_token: &str) -> bool {
+    data_encoding::BASE64URL_NOPAD.decode(form_token.as_bytes()).is_ok_and(|bytes| bytes.len() == 32)
 }
 
 impl Denied {

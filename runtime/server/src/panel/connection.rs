@@ -1,0 +1,254 @@
+//! One connection: what it was granted, which credentials are set, its policy, and its latest deliveries.
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::response::Response;
+use cofferdam_domain::descriptor::UpstreamRequest;
+use cofferdam_domain::{CredentialName, Delivery, DeliveryState, Descriptor, Policy, Timestamp, UpstreamGrant};
+use cofferdam_queue::DeliveryFilter;
+use cofferdam_vault::CredentialInfo;
+
+use super::badge::Badge;
+use super::connections::{Back, ConnectionRow, find, version};
+use super::connectors::attached;
+use super::flash::FlashQuery;
+use super::frame::{Frame, Section, page};
+use super::guard::SignedIn;
+use super::problem_page::ProblemPage;
+use super::units::{self, Moment};
+use crate::admin::views::{self, ConnectionView};
+use crate::app::App;
+use crate::clock::now;
+use crate::problem::Problem;
+
+/// Deliveries that the page shows.
+const DELIVERIES_SHOWN: usize = 20;
+
+#[derive(Template)]
+#[template(path = "panel/connection.html")]
+pub(super) struct ConnectionPage {
+    pub(super) frame: Frame,
+    pub(super) row: ConnectionRow,
+    pub(super) owner: Option<String>,
+    pub(super) runbook: Option<String>,
+    pub(super) revision: u64,
+    pub(super) updated: Moment,
+    pub(super) hook: Option<Hook>,
+    pub(super) upstreams: Vec<UpstreamRow>,
+    pub(super) settings: Option<String>,
+    pub(super) policy: Vec<(&'static str, String)>,
+    pub(super) deliveries: Vec<DeliveryRow>,
+}
+
+/// Where a provider sends to.
+pub(super) struct Hook {
+    pub(super) path: String,
+    pub(super) scheme: &'static str,
+    pub(super) credential: CredentialRow,
+}
+
+/// A credential, by everything but its value.
+pub(super) struct CredentialRow {
+    pub(super) name: String,
+    pub(super) set: Option<SetCredential>,
+}
+
+pub(super) struct SetCredential {
+    pub(super) version: u64,
+    pub(super) changed: Moment,
+}
+
+/// An outside service: what was asked for and what was granted.
+pub(super) struct UpstreamRow {
+    pub(super) name: String,
+    /// None for a grant of something that the connector no longer asks for.
+    pub(super) reason: Option<String>,
+    pub(super) grant: Option<Granted>,
+}
+
+pub(super) struct Granted {
+    pub(super) base_url: String,
+    pub(super) methods: Vec<String>,
+    pub(super) path_prefixes: Vec<String>,
+    pub(super) networks: Vec<String>,
+    pub(super) credential: Option<CredentialRow>,
+    pub(super) attached: String,
+}
+
+/// A delivery.
+pub(super) struct DeliveryRow {
+    pub(super) accepted: Moment,
+    pub(super) kind: Option<String>,
+    pub(super) correlation_id: String,
+    pub(super) badge: Badge,
+    pub(super) runs: u32,
+    pub(super) note: String,
+}
+
+/// What the page is made of.
+pub(super) struct Shown<'a> {
+    pub(super) view: &'a ConnectionView,
+    pub(super) version: Option<String>,
+    pub(super) descriptor: Option<&'a Descriptor>,
+    pub(super) credentials: &'a [CredentialInfo],
+    pub(super) deliveries: Vec<DeliveryRow>,
+}
+
+pub(super) async fn show(
+    State(app): State<App>,
+    SignedIn(session): SignedIn,
+    Path(name): Path<String>,
+    Query(flash): Query<FlashQuery>,
+) -> Result<Response, ProblemPage> {
+    let workspace = &session.principal.workspace;
+    let connection = find(&app, workspace, &name)?;
+    let now = now();
+    let view = views::connection_view(&app, &connection).await;
+    let view = view.map_err(|error| Problem::internal("reading the connection", &error))?;
+    let credentials = app.vault.list(workspace, Some(&connection.spec.name));
+    let credentials = credentials.map_err(|error| Problem::internal("listing credentials", &error))?;
+    let connector = app.catalogue.get(&connection.spec.connector);
+    let frame = Frame::of(&app, &session, Section::Connections, now).titled(name).flash(flash.get());
+    page(&ConnectionPage::new(frame, Shown {
+        view: &view,
+        version: version(&app, &connection),
+        descriptor: connector.map(|connector| &connector.descriptor),
+        credentials: &credentials,
+        deliveries: deliveries(&app, &view, now).map_err(|error| Problem::internal("listing deliveries", &error))?,
+    }))
+}
+
+fn deliveries(app: &App, view: &ConnectionView, now: Timestamp) -> Result<Vec<DeliveryRow>, cofferdam_queue::QueueError> {
+    let connection = &view.connection;
+    let filter = DeliveryFilter { connection: Some(connection.spec.name.clone()), standing: None };
+    let latest = app.queue.deliveries(&connection.workspace, &filter, DELIVERIES_SHOWN, None)?;
+    let rows = latest.items.iter().map(|delivery| {
+        let event = app.queue.event(&connection.workspace, delivery.event)?;
+        Ok(DeliveryRow::new(delivery, event.map(|event| event.kind), now))
+    });
+    rows.collect()
+}
+
+impl ConnectionPage {
+    pub(super) fn new(frame: Frame, shown: Shown<'_>) -> Self {
+        let (spec, now) = (&shown.view.connection.spec, frame.now);
+        let credential = |name: &CredentialName| CredentialRow::new(name, shown.credentials, now);
+        let asked = shown.descriptor.map_or(&[][..], |descriptor| &descriptor.upstreams);
+        let of_asked = asked.iter().map(|asked| {
+            let grant = spec.upstreams.get(&asked.name);
+            let grant = grant.map(|grant| Granted::new(grant, Some(asked), credential));
+            UpstreamRow { name: asked.name.to_string(), reason: Some(asked.reason.clone()), grant }
+        });
+        let never_asked = spec.upstreams.iter().filter(|(name, _)| asked.iter().all(|asked| asked.name != **name));
+        let of_the_rest = never_asked.map(|(name, grant)| {
+            UpstreamRow { name: name.to_string(), reason: None, grant: Some(Granted::new(grant, None, credential)) }
+        });
+        Self {
+            row: ConnectionRow::new(shown.view, shown.version, Back::Detail),
+            owner: spec.owner.clone(),
+            runbook: spec.runbook.clone(),
+            revision: shown.view.connection.revision,
+            updated: Moment::new(shown.view.connection.updated_at, now),
+            hook: spec.inbound.as_ref().map(|inbound| Hook {
+                path: hook_path(shown.view),
+                scheme: inbound.scheme.as_str(),
+                credential: credential(&inbound.credential),
+            }),
+            upstreams: of_asked.chain(of_the_rest).collect(),
+            settings: (!spec.settings.is_empty())
+                .then(|| serde_json::to_string_pretty(&spec.settings).unwrap_or_default()),
+            policy: policy(&spec.policy),
+            deliveries: shown.deliveries,
+            frame,
+        }
+    }
+}
+
+fn hook_path(view: &ConnectionView) -> String {
+    let (workspace, name) = (&view.connection.workspace, &view.connection.spec.name);
+    if *workspace == cofferdam_domain::WorkspaceName::default() {
+        format!("/hooks/{name}")
+    } else {
+        format!("/workspaces/{workspace}/hooks/{name}")
+    }
+}
+
+impl CredentialRow {
+    fn new(name: &CredentialName, known: &[CredentialInfo], now: Timestamp) -> Self {
+        let set = known.iter().find(|info| info.name == *name);
+        let set = set.map(|info| SetCredential { version: info.version, changed: Moment::new(info.updated_at, now) });
+        Self { name: name.to_string(), set }
+    }
+}
+
+impl Granted {
+    /// What the grant leaves open is as the connector asks for it.
+    fn new(
+        grant: &UpstreamGrant,
+        asked: Option<&UpstreamRequest>,
+        credential: impl Fn(&CredentialName) -> CredentialRow,
+    ) -> Self {
+        let or_asked = |own: &[String], asked: Option<&Vec<String>>| match asked {
+            Some(asked) if own.is_empty() => asked.clone(),
+            Some(_) | None => own.to_vec(),
+        };
+        let slot = grant.attach.as_ref().or(asked.map(|asked| &asked.credential));
+        Self {
+            base_url: grant.base_url.to_string(),
+            methods: or_asked(&grant.methods, asked.map(|asked| &asked.methods)),
+            path_prefixes: or_asked(&grant.path_prefixes, asked.map(|asked| &asked.path_prefixes)),
+            networks: grant.networks.iter().map(ToString::to_string).collect(),
+            credential: grant.credential.as_ref().map(credential),
+            attached: slot.map_or_else(|| "nowhere".to_owned(), attached),
+        }
+    }
+}
+
+impl DeliveryRow {
+    pub(super) fn new(delivery: &Delivery, kind: Option<String>, now: Timestamp) -> Self {
+        Self {
+            accepted: Moment::new(delivery.accepted_at, now),
+            kind,
+            correlation_id: delivery.correlation_id.to_string(),
+            badge: (&delivery.state).into(),
+            runs: delivery.runs,
+            note: note(delivery, now),
+        }
+    }
+}
+
+/// What became of it, or what happens next.
+pub(super) fn note(delivery: &Delivery, now: Timestamp) -> String {
+    let failure = delivery.last_failure.as_ref().map(|failure| format!("{}: {}", failure.class, failure.message));
+    match &delivery.state {
+        DeliveryState::Pending { due_at } if *due_at <= now => failure.unwrap_or_else(|| "due now".to_owned()),
+        DeliveryState::Pending { due_at } => {
+            let next = Moment::new(*due_at, now).relative;
+            failure.map_or_else(|| format!("due {next}"), |failure| format!("{failure}; again {next}"))
+        }
+        DeliveryState::Leased { .. } => "an attempt is under way".to_owned(),
+        DeliveryState::Delivered { receipt, .. } => {
+            receipt.summary.clone().or_else(|| receipt.external_id.clone()).unwrap_or_default()
+        }
+        DeliveryState::Dead { class, .. } => failure.unwrap_or_else(|| class.to_string()),
+        DeliveryState::Discarded { by, .. } => format!("given up by {by}"),
+    }
+}
+
+fn policy(policy: &Policy) -> Vec<(&'static str, String)> {
+    let span = |millis| units::span(Duration::from_millis(millis));
+    let waits = policy.retry.schedule_ms.iter().map(|millis| if *millis == 0 { "at once".to_owned() } else { span(*millis) });
+    vec![
+        ("At once", policy.concurrency.to_string()),
+        ("Time per attempt", span(policy.deadline_ms)),
+        ("Time per request", span(policy.request_timeout_ms)),
+        ("CPU per attempt", span(policy.cpu_ms)),
+        ("Memory per attempt", units::bytes(policy.memory_bytes)),
+        ("Largest response", units::bytes(policy.response_bytes_max)),
+        ("Waits before attempts", waits.collect::<Vec<_>>().join(", ")),
+        ("Given up after", span(policy.retry.max_age_ms)),
+        ("Connector faults allowed", policy.retry.faults_max.to_string()),
+    ]
+}

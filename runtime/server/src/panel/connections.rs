@@ -1,0 +1,212 @@
+//! The list of connections, and what an admin may do with one: turn it on or off, release its lane.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{Redirect, Response};
+use cofferdam_domain::{Connection, ConnectionName, WorkspaceName};
+use cofferdam_queue::Queue;
+use serde::Deserialize;
+
+use super::badge::Badge;
+use super::flash::{Flash, FlashQuery};
+use super::frame::{Frame, Section, page};
+use super::guard::{Change, SignedIn};
+use super::problem_page::ProblemPage;
+use super::sessions::Session;
+use crate::admin::views::{self, ConnectionView, Health};
+use crate::app::App;
+use crate::clock::now;
+use crate::connections::ConnectionError;
+use crate::problem::Problem;
+
+pub(super) const PATH: &str = "/panel/connections";
+
+#[derive(Template)]
+#[template(path = "panel/connections.html")]
+pub(super) struct ConnectionsPage {
+    pub(super) frame: Frame,
+    pub(super) rows: Vec<ConnectionRow>,
+}
+
+/// A connection as the list and its own page show it.
+pub(super) struct ConnectionRow {
+    pub(super) name: String,
+    pub(super) connector: String,
+    /// None while it is not loaded.
+    pub(super) version: Option<String>,
+    pub(super) enabled: bool,
+    pub(super) badge: Badge,
+    pub(super) reason: Option<String>,
+    /// What the button says that clears park, back-off and flag; none when there is nothing to clear.
+    pub(super) release: Option<&'static str>,
+    pub(super) pending: u64,
+    pub(super) in_flight: u64,
+    pub(super) dead: u64,
+    pub(super) delivered: u64,
+    pub(super) subscribes: Vec<String>,
+    /// The signature scheme of its hook.
+    pub(super) inbound: Option<&'static str>,
+    /// Which page its forms lead back to.
+    pub(super) back: &'static str,
+}
+
+impl ConnectionRow {
+    pub(super) fn new(view: &ConnectionView, version: Option<String>, back: Back) -> Self {
+        let spec = &view.connection.spec;
+        Self {
+            name: spec.name.to_string(),
+            connector: spec.connector.to_string(),
+            version,
+            enabled: view.connection.enabled,
+            badge: view.health.into(),
+            reason: view.reason.clone(),
+            release: release(view.health),
+            pending: view.depth.pending,
+            in_flight: view.depth.in_flight,
+            dead: view.depth.dead,
+            delivered: view.depth.delivered,
+            subscribes: spec.subscribe.iter().map(ToString::to_string).collect(),
+            inbound: spec.inbound.as_ref().map(|inbound| inbound.scheme.as_str()),
+            back: back.as_str(),
+        }
+    }
+}
+
+const fn release(health: Health) -> Option<&'static str> {
+    match health {
+        Health::Parked => Some("Release"),
+        Health::BackingOff => Some("Try now"),
+        Health::Attention => Some("Clear"),
+        Health::Ok | Health::Off | Health::NoConnector => None,
+    }
+}
+
+impl ConnectionsPage {
+    fn how_many(&self, wanted: fn(&ConnectionRow) -> bool) -> usize {
+        self.rows.iter().filter(|row| wanted(row)).count()
+    }
+
+    fn on(&self) -> usize {
+        self.how_many(|row| row.enabled)
+    }
+
+    fn troubled(&self) -> usize {
+        self.how_many(|row| row.badge.tone.asks_for_somebody())
+    }
+
+    fn waiting(&self) -> u64 {
+        self.rows.iter().map(|row| row.pending + row.in_flight).sum()
+    }
+}
+
+/// The page that a form was sent from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Back {
+    /// The list.
+    #[default]
+    List,
+    /// The connection's own page.
+    Detail,
+}
+
+impl Back {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Detail => "detail",
+        }
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct SentFrom {
+    #[serde(default)]
+    back: Back,
+}
+
+pub(super) async fn list(
+    State(app): State<App>,
+    SignedIn(session): SignedIn,
+    Query(flash): Query<FlashQuery>,
+) -> Result<Response, ProblemPage> {
+    let views = views::connections(&app, &session.principal.workspace).await;
+    let views = views.map_err(|error| Problem::internal("reading connections", &error))?;
+    let rows = views.iter().map(|view| ConnectionRow::new(view, version(&app, &view.connection), Back::List));
+    let rows = rows.collect();
+    page(&ConnectionsPage { frame: Frame::of(&app, &session, Section::Connections, now()).flash(flash.get()), rows })
+}
+
+pub(super) async fn enable(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Query(from): Query<SentFrom>,
+    Change(session): Change,
+) -> Result<Redirect, ProblemPage> {
+    set_enabled(&app, &session, &name, true).await?;
+    Ok(done(&name, &from, Flash::TurnedOn))
+}
+
+pub(super) async fn disable(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Query(from): Query<SentFrom>,
+    Change(session): Change,
+) -> Result<Redirect, ProblemPage> {
+    set_enabled(&app, &session, &name, false).await?;
+    Ok(done(&name, &from, Flash::TurnedOff))
+}
+
+pub(super) async fn release_lane(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    Query(from): Query<SentFrom>,
+    Change(session): Change,
+) -> Result<Redirect, ProblemPage> {
+    let connection = find(&app, &session.principal.workspace, &name)?;
+    let released = app.queue.release_lane(&connection.workspace, &connection.spec.name).await;
+    released.map_err(|error| Problem::internal("releasing the lane", &error))?;
+    tracing::info!(connection = name, by = session.principal.name, "lane released");
+    Ok(done(&name, &from, Flash::Released))
+}
+
+async fn set_enabled(app: &App, session: &Session, name: &str, enabled: bool) -> Result<(), ProblemPage> {
+    let connection = find(app, &session.principal.workspace, name)?;
+    app.connections.set_enabled(&connection.workspace, &connection.spec.name, enabled).await.map_err(problem)?;
+    tracing::info!(connection = name, enabled, by = session.principal.name, "connection toggled");
+    Ok(())
+}
+
+/// Back to where the form was, with the row marked. The name was found, so it holds nothing that an address would not.
+fn done(name: &str, from: &SentFrom, flash: Flash) -> Redirect {
+    let code = flash.code();
+    Redirect::to(&match from.back {
+        Back::List => format!("{PATH}?flash={code}#connection-{name}"),
+        Back::Detail => format!("{PATH}/{name}?flash={code}"),
+    })
+}
+
+/// A connection of the workspace.
+pub(super) fn find(app: &App, workspace: &WorkspaceName, name: &str) -> Result<Arc<Connection>, Problem> {
+    let missing = || Problem::not_found(format_args!("connection {name}"));
+    let parsed: ConnectionName = name.parse().map_err(|_| missing())?;
+    app.connections.get(workspace, &parsed).ok_or_else(missing)
+}
+
+/// The version that runs now.
+pub(super) fn version(app: &App, connection: &Connection) -> Option<String> {
+    app.catalogue.get(&connection.spec.connector).map(|connector| connector.descriptor.version.to_string())
+}
+
+fn problem(error: ConnectionError) -> Problem {
+    match error {
+        ConnectionError::Unknown(name) => Problem::not_found(format_args!("connection {name}")),
+        ConnectionError::Full => Problem::new(StatusCode::CONFLICT, "too-many-connections", error.to_string()),
+        ConnectionError::Record(_) | ConnectionError::Store(_) | ConnectionError::Commit(_) => {
+            Problem::internal("changing the connection", &error)
+        }
+    }
+}
