@@ -28,8 +28,6 @@ const WARM_UP: u32 = 200;
 const ACT: &[u8] = br#"{"do": "call", "path": "/x"}"#;
 
 mod bare {
-    #![expect(missing_docs, reason = "generated")]
-
     wasmtime::component::bindgen!({
         path: "../wit",
         world: "sinks",

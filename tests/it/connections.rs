@@ -16,9 +16,10 @@ pub(crate) async fn probe_server() -> Running {
 
 /// A connection of the probe to this upstream; `more` is TOML behind it.
 pub(crate) fn probe(name: &str, upstream: &Upstream, more: &str) -> String {
+    let attach = if more.contains("credential") { "bearer" } else { "none" };
     format!(
         "name = \"{name}\"\nconnector = \"probe\"\nsubscribe = [\"test.{name}\"]\n\n[upstreams.target]\nbase_url = \"{}\"\n\
-         networks = [\"127.0.0.0/8\"]\nmethods = [\"GET\", \"POST\", \"PUT\"]\n{more}\n",
+         attach = \"{attach}\"\nnetworks = [\"127.0.0.0/8\"]\nmethods = [\"GET\", \"POST\", \"PUT\"]\n{more}\n",
         upstream.url()
     )
 }

@@ -97,7 +97,7 @@ async fn a_connector_that_does_not_load_is_named_with_its_reason_and_the_rest_ru
     fs::write(setup.plugins().join("module.wasm"), b"\0asm\x01\0\0\0").unwrap();
     fs::write(setup.plugins().join("native.wasm"), b"\x7fELF and more").unwrap();
     fs::write(setup.plugins().join("notes.txt"), "not a plugin").unwrap();
-    fs::copy(plugin("slack"), setup.plugins().join("slack-again.wasm")).unwrap();
+    fs::copy(plugin("slack"), setup.plugins().join("slack2.wasm")).unwrap();
     let slack = fs::read(plugin("slack")).unwrap();
     fs::write(setup.plugins().join("cut.wasm"), &slack[..slack.len() / 2]).unwrap();
     let server = setup.start().await;
@@ -112,7 +112,7 @@ async fn a_connector_that_does_not_load_is_named_with_its_reason_and_the_rest_ru
     assert!(reason("empty.wasm").contains("not WebAssembly"));
     assert!(reason("module.wasm").contains("core WebAssembly module"));
     assert!(reason("native.wasm").contains("native code"));
-    assert!(reason("slack-again.wasm").contains("already provides"));
+    assert!(reason("slack2.wasm").contains("slack.wasm already provides"));
     assert!(reason("cut.wasm").contains("does not compile"));
     assert_eq!(view.problems.len(), 6);
 }

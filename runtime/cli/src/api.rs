@@ -38,10 +38,14 @@ impl Api {
     /// A server at this address, asked with this token.
     pub(crate) fn new(base: &str, token: &SecretString) -> Result<Self, ApiError> {
         let base = arguments::base_url(base)?;
-        let mut authorization = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret()))
-            .map_err(|_| ApiError::BadToken)?;
+        let mut authorization =
+            HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| ApiError::BadToken)?;
         authorization.set_sensitive(true);
-        Ok(Self { http: client(&base)?, base, authorization })
+        Ok(Self {
+            http: client(&base)?,
+            base,
+            authorization,
+        })
     }
 
     /// Whether the token would cross a network in the clear.
@@ -50,27 +54,38 @@ impl Api {
     }
 
     /// Asks, and reads the answer.
-    pub(crate) async fn send<T: DeserializeOwned>(&self, request: Request<'_>) -> Result<T, ApiError> {
+    pub(crate) async fn send<T: DeserializeOwned>(&self, request: Request) -> Result<T, ApiError> {
         let bytes = self.send_for_bytes(request).await?;
-        serde_json::from_slice(&bytes).map_err(|source| ApiError::Unreadable { base: self.base.clone(), source })
+        serde_json::from_slice(&bytes).map_err(|source| ApiError::Unreadable {
+            base: self.base.clone(),
+            source,
+        })
     }
 
     /// Asks, and hands the answer on as it is.
-    pub(crate) async fn send_for_bytes(&self, request: Request<'_>) -> Result<Vec<u8>, ApiError> {
+    pub(crate) async fn send_for_bytes(&self, request: Request) -> Result<Vec<u8>, ApiError> {
         let unreachable = |error: reqwest::Error| ApiError::Unreachable {
             base: self.base.clone(),
             source: error.without_url(),
         };
-        let built = request.build(&self.http, &self.base).header(AUTHORIZATION, self.authorization.clone());
+        let built = request
+            .build(&self.http, &self.base)
+            .header(AUTHORIZATION, self.authorization.clone());
         let answer = built.send().await.map_err(unreachable)?;
         let status = answer.status();
-        let bytes = read_capped(answer, ANSWER_BYTES_MAX).await.map_err(unreachable)?.ok_or(ApiError::TooLarge)?;
+        let bytes = read_capped(answer, ANSWER_BYTES_MAX)
+            .await
+            .map_err(unreachable)?
+            .ok_or(ApiError::TooLarge)?;
         if status.is_success() {
             return Ok(bytes);
         }
         match serde_json::from_slice::<Problem>(&bytes) {
             Ok(problem) => Err(ApiError::Refused(Box::new(problem))),
-            Err(_) => Err(ApiError::NotOurs { base: self.base.clone(), status: status.as_u16() }),
+            Err(_) => Err(ApiError::NotOurs {
+                base: self.base.clone(),
+                status: status.as_u16(),
+            }),
         }
     }
 }
@@ -102,7 +117,10 @@ pub(crate) async fn read_capped(mut answer: Response, bytes_max: usize) -> Resul
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    host == "localhost"
+        || bare
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]

@@ -22,8 +22,14 @@ mod tests {
     #[test]
     fn causes_follow_what_they_caused_and_none_is_said_twice() {
         let check = |error: anyhow::Error, expected: &str| assert_eq!(in_one_line(&error), expected);
-        check(anyhow::anyhow!("no such file").context("a.toml cannot be read"), "a.toml cannot be read: no such file");
-        check(anyhow::anyhow!("no such file").context("a.toml: no such file"), "a.toml: no such file");
+        check(
+            anyhow::anyhow!("no such file").context("a.toml cannot be read"),
+            "a.toml cannot be read: no such file",
+        );
+        check(
+            anyhow::anyhow!("no such file").context("a.toml: no such file"),
+            "a.toml: no such file",
+        );
         check(anyhow::anyhow!("alone"), "alone");
     }
 }

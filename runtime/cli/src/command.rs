@@ -20,8 +20,9 @@ use crate::{connection, dead_letters, demo, event, plugin, secret, serve, token,
     arg_required_else_help = true,
     after_long_help = "\
 First steps:
-  cofferdam plugin build plugins/slack plugins/github plugins/webhook --out ./connectors
-  cofferdam demo --plugins ./connectors            see it work, on this machine alone
+  cofferdam plugin build plugins/github plugins/slack plugins/webhook \\
+      --out ./connectors
+  cofferdam demo --plugins ./connectors       see it work, on this machine alone
   cofferdam serve --data ./data --plugins ./connectors
 
 Then, in another terminal, with the token that the first start has made:
@@ -29,16 +30,16 @@ Then, in another terminal, with the token that the first start has made:
   cofferdam plugin list
   cofferdam connection apply examples/connections/slack.toml
   cofferdam secret set slack-alerts bot-token
-  cofferdam event send --type com.example.greeting --source /me --data '{\"text\":\"hello\"}'
+  cofferdam event send --type com.example.greeting --source /me --data '{\"a\": 1}'
   cofferdam trace CORRELATION-ID
 
 Environment:
-  COFFERDAM_URL          address of the server's admin listener (default http://127.0.0.1:8081)
-  COFFERDAM_TOKEN        API token; never given as an argument, where other users could read it
-  COFFERDAM_TOKEN_FILE   file that holds the API token; wins over COFFERDAM_TOKEN
-  NO_COLOR               set to anything: no colours
+  COFFERDAM_URL         the server's admin listener, http://127.0.0.1:8081 if unset
+  COFFERDAM_TOKEN       API token; an argument could be read by other users
+  COFFERDAM_TOKEN_FILE  file that holds the API token; wins over COFFERDAM_TOKEN
+  NO_COLOR              set to anything: no colours
 
-Exit status: 0 if it was done, 1 if not, 2 if the command line was not understood."
+Exit status: 0 done, 1 not done, 2 the command line was not understood."
 )]
 pub(crate) struct CommandLine {
     /// Print one JSON document for programs instead of text for people
@@ -100,7 +101,12 @@ mod tests {
         fn check(command: &clap::Command) {
             assert!(command.get_about().is_some(), "{} has no help", command.get_name());
             for argument in command.get_arguments() {
-                assert!(argument.get_help().is_some(), "{} {}", command.get_name(), argument.get_id());
+                assert!(
+                    argument.get_help().is_some(),
+                    "{} {}",
+                    command.get_name(),
+                    argument.get_id()
+                );
             }
             command.get_subcommands().for_each(check);
         }

@@ -69,16 +69,32 @@ impl DeadLetters {
         let api = self.api.client()?;
         match self.command {
             DeadLettersCommand::List { connection, class } => {
-                let request = Request::get(&["v1", "dead-letters"]).query("connection", connection).query("class", class);
+                let request = Request::get(&["v1", "dead-letters"])
+                    .query("connection", connection)
+                    .query("class", class);
                 let letters: Vec<DeadLetterView> = api.send(request).await?;
                 output.show(&letters, |paint| listed(&letters, paint))
             }
             DeadLettersCommand::Replay { ids } => {
                 let told = "is tried again; how it goes: cofferdam trace";
-                each(&api, "replay", &ids, |delivery| format!("{} {told} {}", delivery.id, delivery.correlation_id), output).await
+                each(
+                    &api,
+                    "replay",
+                    &ids,
+                    |delivery| format!("{} {told} {}", delivery.id, delivery.correlation_id),
+                    output,
+                )
+                .await
             }
             DeadLettersCommand::Discard { ids } => {
-                each(&api, "discard", &ids, |delivery| format!("{} is given up", delivery.id), output).await
+                each(
+                    &api,
+                    "discard",
+                    &ids,
+                    |delivery| format!("{} is given up", delivery.id),
+                    output,
+                )
+                .await
             }
         }
     }
@@ -95,7 +111,10 @@ async fn each(
     let mut done = Vec::new();
     let mut failed = None;
     for id in ids {
-        match api.send::<Delivery>(Request::post(&["v1", "dead-letters", &id.to_string(), action])).await {
+        match api
+            .send::<Delivery>(Request::post(&["v1", "dead-letters", &id.to_string(), action]))
+            .await
+        {
             Ok(delivery) => done.push(delivery),
             Err(error) => {
                 failed.get_or_insert(anyhow::Error::from(error).context(format!("{action} of {id}")));
@@ -139,13 +158,31 @@ fn described(letter: &DeadLetterView, paint: Paint) -> String {
     };
     let event = letter.event.as_ref().map_or_else(
         || "an event that is no longer kept".to_owned(),
-        |event| format!("{}{}", event.kind, event.subject.as_ref().map(|it| format!(" · {it}")).unwrap_or_default()),
+        |event| {
+            format!(
+                "{}{}",
+                event.kind,
+                event.subject.as_ref().map(|it| format!(" · {it}")).unwrap_or_default()
+            )
+        },
     );
-    let message = delivery.last_failure.as_ref().map_or("no attempt was made", |failure| failure.message.as_str());
+    let message = delivery
+        .last_failure
+        .as_ref()
+        .map_or("no attempt was made", |failure| failure.message.as_str());
     let lines = [
-        format!("{}  {}  {}  {at} (UTC)", paint.bold(&delivery.id.to_string()), delivery.connection, paint.bad(class)),
+        format!(
+            "{}  {}  {}  {at} (UTC)",
+            paint.bold(&delivery.id.to_string()),
+            delivery.connection,
+            paint.bad(class)
+        ),
         format!("  {}", printable(&event)),
-        format!("  {} ({})", printable(message), plural(delivery.runs as usize, "attempt")),
+        format!(
+            "  {} ({})",
+            printable(message),
+            plural(delivery.runs as usize, "attempt")
+        ),
         paint.dim(&format!("  cofferdam trace {}", delivery.correlation_id)),
         paint.dim(&format!("  cofferdam dead-letters replay {}", delivery.id)),
     ];

@@ -23,7 +23,10 @@ pub(crate) fn read_capped(reader: impl Read, bytes_max: u64) -> io::Result<Vec<u
     let mut bytes = Vec::new();
     reader.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {bytes_max} bytes")));
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is larger than {bytes_max} bytes"),
+        ));
     }
     Ok(bytes)
 }

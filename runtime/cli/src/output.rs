@@ -49,9 +49,7 @@ impl Output {
     ) -> anyhow::Result<()> {
         match self.format {
             Format::Text => self.line(&text(self.paint)),
-            Format::Json => {
-                self.line(&serde_json::to_string_pretty(value).context("the result has no JSON form")?)
-            }
+            Format::Json => self.line(&serde_json::to_string_pretty(value).context("the result has no JSON form")?),
         }
     }
 

@@ -14,7 +14,11 @@ impl Paint {
     pub(crate) fn for_stream(is_terminal: bool, no_color: Option<OsString>, term: Option<OsString>) -> Self {
         let wanted = no_color.is_none_or(|value| value.is_empty());
         let able = term.is_none_or(|value| value != "dumb");
-        if is_terminal && wanted && able { Self::Ansi } else { Self::Plain }
+        if is_terminal && wanted && able {
+            Self::Ansi
+        } else {
+            Self::Plain
+        }
     }
 
     /// What matters.

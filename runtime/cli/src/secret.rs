@@ -36,7 +36,7 @@ enum SecretCommand {
     /// that was parked because of the old value goes on at once.
     #[command(after_help = "\
 Examples:
-  cofferdam secret set slack-alerts bot-token                        asks for it, without echo
+  cofferdam secret set slack-alerts bot-token       asks for it, without echo
   pass show slack/bot | cofferdam secret set slack-alerts bot-token
   cofferdam secret set github webhook-secret --from-file ./webhook.secret
 
@@ -65,12 +65,18 @@ impl Secret {
     pub(crate) async fn run(self, output: &Output) -> anyhow::Result<()> {
         let api = self.api.client()?;
         match self.command {
-            SecretCommand::Set { connection, credential, from_file } => {
+            SecretCommand::Set {
+                connection,
+                credential,
+                from_file,
+            } => {
                 let mut value = read_value(from_file, &format!("{connection}/{credential}"))?;
                 let path = ["v1", "connections", connection.as_str(), "secrets", credential.as_str()];
                 let request = Request::put(&path).body("application/octet-stream", std::mem::take(&mut *value));
                 let set: SecretSet = api.send(request).await?;
-                output.show(&set, |_| format!("{connection}/{credential} is set (version {})", set.version))
+                output.show(&set, |_| {
+                    format!("{connection}/{credential} is set (version {})", set.version)
+                })
             }
             SecretCommand::List => {
                 let secrets: Vec<CredentialInfo> = api.send(Request::get(&["v1", "secrets"])).await?;
@@ -87,7 +93,9 @@ fn read_value(file: Option<PathBuf>, name: &str) -> anyhow::Result<Zeroizing<Vec
         Some(path) => files::read(&path, bytes_max)?,
         None if io::stdin().is_terminal() => {
             let typed = rpassword::prompt_password(format!("{name}: "));
-            typed.context("the terminal cannot be read without echo; pipe the value in")?.into_bytes()
+            typed
+                .context("the terminal cannot be read without echo; pipe the value in")?
+                .into_bytes()
         }
         None => files::read_capped(io::stdin().lock(), bytes_max).context("standard input")?,
     };

@@ -70,7 +70,10 @@ struct TokenMade {
 impl Token {
     pub(crate) async fn run(self, output: &Output) -> anyhow::Result<()> {
         let TokenCommand::Create { name, role } = self.command;
-        let body = serde_json::to_vec(&TokenRequest { name, role: role.into() })?;
+        let body = serde_json::to_vec(&TokenRequest {
+            name,
+            role: role.into(),
+        })?;
         let request = Request::post(&["v1", "tokens"]).body("application/json", body);
         let made: TokenMade = self.api.client()?.send(request).await?;
         // Nothing but the token, so that it can go straight into a file.

@@ -30,8 +30,12 @@ pub(crate) struct Trace {
 impl Trace {
     pub(crate) async fn run(self, output: &Output) -> anyhow::Result<()> {
         let request = Request::get(&["v1", "traces", self.id.as_str()]);
-        let trace: TraceView =
-            self.api.client()?.send(request).await.with_context(|| format!("no trace of {}", self.id))?;
+        let trace: TraceView = self
+            .api
+            .client()?
+            .send(request)
+            .await
+            .with_context(|| format!("no trace of {}", self.id))?;
         output.show(&trace, |paint| render::timeline(&trace, paint))
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_domain::attempt::{LogLine, Usage};
+use cofferdam_domain::limits::{MESSAGE_BYTES_MAX, clipped};
 use cofferdam_domain::{Fault, FaultKind};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Store, Trap, UpdateDeadline};
@@ -57,7 +58,7 @@ where
     let ended = tokio::time::timeout(limits.deadline, meter.metered(work)).await;
     let result = match ended {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(fault(&error)),
+        Ok(Err(error)) => Err(fault(&error, &store.data().logs)),
         Err(_elapsed) => Err(Fault {
             kind: FaultKind::Deadline,
             message: format!("did not end within {} ms", limits.deadline.as_millis()),
@@ -90,8 +91,9 @@ fn micros(time: Duration) -> u64 {
 #[error("{0}")]
 pub(crate) struct BadReturn(pub(crate) String);
 
-/// Names the limit that was exceeded, or the trap. The guest's own backtrace is the author's, so it is kept.
-fn fault(error: &wasmtime::Error) -> Fault {
+/// Names the limit that was exceeded, or the trap with the guest's last words: a panic is written to its log first. The
+/// backtrace is left out: a stripped guest has no names in it.
+fn fault(error: &wasmtime::Error, logs: &[LogLine]) -> Fault {
     if let Some(exceeded) = error.downcast_ref::<CpuExceeded>() {
         return Fault { kind: FaultKind::Cpu, message: exceeded.to_string() };
     }
@@ -104,10 +106,13 @@ fn fault(error: &wasmtime::Error) -> Fault {
     if let Some(bad) = error.downcast_ref::<BadReturn>() {
         return Fault { kind: FaultKind::BadReturn, message: bad.to_string() };
     }
-    let message = cofferdam_domain::limits::clipped(
-        format!("{error:#}").replace('\n', " "),
-        cofferdam_domain::limits::MESSAGE_BYTES_MAX,
-    );
-    let kind = if error.downcast_ref::<Trap>().is_some() { FaultKind::Trap } else { FaultKind::BadReturn };
-    Fault { kind, message }
+    let (kind, said) = match error.downcast_ref::<Trap>() {
+        Some(trap) => (FaultKind::Trap, trap.to_string()),
+        None => (FaultKind::BadReturn, format!("{error:#}").replace('\n', " ")),
+    };
+    let message = match logs.last().filter(|line| line.level == "error") {
+        Some(last_words) => format!("{said}; the connector's last words: {}", last_words.message),
+        None => said,
+    };
+    Fault { kind, message: clipped(message, MESSAGE_BYTES_MAX) }
 }

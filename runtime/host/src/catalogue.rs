@@ -121,7 +121,8 @@ impl Catalogue {
             Ok(connector) => {
                 let name = connector.descriptor.name.clone();
                 if let Some(first) = self.connectors.get(&name) {
-                    let reason = format!("{} already provides the connector {name}", first.path.display());
+                    let first = first.path.file_name().unwrap_or_default().to_string_lossy();
+                    let reason = format!("{first} already provides the connector {name}");
                     self.problems.push(LoadProblem { path: connector.path, reason });
                 } else {
                     self.connectors.insert(name, Arc::new(connector));

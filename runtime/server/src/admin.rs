@@ -19,6 +19,9 @@ use axum::routing::{get, post, put};
 use crate::app::App;
 use crate::panel;
 
+pub use secrets::SecretSet;
+pub use tokens::{TokenMade, TokenRequest};
+
 /// Largest request body of the admin API, in bytes.
 const ADMIN_BODY_BYTES_MAX: usize = 512 * 1024;
 

@@ -37,14 +37,14 @@ pub(crate) fn call_limits(policy: &Policy) -> CallLimits {
 }
 
 /// The running lanes.
-pub struct Dispatcher {
+pub(crate) struct Dispatcher {
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Dispatcher {
     /// Starts a lane for every connection there is, and for each that comes.
-    pub fn start(app: &App) -> Self {
+    pub(crate) fn start(app: &App) -> Self {
         let dispatcher = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
         dispatcher.tasks.spawn(keep_lanes(app.clone(), dispatcher.stop.clone(), dispatcher.tasks.clone()));
         dispatcher.tasks.spawn(keep_house(app.clone(), dispatcher.stop.clone()));
@@ -53,7 +53,7 @@ impl Dispatcher {
 
     /// Takes nothing new, and waits until what is under way is settled or `bound` has passed; what is not settled by then
     /// is tried again after the next start. Answers whether everything was.
-    pub async fn drain(self, bound: Duration) -> bool {
+    pub(crate) async fn drain(self, bound: Duration) -> bool {
         self.stop.cancel();
         self.tasks.close();
         tokio::time::timeout(bound, self.tasks.wait()).await.is_ok()

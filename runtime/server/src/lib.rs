@@ -19,4 +19,4 @@ pub mod timeline;
 pub mod tokens;
 
 pub use app::App;
-pub use serve::{ServeError, ServeOptions, Server};
+pub use serve::{ServeError, ServeOptions, Server, VAULT_KEY_VARIABLE};

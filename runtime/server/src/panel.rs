@@ -10,6 +10,7 @@ mod connections;
 mod connectors;
 mod cookie;
 mod dead_letters;
+mod delivery;
 mod destination;
 mod events;
 mod flash;
@@ -24,7 +25,8 @@ mod trace;
 mod units;
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, OriginalUri};
+use axum::extract::DefaultBodyLimit;
+use axum::http::Uri;
 use axum::middleware::map_response;
 use axum::response::Redirect;
 use axum::routing::{any, get, post};
@@ -33,13 +35,13 @@ use crate::app::App;
 use crate::problem::Problem;
 use problem_page::ProblemPage;
 
-pub use sessions::Sessions;
+pub(crate) use sessions::Sessions;
 
 /// Largest form, in bytes. The longest one holds an API token.
 const FORM_BYTES_MAX: usize = 8 * 1024;
 
 /// The routes of the panel.
-pub fn router() -> Router<App> {
+pub(crate) fn router() -> Router<App> {
     Router::new()
         .route("/", get(home))
         .route("/panel", get(home))
@@ -68,7 +70,7 @@ async fn home() -> Redirect {
     Redirect::to(connections::PATH)
 }
 
-async fn nowhere(OriginalUri(uri): OriginalUri) -> ProblemPage {
+async fn nowhere(uri: Uri) -> ProblemPage {
     Problem::not_found(format_args!("page {}", uri.path())).into()
 }
 

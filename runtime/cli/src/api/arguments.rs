@@ -49,7 +49,9 @@ impl ApiArguments {
         let token = token(self.token_file.as_deref(), std::env::var_os(TOKEN_VARIABLE))?;
         let api = Api::new(&self.url, &token)?;
         if api.is_in_the_clear() {
-            output::complain("warning: the API token crosses the network unencrypted; use https, or run this on the server");
+            output::complain(
+                "warning: the API token crosses the network unencrypted; use https, or run this on the server",
+            );
         }
         Ok(api)
     }
@@ -60,10 +62,16 @@ fn token(file: Option<&Path>, variable: Option<OsString>) -> Result<SecretString
     let text = match file {
         Some(path) => {
             let read = File::open(path).and_then(|file| files::read_capped(file, TOKEN_FILE_BYTES_MAX));
-            let bytes = read.map_err(|source| ApiError::TokenFile { path: path.to_owned(), source })?;
+            let bytes = read.map_err(|source| ApiError::TokenFile {
+                path: path.to_owned(),
+                source,
+            })?;
             String::from_utf8(bytes).map_err(|_| ApiError::BadToken)?
         }
-        None => variable.ok_or(ApiError::NoToken)?.into_string().map_err(|_| ApiError::BadToken)?,
+        None => variable
+            .ok_or(ApiError::NoToken)?
+            .into_string()
+            .map_err(|_| ApiError::BadToken)?,
     };
     match text.trim() {
         "" => Err(ApiError::NoToken),
@@ -76,8 +84,13 @@ fn token(file: Option<&Path>, variable: Option<OsString>) -> Result<SecretString
 pub(super) fn base_url(text: &str) -> Result<Url, ApiError> {
     let bad = || ApiError::BadUrl(text.chars().take(120).collect());
     let url: Url = text.parse().map_err(|_| bad())?;
-    let plain = url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
-    if matches!(url.scheme(), "http" | "https") && plain { Ok(url) } else { Err(bad()) }
+    let plain =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    if matches!(url.scheme(), "http" | "https") && plain {
+        Ok(url)
+    } else {
+        Err(bad())
+    }
 }
 
 #[cfg(test)]
@@ -114,17 +127,34 @@ mod tests {
         let missing = token(Some(Path::new("/nowhere/token")), None).unwrap_err();
         assert!(matches!(missing, ApiError::TokenFile { .. }));
         let large = file_with(&"x".repeat(5000));
-        assert!(matches!(token(Some(large.path()), None).unwrap_err(), ApiError::TokenFile { .. }));
+        assert!(matches!(
+            token(Some(large.path()), None).unwrap_err(),
+            ApiError::TokenFile { .. }
+        ));
         let empty = file_with("\n");
-        assert!(matches!(token(Some(empty.path()), None).unwrap_err(), ApiError::NoToken));
+        assert!(matches!(
+            token(Some(empty.path()), None).unwrap_err(),
+            ApiError::NoToken
+        ));
     }
 
     #[test]
     fn only_plain_http_addresses_name_a_server() {
-        for good in ["http://127.0.0.1:8081", "https://ops.example/cofferdam/", "http://[::1]:1"] {
+        for good in [
+            "http://127.0.0.1:8081",
+            "https://ops.example/cofferdam/",
+            "http://[::1]:1",
+        ] {
             assert!(base_url(good).is_ok(), "{good}");
         }
-        for bad in ["127.0.0.1:8081", "ftp://a", "http://user:pw@a", "http://a?token=x", "", "http://a#b"] {
+        for bad in [
+            "127.0.0.1:8081",
+            "ftp://a",
+            "http://user:pw@a",
+            "http://a?token=x",
+            "",
+            "http://a#b",
+        ] {
             assert!(base_url(bad).is_err(), "{bad}");
         }
     }

@@ -34,7 +34,7 @@ pub(crate) enum ApiError {
     #[error("the HTTP client cannot be set up")]
     Client(#[source] reqwest::Error),
     /// No whole answer came.
-    #[error("no answer from {base}: is the server running, and is this its admin address (COFFERDAM_URL)?")]
+    #[error("no answer from {base}: check that the server runs, and that this is its admin address (COFFERDAM_URL)")]
     Unreachable {
         /// Where it was asked.
         base: Url,
@@ -78,7 +78,11 @@ fn explained(problem: &Problem) -> String {
         text.push_str(&format!("; come back in {seconds} s"));
     }
     for mistake in &problem.mistakes {
-        text.push_str(&format!("\n  line {}: {}", mistake.line, crate::render::printable(&mistake.text)));
+        text.push_str(&format!(
+            "\n  line {}: {}",
+            mistake.line,
+            crate::render::printable(&mistake.text)
+        ));
     }
     text
 }

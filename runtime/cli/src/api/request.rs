@@ -5,32 +5,38 @@ use reqwest::{Client, Method, RequestBuilder, Url};
 
 /// What to ask. Path segments and query values are encoded; nothing that a person types can leave its place.
 #[derive(Debug)]
-pub(crate) struct Request<'a> {
+pub(crate) struct Request {
     method: Method,
-    path: &'a [&'a str],
+    path: Vec<String>,
     query: Vec<(&'static str, String)>,
     headers: Vec<(&'static str, String)>,
     body: Option<Vec<u8>>,
 }
 
-impl<'a> Request<'a> {
+impl Request {
     /// Reads.
-    pub(crate) fn get(path: &'a [&'a str]) -> Self {
+    pub(crate) fn get(path: &[&str]) -> Self {
         Self::new(Method::GET, path)
     }
 
     /// Does something.
-    pub(crate) fn post(path: &'a [&'a str]) -> Self {
+    pub(crate) fn post(path: &[&str]) -> Self {
         Self::new(Method::POST, path)
     }
 
     /// Sets something.
-    pub(crate) fn put(path: &'a [&'a str]) -> Self {
+    pub(crate) fn put(path: &[&str]) -> Self {
         Self::new(Method::PUT, path)
     }
 
-    fn new(method: Method, path: &'a [&'a str]) -> Self {
-        Self { method, path, query: Vec::new(), headers: Vec::new(), body: None }
+    fn new(method: Method, path: &[&str]) -> Self {
+        Self {
+            method,
+            path: path.iter().map(ToString::to_string).collect(),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: None,
+        }
     }
 
     /// Adds a query parameter, if there is a value.
@@ -56,7 +62,10 @@ impl<'a> Request<'a> {
 
     pub(super) fn build(self, http: &Client, base: &Url) -> RequestBuilder {
         let mut url = base.clone();
-        url.path_segments_mut().expect("a base URL is http or https, which have segments").pop_if_empty().extend(self.path);
+        url.path_segments_mut()
+            .expect("a base URL is http or https, which have segments")
+            .pop_if_empty()
+            .extend(self.path);
         if !self.query.is_empty() {
             url.query_pairs_mut().extend_pairs(&self.query);
         }

@@ -16,10 +16,15 @@ async fn serve(routes: Router) -> Api {
 #[tokio::test]
 async fn the_token_is_sent_and_path_and_query_are_encoded() {
     let echo = |headers: HeaderMap, uri: axum::http::Uri| async move {
-        axum::Json(vec![headers["authorization"].to_str().unwrap().to_owned(), uri.to_string()])
+        axum::Json(vec![
+            headers["authorization"].to_str().unwrap().to_owned(),
+            uri.to_string(),
+        ])
     };
     let api = serve(Router::new().fallback(get(echo))).await;
-    let request = Request::get(&["v1", "traces", "a/b?c"]).query("class", Some("data quality")).query("none", None::<&str>);
+    let request = Request::get(&["v1", "traces", "a/b?c"])
+        .query("class", Some("data quality"))
+        .query("none", None::<&str>);
     let seen: Vec<String> = api.send(request).await.unwrap();
     assert_eq!(seen, ["Bearer t0ken", "/v1/traces/a%2Fb%3Fc?class=data+quality"]);
 }
@@ -27,13 +32,23 @@ async fn the_token_is_sent_and_path_and_query_are_encoded() {
 #[tokio::test]
 async fn a_problem_becomes_an_error_with_every_mistake() {
     let refuse = || async {
-        let mut problem = Problem::new(StatusCode::BAD_REQUEST, "bad-connection", "the connection file has 1 mistakes");
-        problem.mistakes = vec![Mistake { line: 3, text: "unknown key".to_owned() }];
+        let mut problem = Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad-connection",
+            "the connection file has 1 mistakes",
+        );
+        problem.mistakes = vec![Mistake {
+            line: 3,
+            text: "unknown key".to_owned(),
+        }];
         problem
     };
     let api = serve(Router::new().route("/v1/connections", post(refuse))).await;
     let error = api.send::<()>(Request::post(&["v1", "connections"])).await.unwrap_err();
-    assert_eq!(error.to_string(), "the connection file has 1 mistakes\n  line 3: unknown key");
+    assert_eq!(
+        error.to_string(),
+        "the connection file has 1 mistakes\n  line 3: unknown key"
+    );
 }
 
 #[tokio::test]
@@ -51,7 +66,10 @@ async fn no_answer_is_explained_without_a_word_of_the_token() {
     let api = Api::new(&format!("http://{address}"), &SecretString::from("t0ken")).unwrap();
     let error = anyhow::Error::from(api.send::<()>(Request::get(&["v1"])).await.unwrap_err());
     let text = crate::chain::in_one_line(&error);
-    assert!(text.contains("is the server running") && !text.contains("t0ken"), "{text}");
+    assert!(
+        text.contains("check that the server runs") && !text.contains("t0ken"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -74,7 +92,11 @@ async fn an_answer_may_be_as_large_as_the_limit_and_no_larger() {
 #[test]
 fn only_a_server_on_this_machine_may_get_a_token_in_the_clear() {
     let check = |base: &str, expected: bool| {
-        assert_eq!(Api::new(base, &SecretString::from("t")).unwrap().is_in_the_clear(), expected, "{base}");
+        assert_eq!(
+            Api::new(base, &SecretString::from("t")).unwrap().is_in_the_clear(),
+            expected,
+            "{base}"
+        );
     };
     check("http://127.0.0.1:8081", false);
     check("http://[::1]:8081", false);

@@ -16,7 +16,12 @@ pub(crate) fn connector(
     paint: Paint,
 ) -> String {
     let (digest, bytes) = component;
-    let origin = format!("{} · {} KiB · sha256 {}", printable(file), bytes.div_ceil(1024), digest.short());
+    let origin = format!(
+        "{} · {} KiB · sha256 {}",
+        printable(file),
+        bytes.div_ceil(1024),
+        digest.short()
+    );
     let mut text = format!(
         "{} {}  {}\n  {}\n",
         paint.bold(descriptor.name.as_str()),
@@ -34,7 +39,10 @@ pub(crate) fn connector(
     }
     if let Some(scheme) = &descriptor.inbound {
         let words = match descriptor.inbound_scheme() {
-            Some(scheme) => format!("signed requests ({}); the host checks, with a secret of yours", scheme.as_str()),
+            Some(scheme) => format!(
+                "signed requests ({}); the host checks, with a secret of yours",
+                scheme.as_str()
+            ),
             None => format!("requests signed as {scheme}, which this version cannot check"),
         };
         line("takes in", &words);
@@ -44,7 +52,14 @@ pub(crate) fn connector(
     if let Some(seconds) = descriptor.poll_every_s {
         line("schedule", &format!("asks to run every {seconds} s"));
     }
-    line("calls", if descriptor.upstreams.is_empty() { "nothing outside" } else { "only these, and each only if you grant it:" });
+    line(
+        "calls",
+        if descriptor.upstreams.is_empty() {
+            "nothing outside"
+        } else {
+            "only these, and each only if you grant it:"
+        },
+    );
     for upstream in &descriptor.upstreams {
         text.push_str(&asked(upstream, paint));
     }
@@ -57,28 +72,50 @@ fn duties(exports: Exports) -> String {
         (exports.source, "turns incoming requests into events"),
         (exports.poller, "asks for news on a schedule"),
     ];
-    let done: Vec<_> = duties.into_iter().filter_map(|(does, duty)| does.then_some(duty)).collect();
+    let done: Vec<_> = duties
+        .into_iter()
+        .filter_map(|(does, duty)| does.then_some(duty))
+        .collect();
     done.join(", ")
 }
 
 fn consumed(descriptor: &Descriptor) -> String {
     let patterns: Vec<_> = descriptor.consumes.iter().map(ToString::to_string).collect();
-    if patterns.is_empty() { "of any type".to_owned() } else { patterns.join(", ") }
+    if patterns.is_empty() {
+        "of any type".to_owned()
+    } else {
+        patterns.join(", ")
+    }
 }
 
 /// The names of the settings, as its JSON Schema lists them.
 fn settings(schema: &serde_json::Value) -> String {
-    let required: Vec<_> =
-        schema["required"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str).collect();
+    let required: Vec<_> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(serde_json::Value::as_str)
+        .collect();
     let names = schema["properties"].as_object().into_iter().flatten().map(|(name, _)| {
-        if required.contains(&name.as_str()) { format!("{name} (required)") } else { name.clone() }
+        if required.contains(&name.as_str()) {
+            format!("{name} (required)")
+        } else {
+            name.clone()
+        }
     });
     let names: Vec<_> = names.collect();
-    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "none".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 fn asked(upstream: &UpstreamRequest, paint: Paint) -> String {
-    let base = upstream.base_url.as_ref().map_or("an address that you give", |url| url.as_str());
+    let base = upstream
+        .base_url
+        .as_ref()
+        .map_or("an address that you give", |url| url.as_str());
     let below = match upstream.path_prefixes.as_slice() {
         [] => "any path".to_owned(),
         prefixes => format!("paths below {}", prefixes.join(", ")),
@@ -97,7 +134,13 @@ fn asked(upstream: &UpstreamRequest, paint: Paint) -> String {
 
 /// How the host uses the credential. The connector never has it.
 fn attached(slot: &CredentialSlot) -> String {
-    let behind = |prefix: &str| if prefix.is_empty() { String::new() } else { format!(", behind `{prefix}`") };
+    let behind = |prefix: &str| {
+        if prefix.is_empty() {
+            String::new()
+        } else {
+            format!(", behind `{prefix}`")
+        }
+    };
     match slot {
         CredentialSlot::None => "none".to_owned(),
         CredentialSlot::Bearer => "a token, sent as `Authorization: Bearer …`".to_owned(),
@@ -105,11 +148,18 @@ fn attached(slot: &CredentialSlot) -> String {
         CredentialSlot::Header { name, prefix } => format!("a secret, sent in the header {name}{}", behind(prefix)),
         CredentialSlot::Query(name) => format!("a secret, sent as the query parameter {name}"),
         CredentialSlot::OAuth2(scopes) if scopes.is_empty() => "a token that the host obtains by OAuth 2.0".to_owned(),
-        CredentialSlot::OAuth2(scopes) => format!("a token that the host obtains by OAuth 2.0, for {}", scopes.join(", ")),
-        CredentialSlot::HmacSha256 { name, prefix } => {
-            format!("a secret that signs the body; the signature goes into the header {name}{}", behind(prefix))
+        CredentialSlot::OAuth2(scopes) => {
+            format!("a token that the host obtains by OAuth 2.0, for {}", scopes.join(", "))
         }
-        CredentialSlot::StandardWebhooks => "a secret that signs the body (Standard Webhooks); it is never sent".to_owned(),
+        CredentialSlot::HmacSha256 { name, prefix } => {
+            format!(
+                "a secret that signs the body; the signature goes into the header {name}{}",
+                behind(prefix)
+            )
+        }
+        CredentialSlot::StandardWebhooks => {
+            "a secret that signs the body (Standard Webhooks); it is never sent".to_owned()
+        }
     }
 }
 
@@ -144,8 +194,18 @@ mod tests {
 
     #[test]
     fn what_a_connector_asks_for_reads_as_sentences() {
-        let exports = Exports { sink: true, source: false, poller: false };
-        let text = connector(&slack(), exports, "slack.wasm", (Digest::of(b"x"), 61_000), Paint::Plain);
+        let exports = Exports {
+            sink: true,
+            source: false,
+            poller: false,
+        };
+        let text = connector(
+            &slack(),
+            exports,
+            "slack.wasm",
+            (Digest::of(b"x"), 61_000),
+            Paint::Plain,
+        );
         let expected = "\
 slack 0.1.0  slack.wasm · 60 KiB · sha256 2d711642b726
   Posts events to a Slack channel.

@@ -10,7 +10,11 @@ pub(crate) fn printable(text: &str) -> Cow<'_, str> {
     let hostile = |c: char| {
         c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
     };
-    if text.contains(hostile) { Cow::Owned(text.replace(hostile, "\u{fffd}")) } else { Cow::Borrowed(text) }
+    if text.contains(hostile) {
+        Cow::Owned(text.replace(hostile, "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// `2026-11-23 15:09:00`, in UTC.

@@ -58,7 +58,10 @@ fn standing(trace: &DeliveryTrace, paint: Paint) -> String {
     };
     let words = match &delivery.state {
         State::Delivered { at, .. } => {
-            format!("delivered {} after it was accepted", elapsed(at.since(delivery.accepted_at)))
+            format!(
+                "delivered {} after it was accepted",
+                elapsed(at.since(delivery.accepted_at))
+            )
         }
         State::Dead { class, .. } => format!(
             "dead letter ({class}); once the cause is gone: cofferdam dead-letters replay {}",
@@ -84,7 +87,10 @@ fn line(step: &Step, began: Timestamp, time: &str, width: usize, paint: Paint) -
         StepKind::Request | StepKind::Note | StepKind::Discarded => kind,
     };
     let sentence = printable(&step.text);
-    let mut text = format!("{after:>11}  {}  {connection:<width$}  {kind} {sentence}\n", paint.dim(time));
+    let mut text = format!(
+        "{after:>11}  {}  {connection:<width$}  {kind} {sentence}\n",
+        paint.dim(time)
+    );
     let indent = " ".repeat(BEFORE_SENTENCE + width);
     for facts in fact_lines(&step.facts) {
         text.push_str(&format!("{indent}{}\n", paint.dim(&facts)));

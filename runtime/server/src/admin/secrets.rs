@@ -38,7 +38,7 @@ pub(super) async fn set(
     let bad = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "bad-secret", detail);
     let credential: CredentialName = credential.parse().map_err(|error| bad(format!("{error}")))?;
     let secret = Secret::new(body.to_vec()).map_err(|error| bad(error.to_string()))?;
-    let set = app.vault.set(&caller.workspace, &connection.spec.name, &credential, &secret, now()).await;
+    let set = app.vault.set(&caller.workspace, &connection.spec.name, &credential, secret, now()).await;
     let version = set.map_err(|error| Problem::internal("setting the secret", &error))?;
     tracing::info!(connection = name, %credential, version, by = caller.name, "secret set");
     let released = app.queue.release_lane(&caller.workspace, &connection.spec.name).await;

@@ -68,7 +68,10 @@ impl From<Health> for Badge {
             Health::Parked | Health::NoConnector => Tone::Bad,
             Health::Off => Tone::Quiet,
         };
-        Self { tone, word: health.as_str() }
+        Self {
+            tone,
+            word: health.as_str(),
+        }
     }
 }
 
@@ -80,7 +83,10 @@ impl From<&DeliveryState> for Badge {
             DeliveryState::Dead { .. } => Tone::Bad,
             DeliveryState::Discarded { .. } => Tone::Quiet,
         };
-        Self { tone, word: state.as_str() }
+        Self {
+            tone,
+            word: state.as_str(),
+        }
     }
 }
 
@@ -91,8 +97,13 @@ impl From<StepKind> for Badge {
             StepKind::Retry => Tone::Warning,
             StepKind::Parked | StepKind::Dead => Tone::Bad,
             StepKind::Interrupted => Tone::Waiting,
-            StepKind::Owed | StepKind::Attempt | StepKind::Request | StepKind::Note | StepKind::Discarded => Tone::Quiet,
+            StepKind::Owed | StepKind::Attempt | StepKind::Request | StepKind::Note | StepKind::Discarded => {
+                Tone::Quiet
+            }
         };
-        Self { tone, word: kind.as_str() }
+        Self {
+            tone,
+            word: kind.as_str(),
+        }
     }
 }

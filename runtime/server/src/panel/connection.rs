@@ -6,13 +6,13 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use cofferdam_domain::descriptor::UpstreamRequest;
-use cofferdam_domain::{CredentialName, Delivery, DeliveryState, Descriptor, Policy, Timestamp, UpstreamGrant};
+use cofferdam_domain::{CredentialName, Descriptor, Policy, Timestamp, UpstreamGrant};
 use cofferdam_queue::DeliveryFilter;
 use cofferdam_vault::CredentialInfo;
 
-use super::badge::Badge;
 use super::connections::{Back, ConnectionRow, find, version};
 use super::connectors::attached;
+use super::delivery::DeliveryRow;
 use super::flash::FlashQuery;
 use super::frame::{Frame, Section, page};
 use super::guard::SignedIn;
@@ -77,16 +77,6 @@ pub(super) struct Granted {
     pub(super) attached: String,
 }
 
-/// A delivery.
-pub(super) struct DeliveryRow {
-    pub(super) accepted: Moment,
-    pub(super) kind: Option<String>,
-    pub(super) correlation_id: String,
-    pub(super) badge: Badge,
-    pub(super) runs: u32,
-    pub(super) note: String,
-}
-
 /// What the page is made of.
 pub(super) struct Shown<'a> {
     pub(super) view: &'a ConnectionView,
@@ -110,20 +100,35 @@ pub(super) async fn show(
     let credentials = app.vault.list(workspace, Some(&connection.spec.name));
     let credentials = credentials.map_err(|error| Problem::internal("listing credentials", &error))?;
     let connector = app.catalogue.get(&connection.spec.connector);
-    let frame = Frame::of(&app, &session, Section::Connections, now).titled(name).flash(flash.get());
-    page(&ConnectionPage::new(frame, Shown {
-        view: &view,
-        version: version(&app, &connection),
-        descriptor: connector.map(|connector| &connector.descriptor),
-        credentials: &credentials,
-        deliveries: deliveries(&app, &view, now).map_err(|error| Problem::internal("listing deliveries", &error))?,
-    }))
+    let frame = Frame::of(&app, &session, Section::Connections, now)
+        .titled(name)
+        .flash(flash.get());
+    page(&ConnectionPage::new(
+        frame,
+        Shown {
+            view: &view,
+            version: version(&app, &connection),
+            descriptor: connector.map(|connector| &connector.descriptor),
+            credentials: &credentials,
+            deliveries: deliveries(&app, &view, now)
+                .map_err(|error| Problem::internal("listing deliveries", &error))?,
+        },
+    ))
 }
 
-fn deliveries(app: &App, view: &ConnectionView, now: Timestamp) -> Result<Vec<DeliveryRow>, cofferdam_queue::QueueError> {
+fn deliveries(
+    app: &App,
+    view: &ConnectionView,
+    now: Timestamp,
+) -> Result<Vec<DeliveryRow>, cofferdam_queue::QueueError> {
     let connection = &view.connection;
-    let filter = DeliveryFilter { connection: Some(connection.spec.name.clone()), standing: None };
-    let latest = app.queue.deliveries(&connection.workspace, &filter, DELIVERIES_SHOWN, None)?;
+    let filter = DeliveryFilter {
+        connection: Some(connection.spec.name.clone()),
+        standing: None,
+    };
+    let latest = app
+        .queue
+        .deliveries(&connection.workspace, &filter, DELIVERIES_SHOWN, None)?;
     let rows = latest.items.iter().map(|delivery| {
         let event = app.queue.event(&connection.workspace, delivery.event)?;
         Ok(DeliveryRow::new(delivery, event.map(|event| event.kind), now))
@@ -139,11 +144,20 @@ impl ConnectionPage {
         let of_asked = asked.iter().map(|asked| {
             let grant = spec.upstreams.get(&asked.name);
             let grant = grant.map(|grant| Granted::new(grant, Some(asked), credential));
-            UpstreamRow { name: asked.name.to_string(), reason: Some(asked.reason.clone()), grant }
+            UpstreamRow {
+                name: asked.name.to_string(),
+                reason: Some(asked.reason.clone()),
+                grant,
+            }
         });
-        let never_asked = spec.upstreams.iter().filter(|(name, _)| asked.iter().all(|asked| asked.name != **name));
-        let of_the_rest = never_asked.map(|(name, grant)| {
-            UpstreamRow { name: name.to_string(), reason: None, grant: Some(Granted::new(grant, None, credential)) }
+        let never_asked = spec
+            .upstreams
+            .iter()
+            .filter(|(name, _)| asked.iter().all(|asked| asked.name != **name));
+        let of_the_rest = never_asked.map(|(name, grant)| UpstreamRow {
+            name: name.to_string(),
+            reason: None,
+            grant: Some(Granted::new(grant, None, credential)),
         });
         Self {
             row: ConnectionRow::new(shown.view, shown.version, Back::Detail),
@@ -166,6 +180,11 @@ impl ConnectionPage {
     }
 }
 
+/// What an admin wrote becomes a link only if it is one to a page.
+pub(super) fn is_link(text: &str) -> bool {
+    text.starts_with("https://") || text.starts_with("http://")
+}
+
 fn hook_path(view: &ConnectionView) -> String {
     let (workspace, name) = (&view.connection.workspace, &view.connection.spec.name);
     if *workspace == cofferdam_domain::WorkspaceName::default() {
@@ -178,8 +197,14 @@ fn hook_path(view: &ConnectionView) -> String {
 impl CredentialRow {
     fn new(name: &CredentialName, known: &[CredentialInfo], now: Timestamp) -> Self {
         let set = known.iter().find(|info| info.name == *name);
-        let set = set.map(|info| SetCredential { version: info.version, changed: Moment::new(info.updated_at, now) });
-        Self { name: name.to_string(), set }
+        let set = set.map(|info| SetCredential {
+            version: info.version,
+            changed: Moment::new(info.updated_at, now),
+        });
+        Self {
+            name: name.to_string(),
+            set,
+        }
     }
 }
 
@@ -206,42 +231,17 @@ impl Granted {
     }
 }
 
-impl DeliveryRow {
-    pub(super) fn new(delivery: &Delivery, kind: Option<String>, now: Timestamp) -> Self {
-        Self {
-            accepted: Moment::new(delivery.accepted_at, now),
-            kind,
-            correlation_id: delivery.correlation_id.to_string(),
-            badge: (&delivery.state).into(),
-            runs: delivery.runs,
-            note: note(delivery, now),
-        }
-    }
-}
-
-/// What became of it, or what happens next.
-pub(super) fn note(delivery: &Delivery, now: Timestamp) -> String {
-    let failure = delivery.last_failure.as_ref().map(|failure| format!("{}: {}", failure.class, failure.message));
-    match &delivery.state {
-        DeliveryState::Pending { due_at } if *due_at <= now => failure.unwrap_or_else(|| "due now".to_owned()),
-        DeliveryState::Pending { due_at } => {
-            let next = Moment::new(*due_at, now).relative;
-            failure.map_or_else(|| format!("due {next}"), |failure| format!("{failure}; again {next}"))
-        }
-        DeliveryState::Leased { .. } => "an attempt is under way".to_owned(),
-        DeliveryState::Delivered { receipt, .. } => {
-            receipt.summary.clone().or_else(|| receipt.external_id.clone()).unwrap_or_default()
-        }
-        DeliveryState::Dead { class, .. } => failure.unwrap_or_else(|| class.to_string()),
-        DeliveryState::Discarded { by, .. } => format!("given up by {by}"),
-    }
-}
-
 fn policy(policy: &Policy) -> Vec<(&'static str, String)> {
     let span = |millis| units::span(Duration::from_millis(millis));
-    let waits = policy.retry.schedule_ms.iter().map(|millis| if *millis == 0 { "at once".to_owned() } else { span(*millis) });
+    let waits = policy.retry.schedule_ms.iter().map(|millis| {
+        if *millis == 0 {
+            "at once".to_owned()
+        } else {
+            span(*millis)
+        }
+    });
     vec![
-        ("At once", policy.concurrency.to_string()),
+        ("Attempts at once", policy.concurrency.to_string()),
         ("Time per attempt", span(policy.deadline_ms)),
         ("Time per request", span(policy.request_timeout_ms)),
         ("CPU per attempt", span(policy.cpu_ms)),

@@ -135,9 +135,14 @@ pub(super) async fn list(
 ) -> Result<Response, ProblemPage> {
     let views = views::connections(&app, &session.principal.workspace).await;
     let views = views.map_err(|error| Problem::internal("reading connections", &error))?;
-    let rows = views.iter().map(|view| ConnectionRow::new(view, version(&app, &view.connection), Back::List));
+    let rows = views
+        .iter()
+        .map(|view| ConnectionRow::new(view, version(&app, &view.connection), Back::List));
     let rows = rows.collect();
-    page(&ConnectionsPage { frame: Frame::of(&app, &session, Section::Connections, now()).flash(flash.get()), rows })
+    page(&ConnectionsPage {
+        frame: Frame::of(&app, &session, Section::Connections, now()).flash(flash.get()),
+        rows,
+    })
 }
 
 pub(super) async fn enable(
@@ -167,7 +172,10 @@ pub(super) async fn release_lane(
     Change(session): Change,
 ) -> Result<Redirect, ProblemPage> {
     let connection = find(&app, &session.principal.workspace, &name)?;
-    let released = app.queue.release_lane(&connection.workspace, &connection.spec.name).await;
+    let released = app
+        .queue
+        .release_lane(&connection.workspace, &connection.spec.name)
+        .await;
     released.map_err(|error| Problem::internal("releasing the lane", &error))?;
     tracing::info!(connection = name, by = session.principal.name, "lane released");
     Ok(done(&name, &from, Flash::Released))
@@ -175,8 +183,16 @@ pub(super) async fn release_lane(
 
 async fn set_enabled(app: &App, session: &Session, name: &str, enabled: bool) -> Result<(), ProblemPage> {
     let connection = find(app, &session.principal.workspace, name)?;
-    app.connections.set_enabled(&connection.workspace, &connection.spec.name, enabled).await.map_err(problem)?;
-    tracing::info!(connection = name, enabled, by = session.principal.name, "connection toggled");
+    app.connections
+        .set_enabled(&connection.workspace, &connection.spec.name, enabled)
+        .await
+        .map_err(problem)?;
+    tracing::info!(
+        connection = name,
+        enabled,
+        by = session.principal.name,
+        "connection toggled"
+    );
     Ok(())
 }
 
@@ -198,7 +214,9 @@ pub(super) fn find(app: &App, workspace: &WorkspaceName, name: &str) -> Result<A
 
 /// The version that runs now.
 pub(super) fn version(app: &App, connection: &Connection) -> Option<String> {
-    app.catalogue.get(&connection.spec.connector).map(|connector| connector.descriptor.version.to_string())
+    app.catalogue
+        .get(&connection.spec.connector)
+        .map(|connector| connector.descriptor.version.to_string())
 }
 
 fn problem(error: ConnectionError) -> Problem {

@@ -60,17 +60,29 @@ pub(super) struct ProblemRow {
 
 pub(super) async fn list(State(app): State<App>, SignedIn(session): SignedIn) -> Result<Response, ProblemPage> {
     let view = views::connectors(&app, &session.principal.workspace);
-    page(&ConnectorsPage::new(Frame::of(&app, &session, Section::Connectors, now()), &view))
+    page(&ConnectorsPage::new(
+        Frame::of(&app, &session, Section::Connectors, now()),
+        &view,
+    ))
 }
 
 impl ConnectorsPage {
     pub(super) fn new(frame: Frame, view: &ConnectorsView) -> Self {
         let problems = view.problems.iter().map(|problem| ProblemRow {
-            file: problem.path.file_name().unwrap_or(problem.path.as_os_str()).to_string_lossy().into_owned(),
+            file: problem
+                .path
+                .file_name()
+                .unwrap_or(problem.path.as_os_str())
+                .to_string_lossy()
+                .into_owned(),
             reason: problem.reason.clone(),
         });
         let problems = problems.collect();
-        Self { frame, connectors: view.connectors.iter().map(ConnectorCard::new).collect(), problems }
+        Self {
+            frame,
+            connectors: view.connectors.iter().map(ConnectorCard::new).collect(),
+            problems,
+        }
     }
 }
 
@@ -90,13 +102,21 @@ impl ConnectorCard {
             size: units::bytes(view.bytes),
             digest: view.digest.to_string(),
             connections: view.connections.iter().map(ToString::to_string).collect(),
-            abilities: abilities.into_iter().filter_map(|(able, words)| able.then_some(words)).collect(),
+            abilities: abilities
+                .into_iter()
+                .filter_map(|(able, words)| able.then_some(words))
+                .collect(),
             upstreams: descriptor.upstreams.iter().map(Asked::new).collect(),
-            inbound: descriptor.inbound.as_deref().map(|scheme| expected(scheme, descriptor.inbound_scheme())),
+            inbound: descriptor
+                .inbound
+                .as_deref()
+                .map(|scheme| expected(scheme, descriptor.inbound_scheme())),
             consumes: descriptor.consumes.iter().map(ToString::to_string).collect(),
             produces: descriptor.produces.clone(),
             wants_state: descriptor.wants_state,
-            poll_every: descriptor.poll_every_s.map(|seconds| units::span(Duration::from_secs(seconds.into()))),
+            poll_every: descriptor
+                .poll_every_s
+                .map(|seconds| units::span(Duration::from_secs(seconds.into()))),
         }
     }
 
@@ -135,9 +155,11 @@ pub(super) fn attached(slot: &CredentialSlot) -> String {
         CredentialSlot::OAuth2(scopes) => {
             format!("a token that the host obtains by OAuth 2.0, for {}", scopes.join(", "))
         }
-        CredentialSlot::HmacSha256 { name, prefix } => {
-            named("never sent: it signs the body by HMAC-SHA256, and the signature goes into", name, prefix)
-        }
+        CredentialSlot::HmacSha256 { name, prefix } => named(
+            "never sent: it signs the body by HMAC-SHA256, and the signature goes into",
+            name,
+            prefix,
+        ),
         CredentialSlot::StandardWebhooks => "never sent: it signs the request by Standard Webhooks".to_owned(),
     }
 }
@@ -161,7 +183,10 @@ mod tests {
             ("none", "no credential"),
             ("bearer", "a bearer token in the header authorization"),
             ("header X-Api-Key", "in the header x-api-key"),
-            ("header Authorization token ", "in the header authorization, behind “token”"),
+            (
+                "header Authorization token ",
+                "in the header authorization, behind “token”",
+            ),
             ("query key", "in the query parameter key"),
             ("oauth2 a b", "a token that the host obtains by OAuth 2.0, for a, b"),
             (
@@ -175,7 +200,10 @@ mod tests {
 
     #[test]
     fn a_scheme_that_cannot_be_verified_is_told_as_such() {
-        assert_eq!(expected("github", Some(InboundScheme::Github)), "requests signed by the scheme github");
+        assert_eq!(
+            expected("github", Some(InboundScheme::Github)),
+            "requests signed by the scheme github"
+        );
         assert_eq!(expected("none", None), "requests that nobody signs");
         assert!(expected("stripe", None).ends_with("cannot verify"));
     }

@@ -14,8 +14,13 @@ pub(super) struct Cookie {
 impl Cookie {
     /// What the browser sent under this name.
     pub(super) fn read<'a>(&self, headers: &'a HeaderMap) -> Option<&'a str> {
-        let sent = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-        let mut pairs = sent.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let sent = headers
+            .get_all(header::COOKIE)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        let mut pairs = sent
+            .flat_map(|text| text.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='));
         pairs.find(|(name, _)| *name == self.name).map(|(_, value)| value)
     }
 
@@ -40,14 +45,20 @@ impl Cookie {
 /// The listener itself speaks HTTP. A proxy in front of it that speaks HTTPS says so in `X-Forwarded-Proto`; a caller that
 /// lies there spoils nothing but its own cookie.
 fn came_by_https(headers: &HeaderMap) -> bool {
-    headers.get("x-forwarded-proto").is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
+    headers
+        .get("x-forwarded-proto")
+        .is_some_and(|proto| proto.as_bytes().eq_ignore_ascii_case(b"https"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const COOKIE: Cookie = Cookie { name: "cofferdam_x", path: "/", max_age: Duration::from_secs(60) };
+    const COOKIE: Cookie = Cookie {
+        name: "cofferdam_x",
+        path: "/",
+        max_age: Duration::from_secs(60),
+    };
 
     #[test]
     fn a_cookie_is_found_by_its_whole_name_only() {
@@ -72,6 +83,9 @@ mod tests {
         let plain = "cofferdam_x=v; Path=/; Max-Age=60; HttpOnly; SameSite=Strict";
         assert_eq!(COOKIE.keep("v", &HeaderMap::new()), plain);
         assert_eq!(COOKIE.keep("v", &https), format!("{plain}; Secure"));
-        assert_eq!(COOKIE.forget(&HeaderMap::new()), "cofferdam_x=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict");
+        assert_eq!(
+            COOKIE.forget(&HeaderMap::new()),
+            "cofferdam_x=; Path=/; Max-Age=0; HttpOnly; SameSite=Strict"
+        );
     }
 }

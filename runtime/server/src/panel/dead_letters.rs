@@ -73,7 +73,12 @@ pub(super) async fn list(
     let letters = views::dead_letters(&app, workspace, &filter);
     let letters = letters.map_err(|error| Problem::internal("listing dead letters", &error))?;
     let frame = Frame::of(&app, &session, Section::DeadLetters, now()).flash(flash.get());
-    let names = app.connections.of(workspace).iter().map(|connection| connection.spec.name.clone()).collect();
+    let names = app
+        .connections
+        .of(workspace)
+        .iter()
+        .map(|connection| connection.spec.name.clone())
+        .collect();
     page(&DeadLettersPage::new(frame, &letters, &filter, names))
 }
 
@@ -129,16 +134,33 @@ fn query(filter: &DeadFilter) -> String {
     let connection = filter.connection.as_ref().map(|name| format!("connection={name}"));
     let class = filter.class.map(|class| format!("class={class}"));
     let parts: Vec<_> = connection.into_iter().chain(class).collect();
-    if parts.is_empty() { String::new() } else { format!("?{}", parts.join("&")) }
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!("?{}", parts.join("&"))
+    }
 }
 
 impl Asked {
     fn filter(&self) -> Result<DeadFilter, Problem> {
         let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let bad = |what: &str| Problem::new(StatusCode::BAD_REQUEST, "bad-filter", format!("there is no such {what}"));
-        let connection = given(&self.connection).map(|name| name.parse::<ConnectionName>()).transpose();
-        let class = given(&self.class).map(|class| views::class_named(&class).ok_or_else(|| bad("class"))).transpose()?;
-        Ok(DeadFilter { connection: connection.map_err(|_| bad("connection"))?, class })
+        let bad = |what: &str| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "bad-filter",
+                format!("there is no such {what}"),
+            )
+        };
+        let connection = given(&self.connection)
+            .map(|name| name.parse::<ConnectionName>())
+            .transpose();
+        let class = given(&self.class)
+            .map(|class| views::class_named(&class).ok_or_else(|| bad("class")))
+            .transpose()?;
+        Ok(DeadFilter {
+            connection: connection.map_err(|_| bad("connection"))?,
+            class,
+        })
     }
 }
 
@@ -149,12 +171,19 @@ impl DeadLettersPage {
         filter: &DeadFilter,
         connections: Vec<ConnectionName>,
     ) -> Self {
-        let of_connection =
-            |name: ConnectionName| Choice { value: name.to_string(), chosen: filter.connection.as_ref() == Some(&name) };
-        let of_class =
-            |class: FailureClass| Choice { value: class.to_string(), chosen: filter.class == Some(class) };
+        let of_connection = |name: ConnectionName| Choice {
+            value: name.to_string(),
+            chosen: filter.connection.as_ref() == Some(&name),
+        };
+        let of_class = |class: FailureClass| Choice {
+            value: class.to_string(),
+            chosen: filter.class == Some(class),
+        };
         Self {
-            rows: letters.iter().filter_map(|letter| DeadLetterRow::new(letter, frame.now)).collect(),
+            rows: letters
+                .iter()
+                .filter_map(|letter| DeadLetterRow::new(letter, frame.now))
+                .collect(),
             connections: connections.into_iter().map(of_connection).collect(),
             classes: FailureClass::ALL.into_iter().map(of_class).collect(),
             kept: query(filter),

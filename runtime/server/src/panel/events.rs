@@ -60,14 +60,21 @@ pub(super) async fn list(
     Query(asked): Query<Asked>,
 ) -> Result<Response, ProblemPage> {
     let mut search = None;
-    if let Some(text) = asked.correlation_id.as_deref().map(str::trim).filter(|text| !text.is_empty()) {
+    if let Some(text) = asked
+        .correlation_id
+        .as_deref()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+    {
         match text.parse::<CorrelationId>() {
             Ok(id) => return Ok(Redirect::to(&format!("/panel/traces/{id}")).into_response()),
             Err(error @ BadCorrelationId) => search = Some((text.to_owned(), error.to_string())),
         }
     }
     let before: Option<EventId> = asked.before.as_deref().and_then(|id| id.parse().ok());
-    let events = app.queue.recent_events(&session.principal.workspace, EVENTS_SHOWN + 1, before);
+    let events = app
+        .queue
+        .recent_events(&session.principal.workspace, EVENTS_SHOWN + 1, before);
     let events = events.map_err(|error| Problem::internal("listing events", &error))?;
     let mut shown = EventsPage::new(Frame::of(&app, &session, Section::Events, now()), &events);
     shown.search = search;

@@ -79,7 +79,10 @@ impl Frame {
     pub(super) fn of(app: &App, session: &Session, section: Section, now: Timestamp) -> Self {
         let workspace = &session.principal.workspace;
         let connections = app.connections.of(workspace);
-        let dead = connections.iter().map(|connection| app.queue.depth(workspace, &connection.spec.name).dead).sum();
+        let dead = connections
+            .iter()
+            .map(|connection| app.queue.depth(workspace, &connection.spec.name).dead)
+            .sum();
         Self::new(session, section, dead, now)
     }
 

@@ -40,7 +40,9 @@ impl FromRequestParts<App> for SignedIn {
     type Rejection = SignInFirst;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, SignInFirst> {
-        sign_in::session(app, &parts.headers).map(Self).ok_or_else(|| SignInFirst(Destination::parse(parts.uri.path())))
+        sign_in::session(app, &parts.headers)
+            .map(Self)
+            .ok_or_else(|| SignInFirst(Destination::parse(parts.uri.path())))
     }
 }
 
@@ -57,8 +59,14 @@ impl FromRequest<App> for OwnForm {
         if provenance::is_foreign(request.headers()) {
             return Err(Refusal::NotOurs);
         }
-        let Form(form) = Form::<FormToken>::from_request(request, app).await.map_err(|_| Refusal::NotOurs)?;
-        if session.owns_form(&form.form_token) { Ok(Self(session)) } else { Err(Refusal::NotOurs) }
+        let Form(form) = Form::<FormToken>::from_request(request, app)
+            .await
+            .map_err(|_| Refusal::NotOurs)?;
+        if session.owns_form(&form.form_token) {
+            Ok(Self(session))
+        } else {
+            Err(Refusal::NotOurs)
+        }
     }
 }
 
@@ -67,7 +75,11 @@ impl FromRequest<App> for Change {
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
         let OwnForm(session) = OwnForm::from_request(request, app).await?;
-        if session.may_change() { Ok(Self(session)) } else { Err(Refusal::NotAdmin) }
+        if session.may_change() {
+            Ok(Self(session))
+        } else {
+            Err(Refusal::NotAdmin)
+        }
     }
 }
 
@@ -90,7 +102,8 @@ impl IntoResponse for Refusal {
             }
             Self::NotOurs => {
                 tracing::warn!("a form that is not the session's own was refused");
-                let detail = "This form was not sent from a page of this session. Go back, reload the page and try again.";
+                let detail =
+                    "This form was not sent from a page of this session. Go back, reload the page and try again.";
                 Problem::new(StatusCode::FORBIDDEN, "not-our-form", detail)
             }
             Self::NotAdmin => Problem::forbidden("admin"),

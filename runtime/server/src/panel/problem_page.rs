@@ -10,19 +10,25 @@ use crate::problem::Problem;
 #[derive(Template)]
 #[template(path = "panel/problem.html")]
 pub(super) struct ProblemPage {
-    title: String,
-    problem: Problem,
+    problem: Box<Problem>,
 }
 
 impl From<Problem> for ProblemPage {
     fn from(problem: Problem) -> Self {
-        let title = match problem.status {
+        Self {
+            problem: Box::new(problem),
+        }
+    }
+}
+
+impl ProblemPage {
+    fn title(&self) -> &'static str {
+        match self.problem.status {
             404 => "Not found",
             403 => "Not allowed",
             400..=499 => "That did not work",
             _ => "Something went wrong",
-        };
-        Self { title: title.to_owned(), problem }
+        }
     }
 }
 
@@ -34,7 +40,9 @@ impl IntoResponse for ProblemPage {
             Err(_) => (status, self.problem.detail.clone()).into_response(),
         };
         if let Some(seconds) = self.problem.retry_after_s {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }

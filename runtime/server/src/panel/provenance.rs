@@ -11,11 +11,17 @@ pub(super) fn is_foreign(headers: &HeaderMap) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return site != "same-origin" && site != "none";
     }
-    let Some(origin) = headers.get(header::ORIGIN) else { return false };
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return false;
+    };
     if origin == "null" {
         return false;
     }
-    let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, authority)| authority);
+    let authority = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"))
+        .map(|(_, authority)| authority);
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     authority.is_none() || authority != host
 }
@@ -34,7 +40,14 @@ mod tests {
             (&[("sec-fetch-site", "none")], false),
             (&[("sec-fetch-site", "same-site")], true),
             (&[("sec-fetch-site", "cross-site")], true),
-            (&[("sec-fetch-site", "same-origin"), ("origin", "https://panel"), ("host", "10.0.0.1")], false),
+            (
+                &[
+                    ("sec-fetch-site", "same-origin"),
+                    ("origin", "https://panel"),
+                    ("host", "10.0.0.1"),
+                ],
+                false,
+            ),
             (&[("origin", "http://panel:7443"), ("host", "panel:7443")], false),
             (&[("origin", "http://panel:7443"), ("host", "panel:80")], true),
             (&[("origin", "http://evil"), ("host", "panel")], true),

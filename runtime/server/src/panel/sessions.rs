@@ -48,13 +48,22 @@ impl Sessions {
     /// Opens a session; the answer is its id, which only the browser keeps.
     pub(super) fn open(&self, principal: Arc<Principal>, now: Timestamp, rng: &mut impl CryptoRng) -> String {
         let id = unguessable(rng);
-        let session = Session { principal, form_token: unguessable(rng), opened_at: now, used_at: now };
+        let session = Session {
+            principal,
+            form_token: unguessable(rng),
+            opened_at: now,
+            used_at: now,
+        };
         let mut open = self.lock();
         if open.len() >= SESSIONS_MAX {
             open.retain(|_, session| session.is_alive(now));
         }
         while open.len() >= SESSIONS_MAX {
-            let Some(first) = open.iter().min_by_key(|(_, session)| session.opened_at).map(|(key, _)| *key) else {
+            let Some(first) = open
+                .iter()
+                .min_by_key(|(_, session)| session.opened_at)
+                .map(|(key, _)| *key)
+            else {
                 break;
             };
             open.remove(&first);

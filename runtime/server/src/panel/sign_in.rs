@@ -29,8 +29,16 @@ use crate::tokens::Role;
 
 pub(super) const PATH: &str = "/panel/sign-in";
 
-const SESSION: Cookie = Cookie { name: "cofferdam_session", path: "/", max_age: AGE_MAX };
-const FORM: Cookie = Cookie { name: "cofferdam_sign_in", path: PATH, max_age: Duration::from_secs(3600) };
+const SESSION: Cookie = Cookie {
+    name: "cofferdam_session",
+    path: "/",
+    max_age: AGE_MAX,
+};
+const FORM: Cookie = Cookie {
+    name: "cofferdam_sign_in",
+    path: PATH,
+    max_age: Duration::from_secs(3600),
+};
 
 #[derive(Template)]
 #[template(path = "panel/sign_in.html")]
@@ -88,10 +96,15 @@ pub(super) async fn submit(
 ) -> Result<Response, ProblemPage> {
     let next = submitted.next.as_deref().and_then(Destination::parse);
     // Where the listener does not say who calls, all callers are one.
-    let address = caller.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(ConnectInfo(address))| address.ip());
+    let address = caller.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(ConnectInfo(address))| {
+        address.ip()
+    });
     match sign_in(&app, &headers, &submitted, address) {
         Ok(id) => {
-            let cookies = [(header::SET_COOKIE, SESSION.keep(&id, &headers)), (header::SET_COOKIE, FORM.forget(&headers))];
+            let cookies = [
+                (header::SET_COOKIE, SESSION.keep(&id, &headers)),
+                (header::SET_COOKIE, FORM.forget(&headers)),
+            ];
             Ok((AppendHeaders(cookies), go_on(next.as_ref())).into_response())
         }
         Err(denied) => denied.answer(&headers, next),
@@ -123,12 +136,17 @@ fn sign_in(app: &App, headers: &HeaderMap, submitted: &Submitted, address: IpAdd
     if let Some(former) = SESSION.read(headers) {
         app.sessions.close(former);
     }
-    tracing::info!(by = principal.name, role = principal.role.as_str(), "signed in to the panel");
+    tracing::info!(
+        by = principal.name,
+        role = principal.role.as_str(),
+        "signed in to the panel"
+    );
     Ok(app.sessions.open(principal, now, &mut rand::rng()))
 }
 
 fn is_our_form(headers: &HeaderMap, form_token: &str) -> bool {
-    FORM.read(headers).is_some_and(|kept| !kept.is_empty() && kept.as_bytes().ct_eq(form_token.as_bytes()).into())
+    FORM.read(headers)
+        .is_some_and(|kept| !kept.is_empty() && kept.as_bytes().ct_eq(form_token.as_bytes()).into())
 }
 
 fn go_on(next: Option<&Destination>) -> Redirect {
@@ -148,20 +166,29 @@ fn form(
         None => unguessable(&mut rand::rng()),
     };
     let cookie = FORM.keep(&form_token, headers);
-    let shown = SignInPage { title: "Sign in".to_owned(), next, form_token, flash, problem };
+    let shown = SignInPage {
+        title: "Sign in".to_owned(),
+        next,
+        form_token,
+        flash,
+        problem,
+    };
     Ok(([(header::SET_COOKIE, cookie)], page(&shown)?).into_response())
 }
 
 fn looks_like_ours(form_token: &str) -> bool {
-    data_encoding::BASE64URL_NOPAD.decode(form_token.as_bytes()).is_ok_and(|bytes| bytes.len() == 32)
+    data_encoding::BASE64URL_NOPAD
+        .decode(form_token.as_bytes())
+        .is_ok_and(|bytes| bytes.len() == 32)
 }
 
 impl Denied {
     fn answer(self, headers: &HeaderMap, next: Option<Destination>) -> Result<Response, ProblemPage> {
         let (status, text) = match self {
-            Self::NotOurs => {
-                (StatusCode::FORBIDDEN, "The form was too old, or this browser keeps no cookies. Try again.".to_owned())
-            }
+            Self::NotOurs => (
+                StatusCode::FORBIDDEN,
+                "The form was too old, or this browser keeps no cookies. Try again.".to_owned(),
+            ),
             Self::TooOften(wait) => {
                 let seconds = wait.as_secs().max(1);
                 tracing::warn!("too many failed sign-ins to the panel");
@@ -172,7 +199,7 @@ impl Denied {
                 );
                 return Err(problem.retry_after(seconds).into());
             }
-            Self::Unknown => (StatusCode::UNAUTHORIZED, "No token is like this one.".to_owned()),
+            Self::Unknown => (StatusCode::UNAUTHORIZED, "This token is not known.".to_owned()),
             Self::IngestOnly => {
                 let text = "This token may only send events. Use one with the role viewer or admin.";
                 (StatusCode::FORBIDDEN, text.to_owned())

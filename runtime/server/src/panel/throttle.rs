@@ -37,7 +37,13 @@ impl Throttle {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         if windows.get(&address).is_none_or(|window| window.is_over(now)) {
             make_room(&mut windows, now);
-            windows.insert(address, Window { began: now, failures: 1 });
+            windows.insert(
+                address,
+                Window {
+                    began: now,
+                    failures: 1,
+                },
+            );
             return Ok(());
         }
         match windows.get_mut(&address) {
@@ -71,7 +77,10 @@ fn make_room(windows: &mut HashMap<IpAddr, Window>, now: Timestamp) {
     }
     windows.retain(|_, window| !window.is_over(now));
     if windows.len() >= ADDRESSES_MAX
-        && let Some(first) = windows.iter().min_by_key(|(_, window)| window.began).map(|(address, _)| *address)
+        && let Some(first) = windows
+            .iter()
+            .min_by_key(|(_, window)| window.began)
+            .map(|(address, _)| *address)
     {
         windows.remove(&first);
     }
@@ -112,7 +121,10 @@ mod tests {
     fn the_number_of_remembered_addresses_is_bounded() {
         let throttle = Throttle::default();
         for number in 0..5_000 {
-            assert_eq!(throttle.admit(address(number), Timestamp::from_millis(number.into())), Ok(()));
+            assert_eq!(
+                throttle.admit(address(number), Timestamp::from_millis(number.into())),
+                Ok(())
+            );
         }
         assert_eq!(throttle.windows.lock().unwrap().len(), ADDRESSES_MAX);
     }

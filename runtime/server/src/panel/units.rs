@@ -22,7 +22,10 @@ impl Moment {
         } else {
             format!("{} ago", rounded(now.since(at)))
         };
-        Self { exact: at.to_string(), relative }
+        Self {
+            exact: at.to_string(),
+            relative,
+        }
     }
 }
 
@@ -69,9 +72,24 @@ pub(super) fn offset(since_start: Duration) -> String {
     }
 }
 
+/// `977`, `18,204`.
+pub(super) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
 /// `512 B`, `1.4 KiB`, `64 MiB`.
 pub(super) fn bytes(count: u64) -> String {
-    let unit = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")].into_iter().find(|(unit, _)| count >= *unit);
+    let unit = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")]
+        .into_iter()
+        .find(|(unit, _)| count >= *unit);
     match unit {
         None => format!("{count} B"),
         Some((unit, name)) => match (count / unit, count % unit * 10 / unit) {
@@ -135,6 +153,19 @@ mod tests {
             (3 << 30, "3 GiB"),
         ] {
             assert_eq!(bytes(count), expected);
+        }
+    }
+
+    #[test]
+    fn counts_have_separators_from_a_thousand_on() {
+        for (number, expected) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (18_204, "18,204"),
+            (1_000_000, "1,000,000"),
+        ] {
+            assert_eq!(count(number), expected);
         }
     }
 

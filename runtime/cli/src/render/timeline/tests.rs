@@ -10,11 +10,15 @@ use cofferdam_server::admin::views::EventTrace;
 use super::*;
 
 fn at(millis: u64) -> Timestamp {
-    Timestamp::parse_rfc3339("2026-11-23T15:09:00.000Z").unwrap().after(Duration::from_millis(millis))
+    Timestamp::parse_rfc3339("2026-11-23T15:09:00.000Z")
+        .unwrap()
+        .after(Duration::from_millis(millis))
 }
 
 fn trace_context() -> TraceContext {
-    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap()
+    "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+        .parse()
+        .unwrap()
 }
 
 fn event() -> Event {
@@ -79,7 +83,10 @@ fn attempt(run: u32, started: u64, ended: u64, failed_with: Option<&str>) -> Att
             at: at(ended),
             connector: None,
             outcome: match &failure {
-                Some(_) => Outcome::Retry { due_at: at(ended + 300), charged: true },
+                Some(_) => Outcome::Retry {
+                    due_at: at(ended + 300),
+                    charged: true,
+                },
                 None => Outcome::Delivered,
             },
             receipt: failure.is_none().then(|| Receipt {
@@ -91,7 +98,10 @@ fn attempt(run: u32, started: u64, ended: u64, failed_with: Option<&str>) -> Att
             trail: Vec::new(),
             logs: Vec::new(),
             logs_dropped: 0,
-            usage: Usage { wall_us: 1_500, memory_bytes: 65_536 },
+            usage: Usage {
+                wall_us: 1_500,
+                memory_bytes: 65_536,
+            },
         }),
     }
 }
@@ -101,26 +111,47 @@ fn trace(state: DeliveryState, attempts: Vec<Attempt>) -> TraceView {
         correlation_id: "order-42".parse().unwrap(),
         events: vec![EventTrace {
             event: event(),
-            deliveries: vec![DeliveryTrace { delivery: delivery(state), attempts }],
+            deliveries: vec![DeliveryTrace {
+                delivery: delivery(state),
+                attempts,
+            }],
         }],
     }
 }
 
 #[test]
 fn a_timeline_reads_from_acceptance_to_receipt() {
-    let delivered = DeliveryState::Delivered { at: at(350), receipt: Receipt::default() };
-    let attempts = vec![attempt(1, 2, 12, Some("erp answered 503\u{1b}[2J")), attempt(2, 312, 350, None)];
+    let delivered = DeliveryState::Delivered {
+        at: at(350),
+        receipt: Receipt::default(),
+    };
+    let attempts = vec![
+        attempt(1, 2, 12, Some("erp answered 503\u{1b}[2J")),
+        attempt(2, 312, 350, None),
+    ];
     let text = timeline(&trace(delivered, attempts), Paint::Plain);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "correlation id order-42");
     assert_eq!(lines[1], "1 event, 1 delivery; 2026-11-23 15:09:00 (UTC)");
     assert_eq!(lines[3], "✓ erp: delivered 0.349 s after it was accepted (2 attempts)");
-    assert_eq!(lines[5], "   +0.000 s  15:09:00.000       accepted    com.example.order from /shop");
-    assert!(lines[6].starts_with(&" ".repeat(44)) && lines[6].contains("subject orders/42"), "{text}");
+    assert_eq!(
+        lines[5],
+        "   +0.000 s  15:09:00.000       accepted    com.example.order from /shop"
+    );
+    assert!(
+        lines[6].starts_with(&" ".repeat(44)) && lines[6].contains("subject orders/42"),
+        "{text}"
+    );
     let retry = lines.iter().find(|line| line.contains("retry ")).unwrap();
-    assert!(retry.contains("+0.012 s") && retry.contains("503\u{fffd}[2J; again in 0.3 s"), "{retry}");
+    assert!(
+        retry.contains("+0.012 s") && retry.contains("503\u{fffd}[2J; again in 0.3 s"),
+        "{retry}"
+    );
     assert!(text.contains("receipt A-7"), "{text}");
-    assert!(!text.contains('\u{1b}'), "what came from outside must not drive the terminal");
+    assert!(
+        !text.contains('\u{1b}'),
+        "what came from outside must not drive the terminal"
+    );
 }
 
 #[test]
@@ -130,7 +161,10 @@ fn where_a_delivery_stands_says_what_to_do_next() {
         assert_eq!(text.lines().nth(3), Some(expected));
     };
     check(
-        DeliveryState::Dead { at: at(9), class: FailureClass::Schema },
+        DeliveryState::Dead {
+            at: at(9),
+            class: FailureClass::Schema,
+        },
         "✗ erp: dead letter (schema); once the cause is gone: cofferdam dead-letters replay \
          02020202-0202-0202-0202-020202020202 (0 attempts)",
     );
@@ -138,14 +172,26 @@ fn where_a_delivery_stands_says_what_to_do_next() {
         DeliveryState::Pending { due_at: at(60_000) },
         "… erp: waits; next try not before 2026-11-23 15:10:00 (UTC) (0 attempts)",
     );
-    check(DeliveryState::Discarded { at: at(1), by: "ann".to_owned() }, "– erp: given up by ann (0 attempts)");
+    check(
+        DeliveryState::Discarded {
+            at: at(1),
+            by: "ann".to_owned(),
+        },
+        "– erp: given up by ann (0 attempts)",
+    );
 }
 
 #[test]
 fn a_new_day_is_said_once() {
     let day = 86_400_000;
-    let attempts = vec![attempt(1, day, day + 10, Some("no")), attempt(2, day + 310, day + 350, None)];
-    let delivered = DeliveryState::Delivered { at: at(day + 350), receipt: Receipt::default() };
+    let attempts = vec![
+        attempt(1, day, day + 10, Some("no")),
+        attempt(2, day + 310, day + 350, None),
+    ];
+    let delivered = DeliveryState::Delivered {
+        at: at(day + 350),
+        receipt: Receipt::default(),
+    };
     let text = timeline(&trace(delivered, attempts), Paint::Plain);
     assert_eq!(text.lines().filter(|line| *line == "2026-11-24").count(), 1, "{text}");
 }

@@ -25,9 +25,15 @@ fn an_idle_session_ends_and_use_keeps_it_alive() {
     let (sessions, rng) = (Sessions::default(), &mut StdRng::seed_from_u64(1));
     let id = sessions.open(principal(Role::Admin), at(Duration::ZERO), rng);
     assert!(sessions.find(&id, at(IDLE_MAX - MS)).is_some());
-    assert!(sessions.find(&id, at(2 * IDLE_MAX - 2 * MS)).is_some(), "the use before has moved its end");
+    assert!(
+        sessions.find(&id, at(2 * IDLE_MAX - 2 * MS)).is_some(),
+        "the use before has moved its end"
+    );
     assert!(sessions.find(&id, at(3 * IDLE_MAX)).is_none());
-    assert!(sessions.find(&id, at(Duration::ZERO)).is_none(), "an ended session does not come back with the clock");
+    assert!(
+        sessions.find(&id, at(Duration::ZERO)).is_none(),
+        "an ended session does not come back with the clock"
+    );
 }
 
 #[test]
@@ -64,7 +70,10 @@ fn a_full_table_drops_ended_sessions_before_living_ones() {
     }
     assert!(sessions.find(&used, at(IDLE_MAX - MS)).is_some());
     sessions.open(principal(Role::Viewer), at(IDLE_MAX + MS), rng);
-    assert!(sessions.find(&used, at(IDLE_MAX + MS)).is_some(), "it was opened first, and it is in use");
+    assert!(
+        sessions.find(&used, at(IDLE_MAX + MS)).is_some(),
+        "it was opened first, and it is in use"
+    );
     assert_eq!(sessions.lock().len(), 2);
 }
 
@@ -87,7 +96,13 @@ fn a_form_belongs_to_the_session_whose_token_it_carries() {
     };
     let ((one, one_id), (other, _)) = (session(), session());
     assert!(one.owns_form(&one.form_token));
-    for foreign in ["", &other.form_token, &one_id, &one.form_token[1..], &format!("{}x", one.form_token)] {
+    for foreign in [
+        "",
+        &other.form_token,
+        &one_id,
+        &one.form_token[1..],
+        &format!("{}x", one.form_token),
+    ] {
         assert!(!one.owns_form(foreign), "{foreign}");
     }
 }

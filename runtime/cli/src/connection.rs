@@ -1,0 +1,237 @@
+//! `cofferdam connection`: connectors installed, granted and toggled.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use cofferdam_domain::connection::ConnectionSpec;
+use cofferdam_domain::{ConnectionName, CredentialName};
+use cofferdam_server::admin::views::{ConnectionView, Health};
+use cofferdam_server::config::{self, Mistake};
+use cofferdam_vault::CredentialInfo;
+
+use crate::api::{Api, ApiArguments, Request};
+use crate::files;
+use crate::output::Output;
+use crate::paint::Paint;
+use crate::render::{Table, plural, printable};
+
+/// Install connectors, and turn them on and off
+///
+/// A connection is a connector with settings, credentials, a grant of what it may call, and limits: what an admin writes
+/// into one file.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Connection {
+    #[command(subcommand)]
+    command: ConnectionCommand,
+
+    #[command(flatten)]
+    api: ApiArguments,
+}
+
+#[derive(Debug, Subcommand)]
+enum ConnectionCommand {
+    /// Create or change connections from their files
+    ///
+    /// Every file is checked before the first one is sent. Applying the same file again changes nothing; a new connection is
+    /// enabled. The new content holds from the next attempt on.
+    #[command(after_help = "\
+Examples:
+  cofferdam connection apply examples/connections/slack.toml
+  cofferdam connection apply connections/*.toml")]
+    Apply {
+        /// Connection files (TOML)
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+    },
+    /// Show every connection: how it is doing, and what waits, runs and died
+    List,
+    /// Turn a connection on; what waits is delivered now
+    Enable {
+        /// The connection
+        name: ConnectionName,
+    },
+    /// Turn a connection off; its deliveries wait, and its hook answers 503
+    Disable {
+        /// The connection
+        name: ConnectionName,
+    },
+    /// Let a parked connection try again, once the cause is put right
+    ///
+    /// Clears parking, back-off and flag. Setting a secret does the same, so after a refused credential it is not needed.
+    Release {
+        /// The connection
+        name: ConnectionName,
+    },
+}
+
+impl Connection {
+    pub(crate) async fn run(self, output: &Output) -> anyhow::Result<()> {
+        let (name, action) = match self.command {
+            ConnectionCommand::Apply { files } => return apply(&self.api, &files, output).await,
+            ConnectionCommand::List => {
+                let connections: Vec<ConnectionView> =
+                    self.api.client()?.send(Request::get(&["v1", "connections"])).await?;
+                return output.show(&connections, |paint| listed(&connections, paint));
+            }
+            ConnectionCommand::Enable { name } => (name, "enable"),
+            ConnectionCommand::Disable { name } => (name, "disable"),
+            ConnectionCommand::Release { name } => (name, "release"),
+        };
+        let request = Request::post(&["v1", "connections", name.as_str(), action]);
+        let connection: ConnectionView = self.api.client()?.send(request).await?;
+        output.show(&connection, |paint| standing(&connection, paint))
+    }
+}
+
+async fn apply(arguments: &ApiArguments, files: &[PathBuf], output: &Output) -> anyhow::Result<()> {
+    let texts = checked(files)?;
+    let api = arguments.client()?;
+    let mut applied = Vec::new();
+    for (path, text) in files.iter().zip(texts) {
+        let request = Request::post(&["v1", "connections"]).body("application/toml", text);
+        let done = if applied.is_empty() {
+            String::new()
+        } else {
+            format!(" ({} before it were)", applied.len())
+        };
+        let connection: ConnectionView = api
+            .send(request)
+            .await
+            .with_context(|| format!("{} was not applied{done}", path.display()))?;
+        applied.push(connection);
+    }
+    let missing = missing_secrets(&api, &applied).await?;
+    output.show(&applied, |paint| {
+        let mut text: Vec<_> = applied.iter().map(|connection| standing(connection, paint)).collect();
+        for (connection, credential) in &missing {
+            text.push(paint.warn(&format!(
+                "  not set yet: cofferdam secret set {connection} {credential}"
+            )));
+        }
+        text.join("\n")
+    })
+}
+
+/// The texts of all files, or the mistakes of all of them.
+fn checked(files: &[PathBuf]) -> anyhow::Result<Vec<String>> {
+    let mut texts = Vec::new();
+    let mut wrong = Vec::new();
+    for path in files {
+        let text = files::read_text(path, config::FILE_BYTES_MAX)?;
+        match config::parse_connection(&text) {
+            Ok(_) => texts.push(text),
+            Err(mistakes) => wrong.push(explained(&path.display().to_string(), &mistakes)),
+        }
+    }
+    if wrong.is_empty() {
+        return Ok(texts);
+    }
+    bail!("{}\nnothing was applied", wrong.join("\n"))
+}
+
+fn explained(path: &str, mistakes: &[Mistake]) -> String {
+    let mut text = format!("{path} has {}:", plural(mistakes.len(), "mistake"));
+    for mistake in mistakes {
+        text.push_str(&format!("\n  line {}: {}", mistake.line, mistake.text));
+    }
+    text
+}
+
+/// Credentials that the connections name and nobody has set: without them they cannot work, and it is easily forgotten.
+async fn missing_secrets(
+    api: &Api,
+    applied: &[ConnectionView],
+) -> anyhow::Result<BTreeSet<(ConnectionName, CredentialName)>> {
+    let set: Vec<CredentialInfo> = api.send(Request::get(&["v1", "secrets"])).await?;
+    let named = applied.iter().flat_map(|view| {
+        let spec = &view.connection.spec;
+        credentials(spec).map(move |credential| (spec.name.clone(), credential.clone()))
+    });
+    let is_set = |(connection, credential): &(ConnectionName, CredentialName)| {
+        set.iter()
+            .any(|info| info.connection == *connection && info.name == *credential)
+    };
+    Ok(named.filter(|name| !is_set(name)).collect())
+}
+
+/// Every credential that the file names.
+fn credentials(spec: &ConnectionSpec) -> impl Iterator<Item = &CredentialName> {
+    let outgoing = spec
+        .upstreams
+        .values()
+        .filter_map(|upstream| upstream.credential.as_ref());
+    outgoing.chain(spec.inbound.as_ref().map(|inbound| &inbound.credential))
+}
+
+fn standing(view: &ConnectionView, paint: Paint) -> String {
+    let spec = &view.connection.spec;
+    let mut text = format!(
+        "{} runs {} (revision {}): {}",
+        paint.bold(spec.name.as_str()),
+        spec.connector,
+        view.connection.revision,
+        health(view.health, paint)
+    );
+    if let Some(reason) = &view.reason {
+        text.push_str(&format!(" ({})", printable(reason)));
+    }
+    text
+}
+
+fn health(health: Health, paint: Paint) -> String {
+    match health {
+        Health::Ok => paint.good(health.as_str()),
+        Health::BackingOff | Health::Attention | Health::NoConnector => paint.warn(health.as_str()),
+        Health::Parked => paint.bad(health.as_str()),
+        Health::Off => paint.dim(health.as_str()),
+    }
+}
+
+fn listed(connections: &[ConnectionView], paint: Paint) -> String {
+    if connections.is_empty() {
+        return "No connections yet. Make one with: cofferdam connection apply FILE".to_owned();
+    }
+    let mut table = Table::new([
+        "NAME",
+        "CONNECTOR",
+        "HEALTH",
+        "WAITING",
+        "RUNNING",
+        "DEAD",
+        "DELIVERED",
+        "TAKES",
+    ]);
+    for view in connections {
+        let spec = &view.connection.spec;
+        table.row([
+            spec.name.to_string(),
+            spec.connector.to_string(),
+            view.health.as_str().to_owned(),
+            view.depth.pending.to_string(),
+            view.depth.in_flight.to_string(),
+            view.depth.dead.to_string(),
+            view.depth.delivered.to_string(),
+            takes(spec),
+        ]);
+    }
+    let mut text = table.render(paint);
+    let troubled = connections
+        .iter()
+        .filter_map(|view| Some((&view.connection.spec.name, view.reason.as_ref()?)));
+    for (name, reason) in troubled {
+        text.push_str(&paint.warn(&format!("\n{name}: {}", printable(reason))));
+    }
+    text
+}
+
+/// What comes in by it: events that it subscribes to, and requests to its hook.
+fn takes(spec: &ConnectionSpec) -> String {
+    let events = spec.subscribe.iter().map(ToString::to_string);
+    let hook = spec.inbound.as_ref().map(|_| format!("POST /hooks/{}", spec.name));
+    events.chain(hook).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests;

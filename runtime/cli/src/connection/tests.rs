@@ -1,0 +1,89 @@
+use serde_json::json;
+
+use super::*;
+
+fn view(health: &str, reason: Option<&str>) -> ConnectionView {
+    serde_json::from_value(json!({
+        "workspace": "default",
+        "name": "slack-alerts",
+        "connector": "slack",
+        "subscribe": ["com.github.*"],
+        "settings": { "channel": "#alerts" },
+        "upstreams": { "slack": { "base_url": "https://slack.com/api", "credential": "bot-token" } },
+        "inbound": { "scheme": "github", "credential": "webhook-secret" },
+        "enabled": true,
+        "revision": 3,
+        "updated_at": 0,
+        "health": health,
+        "reason": reason,
+        "depth": { "pending": 1, "in_flight": 0, "dead": 2, "delivered": 40 },
+        "lane": {}
+    }))
+    .unwrap()
+}
+
+#[test]
+fn the_list_shows_what_waits_and_explains_what_is_not_well() {
+    let text = listed(
+        &[view("parked", Some("auth since yesterday: refused\u{7}"))],
+        Paint::Plain,
+    );
+    let expected = "\
+NAME          CONNECTOR  HEALTH  WAITING  RUNNING  DEAD  DELIVERED  TAKES
+slack-alerts  slack      parked  1        0        2     40         com.github.*, POST /hooks/slack-alerts
+
+slack-alerts: auth since yesterday: refused\u{fffd}";
+    assert_eq!(text, expected);
+    assert!(listed(&[], Paint::Plain).contains("connection apply"));
+}
+
+#[test]
+fn a_view_survives_the_way_to_json_and_back() {
+    let view = view("ok", None);
+    let back: ConnectionView = serde_json::from_value(serde_json::to_value(&view).unwrap()).unwrap();
+    assert_eq!(back.connection, view.connection);
+}
+
+#[test]
+fn every_credential_that_a_file_names_is_asked_for() {
+    let spec = view("ok", None).connection.spec;
+    let names: Vec<_> = credentials(&spec).map(CredentialName::as_str).collect();
+    assert_eq!(names, ["bot-token", "webhook-secret"]);
+}
+
+#[test]
+fn mistakes_of_every_file_are_told_before_anything_is_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let good = write("good.toml", "name = \"a\"\nconnector = \"slack\"\n");
+    let bad = write(
+        "bad.toml",
+        "name = \"a\"\nconnector = \"slack\"\n\n[policy]\nconcurrency = 0\n",
+    );
+    let worse = write("worse.toml", "name = \"A B\"\nconnector = \"slack\"\n");
+    assert_eq!(checked(std::slice::from_ref(&good)).unwrap().len(), 1);
+    let error = checked(&[bad, good, worse]).unwrap_err().to_string();
+    for part in [
+        "bad.toml has 1 mistake:",
+        "line 5: policy.concurrency",
+        "worse.toml has 1 mistake:",
+        "nothing was applied",
+    ] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}
+
+#[test]
+fn the_examples_are_valid_connection_files() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/connections");
+    let files: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(files.len() >= 3, "{files:?}");
+    checked(&files).unwrap();
+}

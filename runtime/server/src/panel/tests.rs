@@ -1,0 +1,235 @@
+//! Every page, made from fixtures: what outsiders wrote stays text, a viewer has no buttons, and no page needs what the
+//! content security policy forbids.
+
+mod fixtures;
+
+use askama::Template;
+use cofferdam_queue::DeadFilter;
+
+use super::connection::{ConnectionPage, Shown};
+use super::connections::{Back, ConnectionRow, ConnectionsPage};
+use super::connectors::ConnectorsPage;
+use super::dead_letters::DeadLettersPage;
+use super::delivery::DeliveryRow;
+use super::events::EventsPage;
+use super::flash::Flash;
+use super::frame::{Frame, Section};
+use super::problem_page::ProblemPage;
+use super::sign_in::SignInPage;
+use super::trace::TracePage;
+use crate::problem::Problem;
+use crate::timeline::{self, StepKind};
+use crate::tokens::Role;
+use fixtures::{FORM_TOKEN, HOSTILE, frame};
+
+/// Every page that there is, by name, as a person with this role sees it.
+fn pages(role: Role) -> Vec<(&'static str, String)> {
+    let frame = |section| frame(role, section);
+    vec![
+        ("sign-in", sign_in()),
+        (
+            "problem",
+            ProblemPage::from(Problem::not_found(format_args!("page {HOSTILE}")))
+                .render()
+                .unwrap(),
+        ),
+        (
+            "connections",
+            connections(frame(Section::Connections).flash(Some(Flash::TurnedOn))),
+        ),
+        (
+            "no-connections",
+            ConnectionsPage {
+                frame: frame(Section::Connections),
+                rows: Vec::new(),
+            }
+            .render()
+            .unwrap(),
+        ),
+        ("connection", connection(frame(Section::Connections))),
+        (
+            "connectors",
+            ConnectorsPage::new(frame(Section::Connectors), &fixtures::connectors())
+                .render()
+                .unwrap(),
+        ),
+        ("events", events(frame(Section::Events))),
+        (
+            "trace",
+            TracePage::new(frame(Section::Events), &fixtures::trace())
+                .render()
+                .unwrap(),
+        ),
+        ("dead-letters", dead_letters(frame(Section::DeadLetters))),
+    ]
+}
+
+fn sign_in() -> String {
+    let page = SignInPage {
+        title: "Sign in".into(),
+        next: super::destination::Destination::parse("/panel/traces/a"),
+        form_token: FORM_TOKEN.into(),
+        flash: Some(Flash::SignedOut),
+        problem: Some("This token is not known.".into()),
+    };
+    page.render().unwrap()
+}
+
+fn connections(frame: Frame) -> String {
+    let views = fixtures::connections();
+    let rows = views
+        .iter()
+        .map(|view| ConnectionRow::new(view, Some("1.4.0".into()), Back::List))
+        .collect();
+    ConnectionsPage { frame, rows }.render().unwrap()
+}
+
+fn connection(frame: Frame) -> String {
+    let (now, trace) = (frame.now, fixtures::trace());
+    let event = &trace.events[0];
+    let deliveries = event
+        .deliveries
+        .iter()
+        .map(|it| DeliveryRow::new(&it.delivery, Some(event.event.kind.clone()), now));
+    let shown = Shown {
+        view: &fixtures::connections()[1],
+        version: Some("1.4.0".into()),
+        descriptor: Some(&fixtures::connectors().connectors[0].descriptor),
+        credentials: &fixtures::credentials(),
+        deliveries: deliveries.collect(),
+    };
+    ConnectionPage::new(frame.titled("tickets"), shown).render().unwrap()
+}
+
+fn events(frame: Frame) -> String {
+    let mut page = EventsPage::new(frame, &fixtures::events());
+    page.search = Some((HOSTILE.into(), "a correlation id is something else".into()));
+    page.render().unwrap()
+}
+
+fn dead_letters(frame: Frame) -> String {
+    let filter = DeadFilter {
+        connection: Some("tickets".parse().unwrap()),
+        class: None,
+    };
+    let connections = vec!["tickets".parse().unwrap(), "slack-alerts".parse().unwrap()];
+    DeadLettersPage::new(frame, &fixtures::dead_letters(), &filter, connections)
+        .render()
+        .unwrap()
+}
+
+#[test]
+fn what_outsiders_wrote_stays_text() {
+    for (name, html) in pages(Role::Admin) {
+        assert!(!html.contains(HOSTILE) && !html.contains("<script"), "{name}");
+    }
+    for name in [
+        "problem",
+        "connection",
+        "connections",
+        "connectors",
+        "events",
+        "trace",
+        "dead-letters",
+    ] {
+        let pages = pages(Role::Admin);
+        let (_, html) = pages.iter().find(|(page, _)| *page == name).unwrap();
+        assert!(html.contains("alert(1)"), "{name} does not show what the test is about");
+    }
+}
+
+#[test]
+fn a_viewer_sees_every_page_and_can_only_sign_out() {
+    for (name, html) in pages(Role::Viewer) {
+        let changes: Vec<_> = html
+            .split("method=\"post\"")
+            .skip(1)
+            .filter(|form| !form.contains("/panel/sign-"))
+            .collect();
+        let forms = html.matches("method=\"post\"").count();
+        let alone = matches!(name, "sign-in" | "problem");
+        assert!(changes.is_empty() && (alone || forms == 1), "{name}: {forms} forms");
+        assert!(!html.contains("Replay") && !html.contains("role=\"switch\""), "{name}");
+    }
+}
+
+#[test]
+fn every_form_that_changes_something_carries_the_form_token() {
+    for (name, html) in pages(Role::Admin) {
+        for form in html.split("<form ").skip(1) {
+            let form = form.split("</form>").next().unwrap();
+            let carries = form.contains(&format!("name=\"form_token\" value=\"{FORM_TOKEN}\""));
+            assert_eq!(carries, form.contains("method=\"post\""), "{name}: {form}");
+        }
+    }
+}
+
+#[test]
+fn no_page_needs_what_the_content_security_policy_forbids() {
+    for (name, html) in pages(Role::Admin) {
+        for forbidden in [
+            "<script",
+            "<style",
+            " style=",
+            " onclick=",
+            " onload=",
+            "javascript:",
+            "<iframe",
+            "src=\"http",
+        ] {
+            assert!(!html.contains(forbidden), "{name} holds {forbidden}");
+        }
+    }
+}
+
+#[test]
+fn identifiers_are_unique_and_every_field_has_a_label() {
+    for (name, html) in pages(Role::Admin) {
+        let mut ids: Vec<_> = html
+            .split(" id=\"")
+            .skip(1)
+            .map(|rest| rest.split('"').next().unwrap())
+            .collect();
+        ids.sort_unstable();
+        let all = ids.len();
+        ids.dedup();
+        assert_eq!(ids.len(), all, "{name} repeats an id");
+        for field in html.split("<input ").skip(1).chain(html.split("<select ").skip(1)) {
+            let tag = field.split('>').next().unwrap();
+            let id = tag.split("id=\"").nth(1).and_then(|rest| rest.split('"').next());
+            let labelled = id.is_some_and(|id| html.contains(&format!("<label for=\"{id}\"")));
+            assert!(labelled || tag.contains("type=\"hidden\""), "{name}: {tag}");
+        }
+    }
+}
+
+#[test]
+fn a_trace_shows_every_step_once_and_each_attempt_by_itself() {
+    let trace = fixtures::trace();
+    let page = TracePage::new(frame(Role::Viewer, Section::Events), &trace);
+    let rows = page.groups.iter().flat_map(|group| &group.steps);
+    let mut shown: Vec<_> = rows.map(|row| (row.exact.clone(), row.text.clone())).collect();
+    let mut all: Vec<_> = timeline::steps(&trace)
+        .into_iter()
+        .map(|step| (step.at.to_string(), step.text))
+        .collect();
+    shown.sort();
+    all.sort();
+    assert_eq!(shown, all);
+    assert!(page.groups.is_sorted_by_key(|group| group.at));
+    for group in &page.groups {
+        let attempts = group.steps.iter().filter(|row| row.badge == StepKind::Attempt.into());
+        assert!(
+            attempts.count() == usize::from(group.connection.is_some()),
+            "{:?}",
+            group.connection
+        );
+        assert!(group.steps.is_sorted_by_key(|row| &row.exact));
+    }
+}
+
+#[test]
+fn the_filter_of_dead_letters_survives_a_replay() {
+    let html = dead_letters(frame(Role::Admin, Section::DeadLetters));
+    assert!(html.contains("/replay?connection=tickets\""), "{html}");
+}

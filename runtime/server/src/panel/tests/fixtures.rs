@@ -1,0 +1,207 @@
+//! A workspace on a bad day: one connection well, one parked, one off, and outsiders who write markup everywhere.
+
+mod flow;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cofferdam_domain::connection::ConnectionSpec;
+use cofferdam_domain::lane::Note;
+use cofferdam_domain::{Connection, Descriptor, Digest, FailureClass, LaneState, Timestamp, WorkspaceName};
+use cofferdam_host::{Exports, LoadProblem};
+use cofferdam_queue::Depth;
+use cofferdam_vault::CredentialInfo;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::json;
+
+use crate::admin::views::{ConnectionView, ConnectorView, ConnectorsView, Health};
+use crate::panel::frame::{Frame, Section};
+use crate::panel::sessions::Sessions;
+use crate::tokens::{Principal, Role};
+
+pub(super) use flow::{dead_letters, events, trace};
+
+pub(super) const HOSTILE: &str = "<script>alert(1)</script>";
+pub(super) const FORM_TOKEN: &str = "form-token-of-the-session";
+
+pub(super) fn now() -> Timestamp {
+    Timestamp::parse_rfc3339("2026-11-23T15:09:00.125Z").unwrap()
+}
+
+/// So many milliseconds before now.
+fn ago(millis: u64) -> Timestamp {
+    Timestamp::from_millis(now().as_millis() - millis)
+}
+
+pub(super) fn frame(role: Role, section: Section) -> Frame {
+    let sessions = Sessions::default();
+    let principal = Principal {
+        name: "ann".into(),
+        workspace: WorkspaceName::default(),
+        role,
+        created_at: Timestamp::ZERO,
+    };
+    let id = sessions.open(Arc::new(principal), now(), &mut StdRng::seed_from_u64(1));
+    let mut session = sessions.find(&id, now()).unwrap();
+    session.form_token = FORM_TOKEN.into();
+    Frame::new(&session, section, 3, now())
+}
+
+fn spec(name: &str, connector: &str) -> ConnectionSpec {
+    let spec = json!({
+        "name": name,
+        "connector": connector,
+        "owner": "Platform on call",
+        "runbook": "https://runbooks.example/tickets",
+        "subscribe": ["com.github.issues.*", "com.example.alert.raised"],
+        "settings": { "channel": "#alerts", "title": HOSTILE },
+        "upstreams": {
+            "slack": { "base_url": "https://slack.com", "credential": "bot-token" },
+            "mirror": {
+                "base_url": "http://10.20.0.7:8080/mirror",
+                "methods": ["POST"],
+                "path_prefixes": ["/v2/messages"],
+                "credential": "mirror-key",
+                "attach": "header X-Api-Key",
+                "networks": ["10.20.0.0/24"],
+            },
+        },
+        "inbound": { "scheme": "github", "credential": "signing-secret" },
+    });
+    serde_json::from_value(spec).unwrap()
+}
+
+fn view(name: &str, health: Health, reason: Option<&str>, depth: [u64; 4]) -> ConnectionView {
+    let [pending, in_flight, dead, delivered] = depth;
+    let note = |reason: &str| Note {
+        class: FailureClass::Auth,
+        reason: reason.into(),
+        since: ago(500_000),
+    };
+    ConnectionView {
+        connection: Connection {
+            workspace: WorkspaceName::default(),
+            spec: spec(name, "slack"),
+            enabled: health != Health::Off,
+            revision: 4,
+            updated_at: ago(86_400_000 * 2),
+        },
+        health,
+        reason: reason.map(str::to_owned),
+        depth: Depth {
+            pending,
+            in_flight,
+            dead,
+            delivered,
+        },
+        lane: LaneState {
+            parked: reason.map(note),
+            ..LaneState::default()
+        },
+    }
+}
+
+pub(super) fn connections() -> Vec<ConnectionView> {
+    let parked = format!("auth since 2026-11-23T14:58:12.004Z: the upstream answered 401, invalid_auth {HOSTILE}");
+    vec![
+        view("slack-alerts", Health::Ok, None, [2, 1, 0, 18_204]),
+        view("tickets", Health::Parked, Some(&parked), [41, 0, 3, 977]),
+        view(
+            "status-page",
+            Health::BackingOff,
+            Some("asked to wait until 2026-11-23T15:10:00.000Z"),
+            [7, 0, 0, 310],
+        ),
+        view(
+            "old-webhook",
+            Health::Attention,
+            Some("gone since 2026-11-22T08:00:00.000Z: 410 Gone"),
+            [0, 0, 0, 55],
+        ),
+        view(
+            "archive",
+            Health::Off,
+            Some("turned off; its deliveries wait"),
+            [12, 0, 0, 0],
+        ),
+        view(
+            "crm",
+            Health::NoConnector,
+            Some("no connector crm is loaded; its deliveries wait"),
+            [1, 0, 0, 0],
+        ),
+    ]
+}
+
+fn descriptor(name: &str, summary: &str) -> Descriptor {
+    let descriptor = json!({
+        "name": name,
+        "version": "1.4.0",
+        "summary": summary,
+        "settings_schema": {},
+        "upstreams": [{
+            "name": "slack",
+            "base_url": "https://slack.com",
+            "reason": "Posts one message for each event into the channel that the settings name.",
+            "methods": ["POST"],
+            "path_prefixes": ["/api/chat.postMessage"],
+            "credential": "bearer",
+        }, {
+            "name": "files",
+            "base_url": null,
+            "reason": format!("Uploads attachments {HOSTILE}"),
+            "methods": ["GET", "PUT"],
+            "path_prefixes": [],
+            "credential": "header X-Api-Key",
+        }],
+        "inbound": "github",
+        "consumes": ["com.github.*"],
+        "produces": ["com.slack.message.posted"],
+        "wants_state": false,
+        "poll_every_s": 300,
+    });
+    serde_json::from_value(descriptor).unwrap()
+}
+
+pub(super) fn connectors() -> ConnectorsView {
+    let connector = |name: &str, summary: &str, connections: &[&str]| ConnectorView {
+        descriptor: descriptor(name, summary),
+        digest: Digest::of(name.as_bytes()),
+        file: format!("{name}.wasm"),
+        bytes: 59_392,
+        exports: Exports {
+            sink: true,
+            source: true,
+            poller: false,
+        },
+        connections: connections.iter().map(|name| name.parse().unwrap()).collect(),
+    };
+    ConnectorsView {
+        connectors: vec![
+            connector(
+                "slack",
+                "Posts events as messages into a Slack channel.",
+                &["slack-alerts", "tickets"],
+            ),
+            connector("webhook", &format!("Sends events on {HOSTILE}."), &[]),
+        ],
+        problems: vec![LoadProblem {
+            path: PathBuf::from("/plugins/broken.wasm"),
+            reason: format!("does not export cofferdam:connector/describe@0.1.0; it is not a connector {HOSTILE}"),
+        }],
+    }
+}
+
+pub(super) fn credentials() -> Vec<CredentialInfo> {
+    ["bot-token", "signing-secret"]
+        .map(|name| CredentialInfo {
+            workspace: WorkspaceName::default(),
+            connection: "tickets".parse().unwrap(),
+            name: name.parse().unwrap(),
+            version: 3,
+            created_at: ago(86_400_000 * 30),
+            updated_at: ago(3_600_000 * 5),
+        })
+        .into()
+}
