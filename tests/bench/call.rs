@@ -42,7 +42,13 @@ struct Instant200;
 
 impl Environment for Instant200 {
     fn send(&self, _request: HttpRequest) -> SendFuture<'_> {
-        Box::pin(async { Ok(HttpResponse { status: 200, headers: Vec::new(), body: b"{}".to_vec() }) })
+        Box::pin(async {
+            Ok(HttpResponse {
+                status: 200,
+                headers: Vec::new(),
+                body: b"{}".to_vec(),
+            })
+        })
     }
 
     fn settings(&self) -> &str {
@@ -106,9 +112,24 @@ pub(crate) async fn measure(report: &mut Report) {
     }
     let ratios = |of: &[f64]| median(ours_us.iter().zip(of).map(|(ours, other)| ours / other).collect());
     let (vs_bare, vs_native) = (ratios(&bare_us), ratios(&native_us));
-    report.row("call_fresh_us", median(ours_us), "µs", "a delivery in a fresh instance with one host call");
-    report.row("call_bare_us", median(bare_us), "µs", "the same bytes under bare wasmtime, same settings");
-    report.row("call_native_us", median(native_us), "µs", "the same work in native Rust");
+    report.row(
+        "call_fresh_us",
+        median(ours_us),
+        "µs",
+        "a delivery in a fresh instance with one host call",
+    );
+    report.row(
+        "call_bare_us",
+        median(bare_us),
+        "µs",
+        "the same bytes under bare wasmtime, same settings",
+    );
+    report.row(
+        "call_native_us",
+        median(native_us),
+        "µs",
+        "the same work in native Rust",
+    );
     report.row("call_vs_bare", vs_bare, "x", "ours / bare wasmtime, round by round");
     report.row("call_vs_native", vs_native, "x", "ours / native, round by round");
 }
@@ -127,8 +148,14 @@ impl Ours {
     async fn new(settings: &EngineSettings) -> Self {
         let engine = Engine::new(settings).expect("the engine can be made");
         assert!(engine.is_pooled(), "the comparison is between pooled engines");
-        let connector = Connector::load(&engine, &test_guest("probe")).await.expect("the probe loads");
-        Self { connector, environment: Arc::new(Instant200), event: event() }
+        let connector = Connector::load(&engine, &test_guest("probe"))
+            .await
+            .expect("the probe loads");
+        Self {
+            connector,
+            environment: Arc::new(Instant200),
+            event: event(),
+        }
     }
 
     async fn call(&self) {
@@ -139,10 +166,19 @@ impl Ours {
             idempotency_key: "key".to_owned(),
             deadline: Timestamp::ZERO,
         };
-        let limits =
-            CallLimits { deadline: Duration::from_secs(30), cpu: Duration::from_secs(2), memory_bytes: 64 * 1024 * 1024 };
-        let report = self.connector.deliver(request, Arc::clone(&self.environment), limits).await;
-        assert!(matches!(report.result, Ok(cofferdam_domain::CallResult::Done(_))), "{report:?}");
+        let limits = CallLimits {
+            deadline: Duration::from_secs(30),
+            cpu: Duration::from_secs(2),
+            memory_bytes: 64 * 1024 * 1024,
+        };
+        let report = self
+            .connector
+            .deliver(request, Arc::clone(&self.environment), limits)
+            .await;
+        assert!(
+            matches!(report.result, Ok(cofferdam_domain::CallResult::Done(_))),
+            "{report:?}"
+        );
     }
 }
 
@@ -177,17 +213,32 @@ impl Bare {
             extensions: Vec::new(),
             data: ACT.to_vec(),
         };
-        Self { engine, component, event }
+        Self {
+            engine,
+            component,
+            event,
+        }
     }
 
     async fn call(&self) {
         let mut store = Store::new(&self.engine, BareHost);
         // Nobody advances this engine's epoch.
         store.set_epoch_deadline(1_000_000);
-        let attempt = types::Attempt { number: 1, idempotency_key: "key".to_owned(), deadline: 0 };
-        let instance = self.component.instantiate_async(&mut store).await.expect("the probe instantiates");
+        let attempt = types::Attempt {
+            number: 1,
+            idempotency_key: "key".to_owned(),
+            deadline: 0,
+        };
+        let instance = self
+            .component
+            .instantiate_async(&mut store)
+            .await
+            .expect("the probe instantiates");
         let sink = bare::Sinks::new(&mut store, &instance).expect("the probe is a sink");
-        let called = sink.cofferdam_connector_sink().call_deliver(&mut store, &self.event, &attempt).await;
+        let called = sink
+            .cofferdam_connector_sink()
+            .call_deliver(&mut store, &self.event, &attempt)
+            .await;
         assert!(called.expect("no trap").is_ok());
     }
 }
@@ -196,7 +247,11 @@ impl types::Host for BareHost {}
 
 impl http::Host for BareHost {
     async fn send(&mut self, _request: http::Request) -> wasmtime::Result<Result<http::Response, http::HttpError>> {
-        Ok(Ok(http::Response { status: 200, headers: Vec::new(), body: b"{}".to_vec() }))
+        Ok(Ok(http::Response {
+            status: 200,
+            headers: Vec::new(),
+            body: b"{}".to_vec(),
+        }))
     }
 }
 

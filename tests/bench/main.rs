@@ -14,7 +14,11 @@ use report::Report;
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let json = arguments.iter().any(|argument| argument == "--json");
-    let names: Vec<&str> = arguments.iter().map(String::as_str).filter(|argument| !argument.starts_with("--")).collect();
+    let names: Vec<&str> = arguments
+        .iter()
+        .map(String::as_str)
+        .filter(|argument| !argument.starts_with("--"))
+        .collect();
     let all = ["call", "pipeline", "memory"];
     if let Some(unknown) = names.iter().find(|name| !all.contains(name)) {
         eprintln!("error: there is no benchmark {unknown}; there are {}", all.join(", "));
@@ -43,6 +47,10 @@ fn main() -> ExitCode {
             memory::measure(&mut report).await;
         }
     });
-    if json { report.print_json() } else { report.print_table() }
+    if json {
+        report.print_json()
+    } else {
+        report.print_table()
+    }
     ExitCode::SUCCESS
 }

@@ -38,7 +38,12 @@ pub(crate) async fn measure(report: &mut Report) {
     let depth = server.api.connection("bench").await.depth;
     assert_eq!(depth.pending, QUEUED as u64);
     let queued = server.resident_bytes();
-    report.row("resident_idle_mib", mib(idle), "MiB", "one connector loaded, nothing queued");
+    report.row(
+        "resident_idle_mib",
+        mib(idle),
+        "MiB",
+        "one connector loaded, nothing queued",
+    );
     report.row("resident_100k_mib", mib(queued), "MiB", "100,000 events of 1 KiB wait");
 }
 

@@ -28,19 +28,67 @@ struct Measured {
 }
 
 pub(crate) async fn measure(report: &mut Report) {
-    let one = run(&Load { producers: 1, events: 500 }).await;
-    report.row("accept_per_s_1", one.accepted_per_s, "events/s", "one producer: acknowledged, durable");
-    report.row("delivered_per_s_1", one.delivered_per_s, "events/s", "one producer: arrived at the upstream");
-    report.row("ack_p50_ms_1", quantile(&one.ack_ms, 0.5), "ms", "one producer: request to 202");
+    let one = run(&Load {
+        producers: 1,
+        events: 500,
+    })
+    .await;
+    report.row(
+        "accept_per_s_1",
+        one.accepted_per_s,
+        "events/s",
+        "one producer: acknowledged, durable",
+    );
+    report.row(
+        "delivered_per_s_1",
+        one.delivered_per_s,
+        "events/s",
+        "one producer: arrived at the upstream",
+    );
+    report.row(
+        "ack_p50_ms_1",
+        quantile(&one.ack_ms, 0.5),
+        "ms",
+        "one producer: request to 202",
+    );
     report.row("ack_p99_ms_1", quantile(&one.ack_ms, 0.99), "ms", "");
-    report.row("delivery_p50_ms_1", quantile(&one.end_to_end_ms, 0.5), "ms", "one producer: 202 to arrival at the upstream");
+    report.row(
+        "delivery_p50_ms_1",
+        quantile(&one.end_to_end_ms, 0.5),
+        "ms",
+        "one producer: 202 to arrival at the upstream",
+    );
     report.row("delivery_p99_ms_1", quantile(&one.end_to_end_ms, 0.99), "ms", "");
-    let many = run(&Load { producers: 64, events: 10_000 }).await;
-    report.row("accept_per_s_64", many.accepted_per_s, "events/s", "64 producers: acknowledged, durable");
-    report.row("delivered_per_s_64", many.delivered_per_s, "events/s", "64 producers: arrived at the upstream");
-    report.row("ack_p50_ms_64", quantile(&many.ack_ms, 0.5), "ms", "64 producers: request to 202");
+    let many = run(&Load {
+        producers: 64,
+        events: 10_000,
+    })
+    .await;
+    report.row(
+        "accept_per_s_64",
+        many.accepted_per_s,
+        "events/s",
+        "64 producers: acknowledged, durable",
+    );
+    report.row(
+        "delivered_per_s_64",
+        many.delivered_per_s,
+        "events/s",
+        "64 producers: arrived at the upstream",
+    );
+    report.row(
+        "ack_p50_ms_64",
+        quantile(&many.ack_ms, 0.5),
+        "ms",
+        "64 producers: request to 202",
+    );
     report.row("ack_p99_ms_64", quantile(&many.ack_ms, 0.99), "ms", "");
-    report.row("delivery_p50_ms_64", quantile(&many.end_to_end_ms, 0.5), "ms", "64 producers: 202 to arrival at the upstream");
+    report.row(
+        "delivery_p50_ms_64",
+        quantile(&many.end_to_end_ms, 0.5),
+        "ms",
+        "64 producers: 202 to arrival at the upstream",
+    );
     report.row("delivery_p99_ms_64", quantile(&many.end_to_end_ms, 0.99), "ms", "");
 }
 
@@ -57,7 +105,12 @@ async fn run(load: &Load) -> Measured {
             let mut acks = Vec::new();
             for number in (producer..events).step_by(step) {
                 let sent = Instant::now();
-                api.send_event(&number.to_string(), "test.bench", json!({"do": "call", "path": format!("/{number}")})).await;
+                api.send_event(
+                    &number.to_string(),
+                    "test.bench",
+                    json!({"do": "call", "path": format!("/{number}")}),
+                )
+                .await;
                 acks.push((number, sent, Instant::now()));
             }
             acks
@@ -65,7 +118,10 @@ async fn run(load: &Load) -> Measured {
     }
     let acks = producers.join_all().await.concat();
     let accepted_in = began.elapsed();
-    wait::until("the last delivery", || async { locked(&arrivals).iter().all(Option::is_some).then_some(()) }).await;
+    wait::until("the last delivery", || async {
+        locked(&arrivals).iter().all(Option::is_some).then_some(())
+    })
+    .await;
     let arrived = locked(&arrivals).clone();
     let last = arrived.iter().flatten().max().copied().unwrap_or(began);
     let sorted = |mut samples: Vec<f64>| {
@@ -79,7 +135,11 @@ async fn run(load: &Load) -> Measured {
     Measured {
         accepted_per_s: per_second(load.events, accepted_in),
         delivered_per_s: per_second(load.events, last.duration_since(began)),
-        ack_ms: sorted(acks.iter().map(|(_, sent, acked)| millis(acked.duration_since(*sent))).collect()),
+        ack_ms: sorted(
+            acks.iter()
+                .map(|(_, sent, acked)| millis(acked.duration_since(*sent)))
+                .collect(),
+        ),
         end_to_end_ms: sorted(end_to_end.map(millis).collect()),
     }
 }
@@ -104,9 +164,13 @@ async fn start_upstream(arrivals: Arrivals) -> String {
         }
         "{}"
     }
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("loopback has a free port");
     let address = listener.local_addr().expect("a bound listener has an address");
-    let router = Router::new().route("/{number}", axum::routing::get(arrive)).with_state(arrivals);
+    let router = Router::new()
+        .route("/{number}", axum::routing::get(arrive))
+        .with_state(arrivals);
     tokio::spawn(async move { axum::serve(listener, router).await });
     format!("http://{address}")
 }

@@ -21,19 +21,32 @@ impl Report {
 
     pub(crate) fn print_table(&self) {
         for row in &self.rows {
-            println!("{:<26} {:>12} {:<9} {}", row.key, rounded(row.value), row.unit, row.what);
+            println!(
+                "{:<26} {:>12} {:<9} {}",
+                row.key,
+                rounded(row.value),
+                row.unit,
+                row.what
+            );
         }
     }
 
     pub(crate) fn print_json(&self) {
-        let object: serde_json::Map<String, serde_json::Value> =
-            self.rows.iter().map(|row| (row.key.to_owned(), row.value.into())).collect();
+        let object: serde_json::Map<String, serde_json::Value> = self
+            .rows
+            .iter()
+            .map(|row| (row.key.to_owned(), row.value.into()))
+            .collect();
         println!("{}", serde_json::Value::Object(object));
     }
 }
 
 fn rounded(value: f64) -> String {
-    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+    if value >= 100.0 {
+        format!("{value:.0}")
+    } else {
+        format!("{value:.2}")
+    }
 }
 
 /// The value below which this share of the sorted samples lies.

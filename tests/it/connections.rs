@@ -28,7 +28,10 @@ pub(crate) fn probe(name: &str, upstream: &Upstream, more: &str) -> String {
 pub(crate) async fn github_to_slack(slack: &Upstream, more: &str) -> Running {
     let setup = Setup::new().plugin(&plugin("github")).plugin(&plugin("slack"));
     let server = setup.start().await;
-    server.api.apply("name = \"github\"\nconnector = \"github\"\n[inbound]\nscheme = \"github\"\ncredential = \"signing\"\n").await;
+    server
+        .api
+        .apply("name = \"github\"\nconnector = \"github\"\n[inbound]\nscheme = \"github\"\ncredential = \"signing\"\n")
+        .await;
     server.api.set_secret("github", "signing", GITHUB_SECRET).await;
     server.api.apply(&slack_file(slack, more)).await;
     server.api.set_secret("slack-alerts", "bot", "xoxb-the-bot-token").await;

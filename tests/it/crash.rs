@@ -28,15 +28,25 @@ async fn killed_in_an_attempt_the_delivery_is_tried_again_under_the_same_key_and
     let target = Upstream::start([Answer::held()], Answer::status(200)).await;
     let server = probe_server().await;
     server.api.apply(&probe("p", &target, "")).await;
-    let accepted = server.api.send_event("1", "test.p", json!({"do": "call", "method": "POST", "body": "x"})).await;
+    let accepted = server
+        .api
+        .send_event("1", "test.p", json!({"do": "call", "method": "POST", "body": "x"}))
+        .await;
     let correlation = accepted.accepted[0].correlation_id.to_string();
     target.wait_for(1).await;
     let server = server.kill().await.start().await;
     let delivered = server.api.wait_delivered(&correlation).await;
     assert_eq!(delivered.attempts.len(), 2);
     assert!(delivered.attempts[0].ended.is_none(), "the first attempt has no end");
-    assert_eq!(delivered.attempts[1].ended.as_ref().unwrap().outcome, Outcome::Delivered);
-    let keys: Vec<_> = target.asked().iter().map(|asked| asked.header("idempotency-key").to_owned()).collect();
+    assert_eq!(
+        delivered.attempts[1].ended.as_ref().unwrap().outcome,
+        Outcome::Delivered
+    );
+    let keys: Vec<_> = target
+        .asked()
+        .iter()
+        .map(|asked| asked.header("idempotency-key").to_owned())
+        .collect();
     assert_eq!(keys[0], keys[1]);
 }
 
@@ -87,13 +97,20 @@ async fn a_signal_to_stop_lets_the_attempt_under_way_settle() {
     let correlation = accepted.accepted[0].correlation_id.to_string();
     target.wait_for(1).await;
     server.terminate();
-    wait::until("the server to say that it stops", || async { server.log().contains("stopping").then_some(()) }).await;
+    wait::until("the server to say that it stops", || async {
+        server.log().contains("stopping").then_some(())
+    })
+    .await;
     target.release();
     let (code, log, setup) = server.stop().await;
     assert_eq!(code, Some(0), "{log}");
     let server = setup.start().await;
     let trace = server.api.trace(&correlation).await;
     let delivery = &trace.events[0].deliveries[0];
-    assert!(matches!(delivery.delivery.state, DeliveryState::Delivered { .. }), "{:?}", delivery.delivery.state);
+    assert!(
+        matches!(delivery.delivery.state, DeliveryState::Delivered { .. }),
+        "{:?}",
+        delivery.delivery.state
+    );
     assert_eq!(target.asked().len(), 1);
 }

@@ -18,18 +18,29 @@ async fn send(server: &cofferdam_tests::Running, id: &str, connection: &str, dat
 
 #[tokio::test]
 async fn failures_are_retried_under_one_idempotency_key_until_one_succeeds() {
-    let target = Upstream::start([Answer::status(503), Answer::status(500)], Answer::ok(r#"{"id":"made"}"#)).await;
+    let target = Upstream::start(
+        [Answer::status(503), Answer::status(500)],
+        Answer::ok(r#"{"id":"made"}"#),
+    )
+    .await;
     let server = probe_server().await;
     server.api.apply(&probe("p", &target, QUICK)).await;
     let correlation = send(&server, "1", "p", json!({"do": "call", "method": "POST", "body": "x"})).await;
     let trace = server.api.wait_delivered(&correlation).await;
-    let ends: Vec<_> = trace.attempts.iter().map(|attempt| attempt.ended.as_ref().unwrap()).collect();
+    let ends: Vec<_> = trace
+        .attempts
+        .iter()
+        .map(|attempt| attempt.ended.as_ref().unwrap())
+        .collect();
     assert_eq!(ends.len(), 3);
     assert_eq!(ends[0].failure.as_ref().unwrap().class, FailureClass::Dependency);
     assert!(matches!(ends[0].outcome, Outcome::Retry { charged: true, .. }));
     assert_eq!(ends[2].outcome, Outcome::Delivered);
     let asked = target.asked();
-    let keys: Vec<_> = asked.iter().map(|asked| asked.header("idempotency-key").to_owned()).collect();
+    let keys: Vec<_> = asked
+        .iter()
+        .map(|asked| asked.header("idempotency-key").to_owned())
+        .collect();
     assert_eq!(keys, vec![trace.delivery.idempotency_key.clone(); 3]);
 }
 
@@ -46,7 +57,11 @@ async fn a_lane_waits_at_least_as_long_as_retry_after_asks_and_is_not_charged() 
     let trace = server.api.wait_delivered(&first).await;
     server.api.wait_delivered(&second).await;
     let asked = target.asked();
-    assert!(asked[1].at.duration_since(asked[0].at) >= Duration::from_secs(1), "{:?}", asked[1].at - asked[0].at);
+    assert!(
+        asked[1].at.duration_since(asked[0].at) >= Duration::from_secs(1),
+        "{:?}",
+        asked[1].at - asked[0].at
+    );
     let limited = trace.attempts[0].ended.as_ref().unwrap();
     assert_eq!(limited.failure.as_ref().unwrap().class, FailureClass::RateLimited);
     assert!(matches!(limited.outcome, Outcome::Retry { charged: false, .. }));
@@ -55,10 +70,19 @@ async fn a_lane_waits_at_least_as_long_as_retry_after_asks_and_is_not_charged() 
 
 #[tokio::test]
 async fn slacks_200_that_says_no_is_an_auth_failure_that_parks_the_lane_until_the_token_changes() {
-    let slack = Upstream::start([Answer::ok(r#"{"ok":false,"error":"invalid_auth"}"#)], Answer::ok(SLACK_OK)).await;
+    let slack = Upstream::start(
+        [Answer::ok(r#"{"ok":false,"error":"invalid_auth"}"#)],
+        Answer::ok(SLACK_OK),
+    )
+    .await;
     let server = github_to_slack(&slack, QUICK).await;
-    let accepted: EventsAccepted =
-        api::read(server.api.send_github(GITHUB_SECRET, "issues", "d", &issue_opened(5)).await).await;
+    let accepted: EventsAccepted = api::read(
+        server
+            .api
+            .send_github(GITHUB_SECRET, "issues", "d", &issue_opened(5))
+            .await,
+    )
+    .await;
     let correlation = accepted.accepted[0].correlation_id.to_string();
     let parked = wait::until("the parked lane", || async {
         let view = server.api.connection("slack-alerts").await;
@@ -89,17 +113,38 @@ async fn what_the_upstream_calls_malformed_is_a_dead_letter_at_once_and_a_replay
     let delivered = server.api.wait_delivered(&correlation).await;
     assert_eq!((delivered.delivery.id, delivered.delivery.replays), (id, 1));
     assert_eq!(delivered.delivery.idempotency_key, dead.delivery.idempotency_key);
-    let twice = server.api.request(reqwest::Method::POST, &format!("/v1/dead-letters/{id}/replay")).send().await.unwrap();
+    let twice = server
+        .api
+        .request(reqwest::Method::POST, &format!("/v1/dead-letters/{id}/replay"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(twice.status(), 409);
     let unknown = "/v1/dead-letters/01890a5d-ac96-774b-bcce-b302099a8057/replay";
-    assert_eq!(server.api.request(reqwest::Method::POST, unknown).send().await.unwrap().status(), 404);
+    assert_eq!(
+        server
+            .api
+            .request(reqwest::Method::POST, unknown)
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        404
+    );
 }
 
 #[tokio::test]
 async fn each_answer_has_the_outcome_of_the_table() {
     let target = Upstream::start([], Answer::status(200)).await;
     let server = probe_server().await;
-    server.api.apply(&probe("p", &target, "[policy.retry]\nschedule_ms = [0]\nmax_age_ms = 60000\n")).await;
+    server
+        .api
+        .apply(&probe(
+            "p",
+            &target,
+            "[policy.retry]\nschedule_ms = [0]\nmax_age_ms = 60000\n",
+        ))
+        .await;
     for (status, class) in [
         (301, FailureClass::Configuration),
         (400, FailureClass::Schema),
@@ -120,7 +165,10 @@ async fn each_answer_has_the_outcome_of_the_table() {
 
 #[tokio::test]
 async fn a_hanging_neighbour_holds_up_nobody() {
-    let (hangs, works) = (Upstream::start([], Answer::held()).await, Upstream::start([], Answer::status(200)).await);
+    let (hangs, works) = (
+        Upstream::start([], Answer::held()).await,
+        Upstream::start([], Answer::status(200)).await,
+    );
     let server = probe_server().await;
     server.api.apply(&probe("hangs", &hangs, "")).await;
     server.api.apply(&probe("works", &works, "")).await;
@@ -133,7 +181,11 @@ async fn a_hanging_neighbour_holds_up_nobody() {
         server.api.wait_delivered(&correlation).await;
     }
     let depth = server.api.connection("hangs").await.depth;
-    assert_eq!((depth.in_flight, depth.pending), (8, 24), "the lane has its own concurrency and no more");
+    assert_eq!(
+        (depth.in_flight, depth.pending),
+        (8, 24),
+        "the lane has its own concurrency and no more"
+    );
 }
 
 #[tokio::test]
@@ -144,7 +196,10 @@ async fn a_disabled_connection_keeps_its_deliveries_until_it_is_turned_on() {
     server.api.post("/v1/connections/p/disable").await;
     let correlation = send(&server, "1", "p", json!({"do": "call"})).await;
     let trace = server.api.trace(&correlation).await;
-    assert!(matches!(trace.events[0].deliveries[0].delivery.state, DeliveryState::Pending { .. }));
+    assert!(matches!(
+        trace.events[0].deliveries[0].delivery.state,
+        DeliveryState::Pending { .. }
+    ));
     assert_eq!(server.api.connection("p").await.health, Health::Off);
     server.api.post("/v1/connections/p/enable").await;
     server.api.wait_delivered(&correlation).await;
@@ -164,14 +219,26 @@ async fn the_webhook_sink_is_signed_by_the_host_and_carries_the_event_as_it_was(
     server.api.apply(&file).await;
     server.api.set_secret("hook", "signing", secret).await;
     let accepted = server.api.send_event("1", "com.example.made", json!({"n": 1})).await;
-    let delivered = server.api.wait_delivered(accepted.accepted[0].correlation_id.as_str()).await;
+    let delivered = server
+        .api
+        .wait_delivered(accepted.accepted[0].correlation_id.as_str())
+        .await;
     let asked = &target.asked()[0];
-    let expected =
-        sign::standard_webhooks(secret, asked.header("webhook-id"), asked.header("webhook-timestamp"), &asked.body);
+    let expected = sign::standard_webhooks(
+        secret,
+        asked.header("webhook-id"),
+        asked.header("webhook-timestamp"),
+        &asked.body,
+    );
     assert_eq!(asked.header("webhook-signature"), expected);
     assert_eq!(asked.header("webhook-id"), delivered.delivery.idempotency_key);
     let body = asked.json();
-    assert_eq!((&body["type"], &body["data"]), (&json!("com.example.made"), &json!({"n": 1})));
-    let DeliveryState::Delivered { receipt, .. } = delivered.delivery.state else { unreachable!() };
+    assert_eq!(
+        (&body["type"], &body["data"]),
+        (&json!("com.example.made"), &json!({"n": 1}))
+    );
+    let DeliveryState::Delivered { receipt, .. } = delivered.delivery.state else {
+        unreachable!()
+    };
     assert_eq!(receipt.external_id.as_deref(), Some("r-1"));
 }

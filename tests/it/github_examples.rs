@@ -39,12 +39,23 @@ async fn every_published_example_becomes_the_event_that_its_documentation_says()
             assert_eq!(accepted.accepted.len(), 1, "{name}");
             let trace: TraceView = server.api.trace(accepted.accepted[0].correlation_id.as_str()).await;
             check(&name, &webhook.name, example, &trace.events[0].event);
-            assert_eq!(trace.events[0].event.body_hash, cofferdam_domain::Digest::of(body.as_bytes()), "{name}");
+            assert_eq!(
+                trace.events[0].event.body_hash,
+                cofferdam_domain::Digest::of(body.as_bytes()),
+                "{name}"
+            );
             checked += 1;
         }
     }
-    assert!(server.api.dead_letters().await.is_empty(), "an example was kept as a raw request");
-    assert_eq!((webhooks.len(), checked), (58, 329), "the package holds what it held when this was written");
+    assert!(
+        server.api.dead_letters().await.is_empty(),
+        "an example was kept as a raw request"
+    );
+    assert_eq!(
+        (webhooks.len(), checked),
+        (58, 329),
+        "the package holds what it held when this was written"
+    );
 }
 
 /// What <https://docs.github.com/webhooks/webhook-events-and-payloads> says of each event.
@@ -62,7 +73,11 @@ fn check(name: &str, event: &str, payload: &Value, found: &Event) {
     if let Some(repository) = text("/repository/html_url") {
         assert_eq!(found.source, repository, "{name}");
     } else {
-        assert!(found.source.starts_with("https://github.com"), "{name}: {}", found.source);
+        assert!(
+            found.source.starts_with("https://github.com"),
+            "{name}: {}",
+            found.source
+        );
     }
     let subject = match event {
         "push" => text("/ref").map(str::to_owned),
@@ -71,7 +86,11 @@ fn check(name: &str, event: &str, payload: &Value, found: &Event) {
         "release" => text("/release/tag_name").map(|tag| format!("releases/{tag}")),
         "ping" => number("/hook_id").map(|id| format!("hooks/{id}")),
         "issue_comment" => {
-            let folder = if payload.pointer("/issue/pull_request").is_some() { "pulls" } else { "issues" };
+            let folder = if payload.pointer("/issue/pull_request").is_some() {
+                "pulls"
+            } else {
+                "issues"
+            };
             number("/issue/number").map(|number| format!("{folder}/{number}"))
         }
         _ => return,

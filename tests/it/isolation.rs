@@ -19,7 +19,10 @@ const STRICT: &str = "[policy]\ndeadline_ms = 3000\ncpu_ms = 200\nmemory_bytes =
 async fn act(server: &Running, id: &str, data: Value) -> DeliveryTrace {
     let accepted = server.api.send_event(id, "test.p", data).await;
     let ended = |state: &DeliveryState| matches!(state, DeliveryState::Delivered { .. } | DeliveryState::Dead { .. });
-    server.api.wait_for_state(accepted.accepted[0].correlation_id.as_str(), ended).await
+    server
+        .api
+        .wait_for_state(accepted.accepted[0].correlation_id.as_str(), ended)
+        .await
 }
 
 fn failure_code(trace: &DeliveryTrace) -> (FailureClass, String) {
@@ -42,9 +45,16 @@ async fn a_guest_that_breaks_the_contract_ends_in_its_own_class_and_its_neighbou
         ("long id", json!({"do": "ok", "id": "x".repeat(300)}), "bad-return"),
     ] {
         let trace = act(&server, name, data).await;
-        assert_eq!(failure_code(&trace), (FailureClass::ConnectorFault, code.to_owned()), "{name}");
+        assert_eq!(
+            failure_code(&trace),
+            (FailureClass::ConnectorFault, code.to_owned()),
+            "{name}"
+        );
         let accepted = server.api.send_event(name, "test.neighbour", json!({"do": "ok"})).await;
-        server.api.wait_delivered(accepted.accepted[0].correlation_id.as_str()).await;
+        server
+            .api
+            .wait_delivered(accepted.accepted[0].correlation_id.as_str())
+            .await;
     }
 }
 
@@ -52,11 +62,18 @@ async fn a_guest_that_breaks_the_contract_ends_in_its_own_class_and_its_neighbou
 async fn a_guest_that_waits_for_a_hanging_upstream_is_ended_and_the_attempt_is_ambiguous() {
     let target = Upstream::start([], Answer::held()).await;
     let server = probe_server().await;
-    let slow = STRICT.replace("[policy]\ndeadline_ms = 3000", "[policy]\nrequest_timeout_ms = 300000\ndeadline_ms = 500");
+    let slow = STRICT.replace(
+        "[policy]\ndeadline_ms = 3000",
+        "[policy]\nrequest_timeout_ms = 300000\ndeadline_ms = 500",
+    );
     server.api.apply(&probe("p", &target, &slow)).await;
     let trace = act(&server, "1", json!({"do": "call", "method": "POST", "body": "x"})).await;
     let failure = trace.delivery.last_failure.clone().unwrap();
-    assert_eq!((failure.class, failure.ambiguous), (FailureClass::Timeout, true), "{failure:?}");
+    assert_eq!(
+        (failure.class, failure.ambiguous),
+        (FailureClass::Timeout, true),
+        "{failure:?}"
+    );
 }
 
 #[tokio::test]
@@ -75,7 +92,10 @@ async fn each_request_that_was_not_granted_is_refused_with_its_code_and_never_le
     let target = Upstream::start([], Answer::status(200)).await;
     let server = probe_server().await;
     let narrow = format!("path_prefixes = [\"/allowed\"]\ncredential = \"key\"\n{STRICT}");
-    server.api.apply(&probe("p", &target, &narrow).replace("\"GET\", \"POST\", \"PUT\"", "\"GET\"")).await;
+    server
+        .api
+        .apply(&probe("p", &target, &narrow).replace("\"GET\", \"POST\", \"PUT\"", "\"GET\""))
+        .await;
     server.api.set_secret("p", "key", CANARY).await;
     let call = |more: Value| {
         let mut data = json!({"do": "call", "path": "/allowed"});
@@ -89,7 +109,10 @@ async fn each_request_that_was_not_granted_is_refused_with_its_code_and_never_le
         (call(json!({"path": "/other"})), "path-not-granted"),
         (call(json!({"path": "/allowed/../other"})), "bad-path"),
         (call(json!({"path": "http://127.0.0.1/"})), "bad-path"),
-        (call(json!({"headers": [["authorization", "mine"]]})), "credential-slot-taken"),
+        (
+            call(json!({"headers": [["authorization", "mine"]]})),
+            "credential-slot-taken",
+        ),
         (call(json!({"headers": [["host", "evil"]]})), "header-not-allowed"),
         (call(json!({"headers": [["x", "a\r\ny: b"]]})), "bad-header"),
     ]
@@ -100,7 +123,9 @@ async fn each_request_that_was_not_granted_is_refused_with_its_code_and_never_le
         let (class, found) = failure_code(&trace);
         assert_eq!(class, FailureClass::Policy, "{data}");
         let trail = &trace.attempts[0].ended.as_ref().unwrap().trail;
-        let ExchangeResult::Refused { code: recorded, .. } = &trail[0].result else { panic!("{data}: {trail:?}") };
+        let ExchangeResult::Refused { code: recorded, .. } = &trail[0].result else {
+            panic!("{data}: {trail:?}")
+        };
         assert_eq!(recorded, code, "{data}");
         assert!(found.contains(code), "{found}");
     }
@@ -112,7 +137,10 @@ async fn a_network_that_was_not_listed_cannot_be_reached_nor_our_own_listeners()
     let target = Upstream::start([], Answer::status(200)).await;
     let server = probe_server().await;
     let file = probe("p", &target, STRICT);
-    server.api.apply(&file.replace("networks = [\"127.0.0.0/8\"]\n", "")).await;
+    server
+        .api
+        .apply(&file.replace("networks = [\"127.0.0.0/8\"]\n", ""))
+        .await;
     let trace = act(&server, "1", json!({"do": "call"})).await;
     assert_eq!(failure_code(&trace).0, FailureClass::Policy);
     for own in [server.api.admin.clone(), server.api.public.clone()] {
@@ -131,13 +159,30 @@ async fn a_secret_that_the_upstream_reflects_reaches_neither_guest_nor_record_no
     server.api.set_secret("p", "key", CANARY).await;
     let trace = act(&server, "1", json!({"do": "echo-log", "method": "POST", "body": "x"})).await;
     let asked = target.asked();
-    assert_eq!(asked[0].header("authorization"), format!("Bearer {CANARY}"), "the upstream got the credential");
+    assert_eq!(
+        asked[0].header("authorization"),
+        format!("Bearer {CANARY}"),
+        "the upstream got the credential"
+    );
     let end = trace.attempts[0].ended.clone().unwrap();
     assert!(end.trail[0].credential_reflected, "the reflection is a recorded fact");
-    assert!(end.logs.iter().any(|line| line.message.contains("authorization: Bearer [redacted]")), "{:?}", end.logs);
+    assert!(
+        end.logs
+            .iter()
+            .any(|line| line.message.contains("authorization: Bearer [redacted]")),
+        "{:?}",
+        end.logs
+    );
 
     let mut seen = serde_json::to_string(&trace).unwrap();
-    for path in ["/v1/connections", "/v1/secrets", "/v1/connectors", "/v1/events", "/v1/deliveries", "/metrics"] {
+    for path in [
+        "/v1/connections",
+        "/v1/secrets",
+        "/v1/connectors",
+        "/v1/events",
+        "/v1/deliveries",
+        "/metrics",
+    ] {
         let answer = server.api.request(reqwest::Method::GET, path).send().await.unwrap();
         seen.push_str(&answer.text().await.unwrap());
     }
@@ -174,7 +219,14 @@ fn read_all(dir: &Path, into: &mut Vec<(String, Vec<u8>)>) {
 async fn what_is_not_granted_yet_is_answered_and_no_trap() {
     let target = Upstream::start([], Answer::status(200)).await;
     let server = probe_server().await;
-    server.api.apply(&probe("p", &target, &format!("credential = \"key\"\n[settings]\nn = 1\n{STRICT}"))).await;
+    server
+        .api
+        .apply(&probe(
+            "p",
+            &target,
+            &format!("credential = \"key\"\n[settings]\nn = 1\n{STRICT}"),
+        ))
+        .await;
     let state = act(&server, "1", json!({"do": "state-get", "key": "k"})).await;
     assert_ne!(failure_code(&state).0, FailureClass::ConnectorFault);
     let summary = |trace: DeliveryTrace| match trace.delivery.state {
@@ -185,5 +237,8 @@ async fn what_is_not_granted_yet_is_answered_and_no_trap() {
     assert_eq!(summary(act(&server, "2", exists.clone()).await), "false");
     server.api.set_secret("p", "key", CANARY).await;
     assert_eq!(summary(act(&server, "3", exists).await), "true");
-    assert_eq!(summary(act(&server, "4", json!({"do": "settings"})).await), r#"{"n":1}"#);
+    assert_eq!(
+        summary(act(&server, "4", json!({"do": "settings"})).await),
+        r#"{"n":1}"#
+    );
 }

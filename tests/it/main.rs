@@ -7,4 +7,5 @@ mod github_examples;
 mod ingest;
 mod isolation;
 mod manifests;
+mod panel;
 mod start;

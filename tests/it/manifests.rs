@@ -12,7 +12,10 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
         let text = fs::read_to_string(entry.unwrap().path().join("Cargo.toml")).unwrap();
         let manifest: toml::Table = text.parse().unwrap();
         let name = manifest["package"]["name"].as_str().unwrap().to_owned();
-        found.insert(name, manifest["dependencies"].as_table().unwrap().keys().cloned().collect());
+        found.insert(
+            name,
+            manifest["dependencies"].as_table().unwrap().keys().cloned().collect(),
+        );
     }
     assert_eq!(found.len(), 8, "the house has eight rooms");
     found
@@ -29,8 +32,11 @@ fn each_dangerous_dependency_has_one_home() {
         ("chacha20poly1305", &["cofferdam-vault"]),
     ] {
         let all = dependencies();
-        let users: Vec<_> =
-            all.iter().filter(|(_, needs)| needs.iter().any(|need| need == dependency)).map(|(name, _)| name.as_str()).collect();
+        let users: Vec<_> = all
+            .iter()
+            .filter(|(_, needs)| needs.iter().any(|need| need == dependency))
+            .map(|(name, _)| name.as_str())
+            .collect();
         assert_eq!(users, homes, "{dependency}");
     }
 }

@@ -32,13 +32,27 @@ async fn a_port_in_use_is_named() {
     let address = taken.local_addr().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let config = dir.path().join("cofferdam.toml");
-    fs::write(&config, format!("[listen]\npublic = \"{address}\"\nadmin = \"127.0.0.1:0\"\n[log]\nlevel = \"error\"\n")).unwrap();
+    fs::write(
+        &config,
+        format!("[listen]\npublic = \"{address}\"\nadmin = \"127.0.0.1:0\"\n[log]\nlevel = \"error\"\n"),
+    )
+    .unwrap();
     let setup = Setup::new();
     let mut command = tokio::process::Command::new(cofferdam_tests::artifacts::command());
-    command.arg("serve").arg("--config").arg(&config).arg("--data").arg(setup.data()).arg("--plugins").arg(setup.plugins());
+    command
+        .arg("serve")
+        .arg("--config")
+        .arg(&config)
+        .arg("--data")
+        .arg(setup.data())
+        .arg("--plugins")
+        .arg(setup.plugins());
     let (code, stderr) = run_to_end(command).await;
     assert_eq!(code, Some(1));
-    assert!(stderr.contains(&address.to_string()) && stderr.contains("listen.public"), "{stderr}");
+    assert!(
+        stderr.contains(&address.to_string()) && stderr.contains("listen.public"),
+        "{stderr}"
+    );
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
 }
 
@@ -57,7 +71,15 @@ async fn every_mistake_of_a_configuration_is_reported_with_its_line() {
     let setup = Setup::new().config("colour = 1\n[limits]\npending = 0\nbody_bytes = \"big\"\n[vault]\nkey = 1\n");
     let (code, stderr) = run_to_end(setup.command()).await;
     assert_eq!(code, Some(1));
-    for part in ["4 mistakes", "line 7: ", "line 9: ", "line 10: ", "line 12: ", "limits.pending is 0", "unknown key vault.key"] {
+    for part in [
+        "4 mistakes",
+        "line 7: ",
+        "line 9: ",
+        "line 10: ",
+        "line 12: ",
+        "limits.pending is 0",
+        "unknown key vault.key",
+    ] {
         assert!(stderr.contains(part), "{part:?} is not said: {stderr}");
     }
 }
@@ -106,7 +128,10 @@ async fn a_connector_that_does_not_load_is_named_with_its_reason_and_the_rest_ru
     assert_eq!(view.connectors[0].descriptor.name.as_str(), "slack");
     let reason = |file: &str| {
         let problem = view.problems.iter().find(|problem| problem.path.ends_with(file));
-        problem.unwrap_or_else(|| panic!("{file} is not named: {:?}", view.problems)).reason.clone()
+        problem
+            .unwrap_or_else(|| panic!("{file} is not named: {:?}", view.problems))
+            .reason
+            .clone()
     };
     assert!(reason("broken.wasm").contains("describe"), "{}", reason("broken.wasm"));
     assert!(reason("empty.wasm").contains("not WebAssembly"));

@@ -33,18 +33,28 @@ pub async fn read<T: DeserializeOwned>(response: Response) -> T {
 pub fn client() -> Client {
     // Another test of the same process may have done it already; that is as good.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder().no_proxy().build().expect("a client without options can be made")
+    Client::builder()
+        .no_proxy()
+        .build()
+        .expect("a client without options can be made")
 }
 
 impl Api {
     /// A client of these listeners.
     pub fn new(public: String, admin: String, token: String) -> Self {
-        Self { client: client(), public, admin, token }
+        Self {
+            client: client(),
+            public,
+            admin,
+            token,
+        }
     }
 
     /// A request to the admin API.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.admin)).bearer_auth(&self.token)
+        self.client
+            .request(method, format!("{}{path}", self.admin))
+            .bearer_auth(&self.token)
     }
 
     /// A request to the public listener, without a token.
@@ -54,12 +64,25 @@ impl Api {
 
     /// GET from the admin API.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> T {
-        read(self.request(Method::GET, path).send().await.expect("the server answers")).await
+        read(
+            self.request(Method::GET, path)
+                .send()
+                .await
+                .expect("the server answers"),
+        )
+        .await
     }
 
     /// Applies a connection file.
     pub async fn apply(&self, file: &str) -> ConnectionView {
-        read(self.request(Method::POST, "/v1/connections").body(file.to_owned()).send().await.expect("an answer")).await
+        read(
+            self.request(Method::POST, "/v1/connections")
+                .body(file.to_owned())
+                .send()
+                .await
+                .expect("an answer"),
+        )
+        .await
     }
 
     /// Sets a secret.
@@ -78,7 +101,11 @@ impl Api {
     pub async fn send_event(&self, id: &str, kind: &str, data: serde_json::Value) -> EventsAccepted {
         let event = serde_json::json!({"specversion": "1.0", "id": id, "source": "/tests", "type": kind, "data": data});
         let sent = self.public("/v1/events").bearer_auth(&self.token);
-        let sent = sent.header("content-type", "application/cloudevents+json").body(event.to_string()).send().await;
+        let sent = sent
+            .header("content-type", "application/cloudevents+json")
+            .body(event.to_string())
+            .send()
+            .await;
         read(sent.expect("an answer")).await
     }
 
@@ -132,11 +159,13 @@ impl Api {
 
     /// Waits until it is delivered.
     pub async fn wait_delivered(&self, correlation_id: &str) -> DeliveryTrace {
-        self.wait_for_state(correlation_id, |state| matches!(state, DeliveryState::Delivered { .. })).await
+        self.wait_for_state(correlation_id, |state| matches!(state, DeliveryState::Delivered { .. }))
+            .await
     }
 
     /// Waits until it is dead.
     pub async fn wait_dead(&self, correlation_id: &str) -> DeliveryTrace {
-        self.wait_for_state(correlation_id, |state| matches!(state, DeliveryState::Dead { .. })).await
+        self.wait_for_state(correlation_id, |state| matches!(state, DeliveryState::Dead { .. }))
+            .await
     }
 }

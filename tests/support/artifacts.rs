@@ -6,12 +6,21 @@ use std::path::{Path, PathBuf};
 pub fn target_dir() -> PathBuf {
     let here = std::env::current_exe().expect("a test is a file");
     // target/debug/deps/it-… or target/debug/cofferdam-bench
-    let debug = here.ancestors().find(|dir| dir.file_name().is_some_and(|name| name == "debug"));
-    debug.and_then(Path::parent).expect("tests run from cargo's target folder").to_owned()
+    let debug = here
+        .ancestors()
+        .find(|dir| dir.file_name().is_some_and(|name| name == "debug"));
+    debug
+        .and_then(Path::parent)
+        .expect("tests run from cargo's target folder")
+        .to_owned()
 }
 
 fn built(path: PathBuf) -> PathBuf {
-    assert!(path.exists(), "{} is not built: run `cargo xtask build`", path.display());
+    assert!(
+        path.exists(),
+        "{} is not built: run `cargo xtask build`",
+        path.display()
+    );
     path
 }
 

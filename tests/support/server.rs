@@ -28,10 +28,16 @@ impl Default for Setup {
 impl Setup {
     /// Empty folders and free ports.
     pub fn new() -> Self {
-        let dir = tempfile::Builder::new().prefix("cofferdam-test-").tempdir().expect("there is a temporary folder");
+        let dir = tempfile::Builder::new()
+            .prefix("cofferdam-test-")
+            .tempdir()
+            .expect("there is a temporary folder");
         fs::create_dir(dir.path().join("plugins")).expect("the folder is ours");
         let config = "[listen]\npublic = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n\n[log]\nformat = \"json\"\n";
-        Self { dir, config: config.to_owned() }
+        Self {
+            dir,
+            config: config.to_owned(),
+        }
     }
 
     /// Copies a component into the plugins folder.
@@ -64,9 +70,22 @@ impl Setup {
         let config = self.dir.path().join("cofferdam.toml");
         fs::write(&config, &self.config).expect("the folder is ours");
         let mut command = Command::new(artifacts::command());
-        command.arg("serve").arg("--config").arg(config).arg("--data").arg(self.data()).arg("--plugins").arg(self.plugins());
-        command.env_remove("COFFERDAM_VAULT_KEY").env("NO_COLOR", "1").kill_on_drop(true);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .arg("serve")
+            .arg("--config")
+            .arg(config)
+            .arg("--data")
+            .arg(self.data())
+            .arg("--plugins")
+            .arg(self.plugins());
+        command
+            .env_remove("COFFERDAM_VAULT_KEY")
+            .env("NO_COLOR", "1")
+            .kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         command
     }
 
@@ -79,18 +98,39 @@ impl Setup {
             log.find("ready")
         })
         .await;
-        let address = |name: &str| ready["fields"][name].as_str().or(ready[name].as_str()).expect("an address").to_owned();
+        let address = |name: &str| {
+            ready["fields"][name]
+                .as_str()
+                .or(ready[name].as_str())
+                .expect("an address")
+                .to_owned()
+        };
         let (public, admin) = (address("public"), address("admin"));
         let token = fs::read_to_string(self.data().join("admin.token")).expect("the first start makes a token");
-        let api = Api::new(format!("http://{public}"), format!("http://{admin}"), token.trim().to_owned());
-        Running { setup: self, child, log, api }
+        let api = Api::new(
+            format!("http://{public}"),
+            format!("http://{admin}"),
+            token.trim().to_owned(),
+        );
+        Running {
+            setup: self,
+            child,
+            log,
+            api,
+        }
     }
 }
 
 /// Runs a server that is expected to end by itself, and hands back its exit code and standard error.
 pub async fn run_to_end(mut command: Command) -> (Option<i32>, String) {
-    let output = tokio::time::timeout(wait::BOUND, command.output()).await.expect("it ends").expect("it starts");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let output = tokio::time::timeout(wait::BOUND, command.output())
+        .await
+        .expect("it ends")
+        .expect("it starts");
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 /// A running server.
@@ -117,8 +157,15 @@ impl Running {
     pub fn resident_bytes(&self) -> u64 {
         let pid = self.child.id().expect("it runs");
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("Linux says so");
-        let kib: u64 = line.split_whitespace().nth(1).and_then(|text| text.parse().ok()).expect("a number of kB");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .expect("Linux says so");
+        let kib: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .and_then(|text| text.parse().ok())
+            .expect("a number of kB");
         kib * 1024
     }
 
@@ -131,7 +178,10 @@ impl Running {
     /// SIGTERM; the exit code, what it logged, and the folders it leaves.
     pub async fn stop(mut self) -> (Option<i32>, String, Setup) {
         self.terminate();
-        let status = tokio::time::timeout(wait::BOUND, self.child.wait()).await.expect("it stops").expect("it runs");
+        let status = tokio::time::timeout(wait::BOUND, self.child.wait())
+            .await
+            .expect("it stops")
+            .expect("it runs");
         let log = self.log;
         wait::until("the end of the log", || async { log.ended().then_some(()) }).await;
         (status.code(), log.text(), self.setup)
@@ -140,7 +190,9 @@ impl Running {
     /// Sends SIGTERM and does not wait.
     pub fn terminate(&self) {
         let pid = self.child.id().expect("it runs");
-        let sent = std::process::Command::new("kill").args(["-TERM", &pid.to_string()]).status();
+        let sent = std::process::Command::new("kill")
+            .args(["-TERM", &pid.to_string()])
+            .status();
         assert!(sent.is_ok_and(|status| status.success()), "SIGTERM could not be sent");
     }
 }
@@ -177,7 +229,9 @@ impl Log {
 
     fn find(&self, message: &str) -> Option<serde_json::Value> {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut parsed = lines.iter().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        let mut parsed = lines
+            .iter()
+            .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
         parsed.find(|line| line["message"] == message)
     }
 }

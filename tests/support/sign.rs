@@ -17,8 +17,12 @@ pub fn github(secret: &str, body: &[u8]) -> String {
 
 /// The value of `webhook-signature`; the secret is `whsec_…`.
 pub fn standard_webhooks(secret: &str, id: &str, timestamp: &str, body: &[u8]) -> String {
-    let encoded = secret.strip_prefix("whsec_").expect("a Standard Webhooks secret starts with whsec_");
-    let key = BASE64.decode(encoded.as_bytes()).expect("a Standard Webhooks secret is base64");
+    let encoded = secret
+        .strip_prefix("whsec_")
+        .expect("a Standard Webhooks secret starts with whsec_");
+    let key = BASE64
+        .decode(encoded.as_bytes())
+        .expect("a Standard Webhooks secret is base64");
     let message = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body].concat();
     format!("v1,{}", BASE64.encode(&hmac(&key, &message)))
 }

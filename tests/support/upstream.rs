@@ -31,7 +31,10 @@ pub struct Asked {
 impl Asked {
     /// A header as text; empty if it is not there.
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        self.headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default()
     }
 
     /// The body as JSON.
@@ -53,22 +56,37 @@ pub struct Answer {
 impl Answer {
     /// This status with an empty JSON object.
     pub fn status(status: u16) -> Self {
-        Self { status, headers: Vec::new(), body: "{}".to_owned(), echo: false, hold: false }
+        Self {
+            status,
+            headers: Vec::new(),
+            body: "{}".to_owned(),
+            echo: false,
+            hold: false,
+        }
     }
 
     /// 200 with this body.
     pub fn ok(body: impl Into<String>) -> Self {
-        Self { body: body.into(), ..Self::status(200) }
+        Self {
+            body: body.into(),
+            ..Self::status(200)
+        }
     }
 
     /// 200, answering with every header and the body that it was sent.
     pub fn echo() -> Self {
-        Self { echo: true, ..Self::status(200) }
+        Self {
+            echo: true,
+            ..Self::status(200)
+        }
     }
 
     /// No answer until [`Upstream::release`].
     pub fn held() -> Self {
-        Self { hold: true, ..Self::status(200) }
+        Self {
+            hold: true,
+            ..Self::status(200)
+        }
     }
 
     /// Adds a header.
@@ -106,7 +124,9 @@ impl Upstream {
             asked: Mutex::default(),
             released: Notify::new(),
         });
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound listener has an address");
         let router = Router::new().fallback(answer).with_state(Arc::clone(&book));
         tokio::spawn(async move { axum::serve(listener, router).await });
@@ -148,19 +168,37 @@ async fn answer(State(book): State<Arc<Book>>, method: Method, uri: Uri, headers
     let released = book.released.notified();
     let next = locked(&book.script).pop_front();
     let line = next.unwrap_or_else(|| locked(&book.otherwise).clone());
-    locked(&book.asked).push(Asked { at: Instant::now(), method, uri, headers: headers.clone(), body: body.clone() });
+    locked(&book.asked).push(Asked {
+        at: Instant::now(),
+        method,
+        uri,
+        headers: headers.clone(),
+        body: body.clone(),
+    });
     if line.hold {
         let _ = tokio::time::timeout(Duration::from_secs(120), released).await;
     }
     let text = if line.echo {
-        let headers = headers.iter().map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
-        format!("{}\n\n{}", headers.collect::<Vec<_>>().join("\n"), String::from_utf8_lossy(&body))
+        let headers = headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
+        format!(
+            "{}\n\n{}",
+            headers.collect::<Vec<_>>().join("\n"),
+            String::from_utf8_lossy(&body)
+        )
     } else {
         line.body
     };
-    let mut response = (StatusCode::from_u16(line.status).expect("a script holds real statuses"), text).into_response();
+    let mut response = (
+        StatusCode::from_u16(line.status).expect("a script holds real statuses"),
+        text,
+    )
+        .into_response();
     for (name, value) in line.headers {
-        response.headers_mut().insert(name, value.parse().expect("a script holds real headers"));
+        response
+            .headers_mut()
+            .insert(name, value.parse().expect("a script holds real headers"));
     }
     response
 }

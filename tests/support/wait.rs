@@ -15,7 +15,11 @@ pub async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl F
         if let Some(answer) = ask().await {
             return answer;
         }
-        assert!(began.elapsed() < BOUND, "{what} did not happen within {} s", BOUND.as_secs());
+        assert!(
+            began.elapsed() < BOUND,
+            "{what} did not happen within {} s",
+            BOUND.as_secs()
+        );
         tokio::time::sleep(STEP).await;
     }
 }

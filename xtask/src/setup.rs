@@ -25,11 +25,15 @@ pub(crate) fn guest_toolchain() -> anyhow::Result<()> {
     if succeeds(Command::new("rustup").args(["target", "add", WASM])) {
         return Ok(());
     }
-    apt("a Rust toolchain for WebAssembly", &["rustc-web", "cargo-web", "rust-web-src", "lld"])
+    apt(
+        "a Rust toolchain for WebAssembly",
+        &["rustc-web", "cargo-web", "rust-web-src", "lld"],
+    )
 }
 
 fn debian_web_toolchain() -> bool {
-    Path::new("/usr/bin/cargo").exists() && succeeds(Command::new("dpkg").args(["-s", "rustc-web", "cargo-web", "rust-web-src"]))
+    Path::new("/usr/bin/cargo").exists()
+        && succeeds(Command::new("dpkg").args(["-s", "rustc-web", "cargo-web", "rust-web-src"]))
 }
 
 /// Cryptography has parts in C and assembly.
@@ -45,7 +49,10 @@ pub(crate) fn browser() -> anyhow::Result<()> {
     if Path::new("/usr/bin/chromium").exists() && Path::new("/usr/bin/chromedriver").exists() {
         return Ok(());
     }
-    apt("Chromium and its driver", &["chromium", "chromium-driver", "fonts-dejavu-core"])
+    apt(
+        "Chromium and its driver",
+        &["chromium", "chromium-driver", "fonts-dejavu-core"],
+    )
 }
 
 /// GitHub's example payloads, unpacked into the target folder; never committed.
@@ -59,17 +66,29 @@ pub(crate) fn webhook_examples() -> anyhow::Result<()> {
     }
     eprintln!("  fetching GitHub's published webhook examples from npm");
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
-    let (_, version) = WEBHOOK_EXAMPLES.rsplit_once('-').context("the fixture's name ends in its version")?;
+    let (_, version) = WEBHOOK_EXAMPLES
+        .rsplit_once('-')
+        .context("the fixture's name ends in its version")?;
     let package = format!("@octokit/webhooks-examples@{version}");
-    output(Command::new("npm").args(["pack", "--silent", &package, "--pack-destination"]).arg(&dir))?;
-    run(Command::new("tar").arg("xzf").arg(format!("{WEBHOOK_EXAMPLES}.tgz")).current_dir(&dir))
+    output(
+        Command::new("npm")
+            .args(["pack", "--silent", &package, "--pack-destination"])
+            .arg(&dir),
+    )?;
+    run(Command::new("tar")
+        .arg("xzf")
+        .arg(format!("{WEBHOOK_EXAMPLES}.tgz"))
+        .current_dir(&dir))
 }
 
 /// Installs Debian packages; on another system, or without the right to, says what is needed.
 fn apt(what: &str, packages: &[&str]) -> anyhow::Result<()> {
     eprintln!("  installing {what}: {}", packages.join(" "));
     if !succeeds(Command::new("apt-get").arg("--version")) {
-        bail!("{what} is needed and this is no Debian system: install the equivalent of {}", packages.join(" "));
+        bail!(
+            "{what} is needed and this is no Debian system: install the equivalent of {}",
+            packages.join(" ")
+        );
     }
     let apt_get = || {
         let mut command = Command::new("apt-get");
@@ -77,7 +96,16 @@ fn apt(what: &str, packages: &[&str]) -> anyhow::Result<()> {
         command
     };
     output(apt_get().args(["update", "-q"])).context("the package lists could not be updated (are you root?)")?;
-    output(apt_get().args(["install", "-q", "-y", "--no-install-recommends"]).args(packages))
-        .with_context(|| format!("{what} could not be installed: run `apt-get install {}` as root", packages.join(" ")))?;
+    output(
+        apt_get()
+            .args(["install", "-q", "-y", "--no-install-recommends"])
+            .args(packages),
+    )
+    .with_context(|| {
+        format!(
+            "{what} could not be installed: run `apt-get install {}` as root",
+            packages.join(" ")
+        )
+    })?;
     Ok(())
 }

@@ -15,12 +15,21 @@ pub(crate) struct Steps {
 
 impl Steps {
     pub(crate) fn new(of: u32) -> Self {
-        Self { of, done: Cell::new(0), began: Instant::now() }
+        Self {
+            of,
+            done: Cell::new(0),
+            began: Instant::now(),
+        }
     }
 
     pub(crate) fn next(&self, what: &str) {
         self.done.set(self.done.get() + 1);
-        eprintln!("\n[{}/{}] {} · {what}", self.done.get(), self.of, elapsed(self.began.elapsed()));
+        eprintln!(
+            "\n[{}/{}] {} · {what}",
+            self.done.get(),
+            self.of,
+            elapsed(self.began.elapsed())
+        );
     }
 
     pub(crate) fn finish(&self, what: &str) {
@@ -34,7 +43,9 @@ fn elapsed(time: Duration) -> String {
 
 /// Runs a command with its output passed through.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
-    let status = command.status().with_context(|| format!("{} cannot be started", program(command)))?;
+    let status = command
+        .status()
+        .with_context(|| format!("{} cannot be started", program(command)))?;
     if !status.success() {
         bail!("`{}` ended with {status}", words(command));
     }
@@ -43,9 +54,16 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
 
 /// Runs a command for its output.
 pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.output().with_context(|| format!("{} cannot be started", program(command)))?;
+    let output = command
+        .output()
+        .with_context(|| format!("{} cannot be started", program(command)))?;
     if !output.status.success() {
-        bail!("`{}` ended with {}: {}", words(command), output.status, String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "`{}` ended with {}: {}",
+            words(command),
+            output.status,
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

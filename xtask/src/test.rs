@@ -16,7 +16,8 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     setup::guest_toolchain()?;
     setup::browser()?;
     setup::webhook_examples()?;
-    steps.next("building the runtime (the first time: about 6 minutes on 2 cores, most of it the WebAssembly compiler)");
+    steps
+        .next("building the runtime (the first time: about 6 minutes on 2 cores, most of it the WebAssembly compiler)");
     build::host()?;
     steps.next("building the guests for WebAssembly");
     build::guests()?;
@@ -35,7 +36,9 @@ pub(crate) fn everything() -> anyhow::Result<()> {
 /// Cargo on the guests' workspace, natively: their logic is tested without WebAssembly.
 fn guests_cargo(task: &str) -> std::process::Command {
     let mut command = cargo();
-    command.args([task, "--workspace", "--manifest-path", GUESTS]).env("CARGO_TARGET_DIR", target_dir().join("guests-native"));
+    command
+        .args([task, "--workspace", "--manifest-path", GUESTS])
+        .env("CARGO_TARGET_DIR", target_dir().join("guests-native"));
     command.current_dir(root());
     command
 }

@@ -41,9 +41,46 @@ pub struct Delivery {
     /// How often a person has asked for it again.
     #[serde(default)]
     pub replays: u32,
+    /// What people did with it, oldest first; the latest [`INTERVENTIONS_MAX`].
+    #[serde(default)]
+    pub interventions: Vec<Intervention>,
     /// The latest failure of any attempt.
     #[serde(default)]
     pub last_failure: Option<Failure>,
+}
+
+/// How many interventions a delivery remembers.
+pub const INTERVENTIONS_MAX: usize = 32;
+
+/// What a person did with a dead letter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intervention {
+    /// When.
+    pub at: Timestamp,
+    /// The name of the token or session.
+    pub by: String,
+    /// What.
+    pub what: InterventionKind,
+}
+
+/// What can be done with a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum InterventionKind {
+    /// Asked for again.
+    Replayed,
+    /// Given up.
+    Discarded,
+}
+
+impl Delivery {
+    /// Notes what a person did; the oldest note goes when there are too many.
+    pub fn intervene(&mut self, intervention: Intervention) {
+        if self.interventions.len() >= INTERVENTIONS_MAX {
+            self.interventions.remove(0);
+        }
+        self.interventions.push(intervention);
+    }
 }
 
 /// What the connector is asked to do.

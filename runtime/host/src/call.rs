@@ -67,7 +67,10 @@ where
     let guest = store.into_data();
     CallReport {
         result,
-        usage: Usage { wall_us: micros(began.elapsed()), memory_bytes: guest.memory.peak_bytes() },
+        usage: Usage {
+            wall_us: micros(began.elapsed()),
+            memory_bytes: guest.memory.peak_bytes(),
+        },
         logs: guest.logs,
         logs_dropped: guest.logs_dropped,
     }
@@ -78,7 +81,11 @@ fn watch_cpu(store: &mut Store<Guest>, meter: Meter, max: Duration) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         let spent = meter.spent();
-        if spent > max { Err(CpuExceeded { spent, max }.into()) } else { Ok(UpdateDeadline::Yield(1)) }
+        if spent > max {
+            Err(CpuExceeded { spent, max }.into())
+        } else {
+            Ok(UpdateDeadline::Yield(1))
+        }
     });
 }
 
@@ -95,16 +102,28 @@ pub(crate) struct BadReturn(pub(crate) String);
 /// backtrace is left out: a stripped guest has no names in it.
 fn fault(error: &wasmtime::Error, logs: &[LogLine]) -> Fault {
     if let Some(exceeded) = error.downcast_ref::<CpuExceeded>() {
-        return Fault { kind: FaultKind::Cpu, message: exceeded.to_string() };
+        return Fault {
+            kind: FaultKind::Cpu,
+            message: exceeded.to_string(),
+        };
     }
     if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
-        return Fault { kind: FaultKind::Memory, message: exceeded.to_string() };
+        return Fault {
+            kind: FaultKind::Memory,
+            message: exceeded.to_string(),
+        };
     }
     if let Some(exceeded) = error.downcast_ref::<TableExceeded>() {
-        return Fault { kind: FaultKind::Memory, message: exceeded.to_string() };
+        return Fault {
+            kind: FaultKind::Memory,
+            message: exceeded.to_string(),
+        };
     }
     if let Some(bad) = error.downcast_ref::<BadReturn>() {
-        return Fault { kind: FaultKind::BadReturn, message: bad.to_string() };
+        return Fault {
+            kind: FaultKind::BadReturn,
+            message: bad.to_string(),
+        };
     }
     let (kind, said) = match error.downcast_ref::<Trap>() {
         Some(trap) => (FaultKind::Trap, trap.to_string()),
@@ -114,5 +133,8 @@ fn fault(error: &wasmtime::Error, logs: &[LogLine]) -> Fault {
         Some(last_words) => format!("{said}; the connector's last words: {}", last_words.message),
         None => said,
     };
-    Fault { kind, message: clipped(message, MESSAGE_BYTES_MAX) }
+    Fault {
+        kind,
+        message: clipped(message, MESSAGE_BYTES_MAX),
+    }
 }

@@ -72,7 +72,10 @@ pub struct Catalogue {
 impl Connector {
     /// Compiles the file, reads its descriptor with no capability, and checks what it imports.
     pub async fn load(engine: &Engine, path: &Path) -> Result<Self, LoadProblem> {
-        let problem = |reason: String| LoadProblem { path: path.to_owned(), reason };
+        let problem = |reason: String| LoadProblem {
+            path: path.to_owned(),
+            reason,
+        };
         let (engine_, path_) = (engine.clone(), path.to_owned());
         let compiled = tokio::task::spawn_blocking(move || compile(&engine_, &path_)).await;
         let (component, digest, bytes) = match compiled {
@@ -80,12 +83,33 @@ impl Connector {
             Err(_panicked) => return Err(problem("the compiler gave up on it".to_owned())),
         };
         let exports = exports(engine, &component).map_err(problem)?;
-        let instance = engine.linker.instantiate_pre(&component).map_err(|error| problem(not_linkable(&error)))?;
+        let instance = engine
+            .linker
+            .instantiate_pre(&component)
+            .map_err(|error| problem(not_linkable(&error)))?;
         let descriptor = descriptor::read(engine, &instance).await.map_err(problem)?;
         let wrong_type = |error: wasmtime::Error| problem(format!("an export has the wrong type: {error:#}"));
-        let sink = exports.sink.then(|| SinksIndices::new(&instance)).transpose().map_err(wrong_type)?;
-        let source = exports.source.then(|| SourcesIndices::new(&instance)).transpose().map_err(wrong_type)?;
-        Ok(Self { engine: engine.clone(), instance, sink, source, descriptor, digest, path: path.to_owned(), bytes, exports })
+        let sink = exports
+            .sink
+            .then(|| SinksIndices::new(&instance))
+            .transpose()
+            .map_err(wrong_type)?;
+        let source = exports
+            .source
+            .then(|| SourcesIndices::new(&instance))
+            .transpose()
+            .map_err(wrong_type)?;
+        Ok(Self {
+            engine: engine.clone(),
+            instance,
+            sink,
+            source,
+            descriptor,
+            digest,
+            path: path.to_owned(),
+            bytes,
+            exports,
+        })
     }
 
     /// Names the exact code, for records.
@@ -123,7 +147,10 @@ impl Catalogue {
                 if let Some(first) = self.connectors.get(&name) {
                     let first = first.path.file_name().unwrap_or_default().to_string_lossy();
                     let reason = format!("{first} already provides the connector {name}");
-                    self.problems.push(LoadProblem { path: connector.path, reason });
+                    self.problems.push(LoadProblem {
+                        path: connector.path,
+                        reason,
+                    });
                 } else {
                     self.connectors.insert(name, Arc::new(connector));
                 }
@@ -151,7 +178,10 @@ impl Catalogue {
 fn compile(engine: &Engine, path: &Path) -> Result<(Component, Digest, u64), String> {
     let bytes = read_capped(path)?;
     let digest = Digest::of(&bytes);
-    let component = engine.cache.component(&engine.wasmtime, digest, &bytes).map_err(|error: CompileError| error.to_string())?;
+    let component = engine
+        .cache
+        .component(&engine.wasmtime, digest, &bytes)
+        .map_err(|error: CompileError| error.to_string())?;
     Ok((component, digest, bytes.len() as u64))
 }
 
@@ -159,7 +189,9 @@ fn compile(engine: &Engine, path: &Path) -> Result<(Component, Digest, u64), Str
 fn read_capped(path: &Path) -> Result<Vec<u8>, String> {
     let file = fs::File::open(path).map_err(|error| format!("cannot be read: {error}"))?;
     let mut bytes = Vec::new();
-    file.take(COMPONENT_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    file.take(COMPONENT_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| format!("cannot be read: {error}"))?;
     if bytes.len() as u64 > COMPONENT_BYTES_MAX {
         return Err(format!("is larger than {COMPONENT_BYTES_MAX} bytes"));
     }

@@ -50,11 +50,20 @@ impl CompileCache {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self { dir: dir.to_owned(), engine_hash: hasher.finish(), compiling: Mutex::new(()) })
+        Ok(Self {
+            dir: dir.to_owned(),
+            engine_hash: hasher.finish(),
+            compiling: Mutex::new(()),
+        })
     }
 
     /// The component, from the cache or compiled now. Blocks; a large component takes many seconds.
-    pub(crate) fn component(&self, engine: &wasmtime::Engine, digest: Digest, bytes: &[u8]) -> Result<Component, CompileError> {
+    pub(crate) fn component(
+        &self,
+        engine: &wasmtime::Engine,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> Result<Component, CompileError> {
         refuse_what_is_no_component(bytes)?;
         let path = self.dir.join(format!("{digest}-{:016x}.native", self.engine_hash));
         if let Some(component) = load(engine, &path) {
@@ -66,7 +75,10 @@ impl CompileCache {
             return Ok(component);
         }
         let native = engine.precompile_component(bytes).map_err(|error| {
-            CompileError::Invalid(cofferdam_domain::limits::clipped(format!("{error:#}").replace('\n', " "), 1024))
+            CompileError::Invalid(cofferdam_domain::limits::clipped(
+                format!("{error:#}").replace('\n', " "),
+                1024,
+            ))
         })?;
         if let Err(error) = save(&path, &native) {
             tracing::warn!(path = %path.display(), %error, "compiled code could not be cached; it is compiled again next time");
@@ -105,13 +117,20 @@ fn deserialize(engine: &wasmtime::Engine, native: &[u8]) -> Option<Component> {
     )]
     // SAFETY: `native` is the output of `precompile_component` of a compatible engine: see above.
     let component = unsafe { Component::deserialize(engine, native) };
-    component.inspect_err(|error| tracing::warn!(error = format!("{error:#}"), "cached code does not load")).ok()
+    component
+        .inspect_err(|error| tracing::warn!(error = format!("{error:#}"), "cached code does not load"))
+        .ok()
 }
 
 /// Written beside and renamed, so that a crash leaves no half file under the real name.
 fn save(path: &Path, native: &[u8]) -> io::Result<()> {
     let beside = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(Digest::of(native).as_bytes())?;
     file.write_all(native)?;
     file.sync_all()?;

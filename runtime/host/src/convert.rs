@@ -43,19 +43,31 @@ pub(crate) fn draft(draft: types::EventDraft) -> EventDraft {
 pub(crate) fn receipt(receipt: types::Receipt) -> Result<Receipt, String> {
     let external_id = match receipt.external_id {
         Some(id) if id.len() > EXTERNAL_ID_BYTES_MAX => {
-            return Err(format!("the external id has {} bytes; {EXTERNAL_ID_BYTES_MAX} are allowed", id.len()));
+            return Err(format!(
+                "the external id has {} bytes; {EXTERNAL_ID_BYTES_MAX} are allowed",
+                id.len()
+            ));
         }
         id => id,
     };
     let confirmation = match receipt.confirmation {
         Some(expected) if expected.key.len() > EXTERNAL_ID_BYTES_MAX => {
-            return Err(format!("the confirmation key is longer than {EXTERNAL_ID_BYTES_MAX} bytes"));
+            return Err(format!(
+                "the confirmation key is longer than {EXTERNAL_ID_BYTES_MAX} bytes"
+            ));
         }
-        Some(expected) => Some(ExpectedConfirmation { key: expected.key, within_ms: expected.within_ms }),
+        Some(expected) => Some(ExpectedConfirmation {
+            key: expected.key,
+            within_ms: expected.within_ms,
+        }),
         None => None,
     };
     let summary = receipt.summary.map(|text| clipped(text, MESSAGE_BYTES_MAX));
-    Ok(Receipt { external_id, summary, confirmation })
+    Ok(Receipt {
+        external_id,
+        summary,
+        confirmation,
+    })
 }
 
 pub(crate) fn failure(failure: types::Failure) -> GuestFailure {

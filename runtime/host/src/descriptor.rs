@@ -25,14 +25,22 @@ const DESCRIBE_LIMITS: CallLimits = CallLimits {
 
 /// Reads and checks the descriptor. The error is a sentence for the admin.
 pub(crate) async fn read(engine: &Engine, component: &InstancePre<Guest>) -> Result<Descriptor, String> {
-    let report = call(engine, component, Arc::new(Nothing), DESCRIBE_LIMITS, async |store, instance| {
-        let indices = describes::DescribesIndices::new(component)?;
-        let guest = indices.load(&mut *store, &instance)?;
-        let said = guest.cofferdam_connector_describe().call_describe(store).await?;
-        Ok(checked(said).map_err(BadReturn)?)
-    })
+    let report = call(
+        engine,
+        component,
+        Arc::new(Nothing),
+        DESCRIBE_LIMITS,
+        async |store, instance| {
+            let indices = describes::DescribesIndices::new(component)?;
+            let guest = indices.load(&mut *store, &instance)?;
+            let said = guest.cofferdam_connector_describe().call_describe(store).await?;
+            Ok(checked(said).map_err(BadReturn)?)
+        },
+    )
     .await;
-    report.result.map_err(|fault| format!("`describe` failed ({}): {}", fault.kind.code(), fault.message))
+    report
+        .result
+        .map_err(|fault| format!("`describe` failed ({}): {}", fault.kind.code(), fault.message))
 }
 
 fn checked(said: wit::Descriptor) -> Result<Descriptor, String> {
@@ -41,13 +49,21 @@ fn checked(said: wit::Descriptor) -> Result<Descriptor, String> {
     }
     let descriptor = Descriptor {
         name: said.name.parse().map_err(|error| format!("name: {error}"))?,
-        version: said.version.parse().map_err(|error| format!("version is not semantic: {error}"))?,
+        version: said
+            .version
+            .parse()
+            .map_err(|error| format!("version is not semantic: {error}"))?,
         summary: said.summary,
         settings_schema: serde_json::from_str(&said.settings_schema)
             .map_err(|error| format!("settings-schema is not JSON: {error}"))?,
         upstreams: said.upstreams.into_iter().map(upstream).collect::<Result<_, _>>()?,
         inbound: said.inbound.map(|scheme| scheme_name(scheme).to_owned()),
-        consumes: said.consumes.iter().map(|text| text.parse()).collect::<Result<_, _>>().map_err(|e| format!("consumes: {e}"))?,
+        consumes: said
+            .consumes
+            .iter()
+            .map(|text| text.parse())
+            .collect::<Result<_, _>>()
+            .map_err(|e| format!("consumes: {e}"))?,
         produces: said.produces,
         wants_state: said.wants_state,
         poll_every_s: said.poll_every_s,

@@ -40,7 +40,11 @@ pub struct EngineSettings {
 impl EngineSettings {
     /// Defaults, with the cache in this folder.
     pub fn new(cache_dir: PathBuf) -> Self {
-        Self { calls_max: 128, memory_bytes_max: 256 * 1024 * 1024, cache_dir }
+        Self {
+            calls_max: 128,
+            memory_bytes_max: 256 * 1024 * 1024,
+            cache_dir,
+        }
     }
 }
 
@@ -84,15 +88,23 @@ impl Engine {
         let (wasmtime, pooled) = match pooled {
             Ok(engine) => (engine, true),
             Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "no address space for an instance pool; allocating on demand");
-                (wasmtime::Engine::new(&config(None)).map_err(EngineError::Wasmtime)?, false)
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "no address space for an instance pool; allocating on demand"
+                );
+                (
+                    wasmtime::Engine::new(&config(None)).map_err(EngineError::Wasmtime)?,
+                    false,
+                )
             }
         };
         start_ticker(&wasmtime).map_err(EngineError::Ticker)?;
         let mut linker = Linker::new(&wasmtime);
         imports::add_to_linker(&mut linker).map_err(EngineError::Wasmtime)?;
-        let cache = CompileCache::open(&settings.cache_dir, &wasmtime)
-            .map_err(|source| EngineError::Cache { path: settings.cache_dir.clone(), source })?;
+        let cache = CompileCache::open(&settings.cache_dir, &wasmtime).map_err(|source| EngineError::Cache {
+            path: settings.cache_dir.clone(),
+            source,
+        })?;
         Ok(Self {
             wasmtime,
             linker: Arc::new(linker),
@@ -151,12 +163,14 @@ fn config(pool: Option<&EngineSettings>) -> Config {
 /// engine is gone.
 fn start_ticker(engine: &wasmtime::Engine) -> std::io::Result<()> {
     let engine = engine.weak();
-    std::thread::Builder::new().name("cofferdam-epoch".to_owned()).spawn(move || {
-        while let Some(engine) = engine.upgrade() {
-            engine.increment_epoch();
-            drop(engine);
-            std::thread::sleep(EPOCH_TICK);
-        }
-    })?;
+    std::thread::Builder::new()
+        .name("cofferdam-epoch".to_owned())
+        .spawn(move || {
+            while let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+                drop(engine);
+                std::thread::sleep(EPOCH_TICK);
+            }
+        })?;
     Ok(())
 }

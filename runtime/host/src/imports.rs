@@ -25,7 +25,12 @@ pub(crate) struct Guest {
 
 impl Guest {
     pub(crate) fn new(environment: Arc<dyn Environment>, memory_bytes: usize) -> Self {
-        Self { environment, memory: MemoryWatch::new(memory_bytes), logs: Vec::new(), logs_dropped: 0 }
+        Self {
+            environment,
+            memory: MemoryWatch::new(memory_bytes),
+            logs: Vec::new(),
+            logs_dropped: 0,
+        }
     }
 }
 

@@ -52,7 +52,11 @@ pub(crate) struct MemoryWatch {
 
 impl MemoryWatch {
     pub(crate) fn new(memory_max: usize) -> Self {
-        Self { memory_max, memory_used: 0, table_used: 0 }
+        Self {
+            memory_max,
+            memory_used: 0,
+            table_used: 0,
+        }
     }
 
     /// The most that was used; memories never shrink.
@@ -65,7 +69,11 @@ impl ResourceLimiter for MemoryWatch {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
         let wanted = self.memory_used.saturating_add(desired.saturating_sub(current));
         if wanted > self.memory_max {
-            return Err(MemoryExceeded { wanted, max: self.memory_max }.into());
+            return Err(MemoryExceeded {
+                wanted,
+                max: self.memory_max,
+            }
+            .into());
         }
         self.memory_used = wanted;
         Ok(true)

@@ -30,7 +30,11 @@ pub(crate) struct CpuExceeded {
 
 impl Meter {
     pub(crate) fn new() -> Self {
-        Self { born: Instant::now(), spent_us: Arc::default(), poll_began_us: Arc::default() }
+        Self {
+            born: Instant::now(),
+            spent_us: Arc::default(),
+            poll_began_us: Arc::default(),
+        }
     }
 
     fn now_us(&self) -> u64 {
@@ -45,7 +49,10 @@ impl Meter {
 
     /// Runs `work` under this meter.
     pub(crate) fn metered<F: Future>(&self, work: F) -> Metered<F> {
-        Metered { meter: self.clone(), work: Box::pin(work) }
+        Metered {
+            meter: self.clone(),
+            work: Box::pin(work),
+        }
     }
 }
 

@@ -35,17 +35,30 @@ impl Connector {
         environment: Arc<dyn Environment>,
         limits: CallLimits,
     ) -> CallReport<CallResult> {
-        let report = call(&self.engine, &self.instance, environment, limits, async |store, instance| {
-            let sink = self.sink.as_ref().ok_or_else(|| BadReturn("exports no sink".to_owned()))?.load(&mut *store, &instance)?;
-            let attempt = types::Attempt {
-                number: request.number,
-                idempotency_key: request.idempotency_key,
-                deadline: request.deadline.as_millis(),
-            };
-            let event = convert::event(request.event, request.body);
-            let returned = sink.cofferdam_connector_sink().call_deliver(store, &event, &attempt).await?;
-            checked(returned)
-        })
+        let report = call(
+            &self.engine,
+            &self.instance,
+            environment,
+            limits,
+            async |store, instance| {
+                let sink = self
+                    .sink
+                    .as_ref()
+                    .ok_or_else(|| BadReturn("exports no sink".to_owned()))?
+                    .load(&mut *store, &instance)?;
+                let attempt = types::Attempt {
+                    number: request.number,
+                    idempotency_key: request.idempotency_key,
+                    deadline: request.deadline.as_millis(),
+                };
+                let event = convert::event(request.event, request.body);
+                let returned = sink
+                    .cofferdam_connector_sink()
+                    .call_deliver(store, &event, &attempt)
+                    .await?;
+                checked(returned)
+            },
+        )
         .await;
         CallReport {
             result: Ok(report.result.unwrap_or_else(CallResult::Faulted)),

@@ -67,31 +67,47 @@ impl Connector {
         environment: Arc<dyn Environment>,
         limits: CallLimits,
     ) -> CallReport<Result<Received, Rejected>> {
-        call(&self.engine, &self.instance, environment, limits, async |store, instance| {
-            let source = self.source.as_ref().ok_or_else(|| BadReturn("exports no source".to_owned()))?.load(&mut *store, &instance)?;
-            let request = wit::InboundRequest {
-                method: request.method,
-                path: request.path,
-                query: request.query,
-                headers: request.headers,
-                body: request.body,
-            };
-            let returned = source.cofferdam_connector_source().call_receive(store, &request).await?;
-            Ok(match returned {
-                Ok(accepted) => Ok(checked(accepted).map_err(BadReturn)?),
-                Err(rejection) => Err(Rejected {
-                    code: rejection.code.map(|code| clipped(code, CODE_BYTES_MAX)),
-                    message: clipped(rejection.message, MESSAGE_BYTES_MAX),
-                }),
-            })
-        })
+        call(
+            &self.engine,
+            &self.instance,
+            environment,
+            limits,
+            async |store, instance| {
+                let source = self
+                    .source
+                    .as_ref()
+                    .ok_or_else(|| BadReturn("exports no source".to_owned()))?
+                    .load(&mut *store, &instance)?;
+                let request = wit::InboundRequest {
+                    method: request.method,
+                    path: request.path,
+                    query: request.query,
+                    headers: request.headers,
+                    body: request.body,
+                };
+                let returned = source
+                    .cofferdam_connector_source()
+                    .call_receive(store, &request)
+                    .await?;
+                Ok(match returned {
+                    Ok(accepted) => Ok(checked(accepted).map_err(BadReturn)?),
+                    Err(rejection) => Err(Rejected {
+                        code: rejection.code.map(|code| clipped(code, CODE_BYTES_MAX)),
+                        message: clipped(rejection.message, MESSAGE_BYTES_MAX),
+                    }),
+                })
+            },
+        )
         .await
     }
 }
 
 fn checked(accepted: wit::Accepted) -> Result<Received, String> {
     if accepted.events.len() > EVENTS_PER_REQUEST_MAX {
-        return Err(format!("{} events returned; {EVENTS_PER_REQUEST_MAX} are allowed", accepted.events.len()));
+        return Err(format!(
+            "{} events returned; {EVENTS_PER_REQUEST_MAX} are allowed",
+            accepted.events.len()
+        ));
     }
     let reply = match accepted.reply {
         None => None,
@@ -99,9 +115,19 @@ fn checked(accepted: wit::Accepted) -> Result<Received, String> {
             return Err(format!("the reply's status is {}; it must be 200 to 299", reply.status));
         }
         Some(reply) if reply.body.len() > REPLY_BYTES_MAX => {
-            return Err(format!("the reply has {} bytes; {REPLY_BYTES_MAX} are allowed", reply.body.len()));
+            return Err(format!(
+                "the reply has {} bytes; {REPLY_BYTES_MAX} are allowed",
+                reply.body.len()
+            ));
         }
-        Some(reply) => Some(Reply { status: reply.status, content_type: reply.content_type, body: reply.body }),
+        Some(reply) => Some(Reply {
+            status: reply.status,
+            content_type: reply.content_type,
+            body: reply.body,
+        }),
     };
-    Ok(Received { drafts: accepted.events.into_iter().map(convert::draft).collect(), reply })
+    Ok(Received {
+        drafts: accepted.events.into_iter().map(convert::draft).collect(),
+        reply,
+    })
 }

@@ -244,6 +244,7 @@ fn delivery(id: DeliveryId, event: &Event, owed: Owed, now: Timestamp) -> Delive
         faults: 0,
         generation: 0,
         replays: 0,
+        interventions: Vec::new(),
         last_failure: owed.dead,
     }
 }

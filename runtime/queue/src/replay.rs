@@ -1,6 +1,6 @@
 //! What a person may do with a dead letter: ask for it again, or give it up.
 
-use cofferdam_domain::{Delivery, DeliveryId, DeliveryState, Timestamp, WorkspaceName};
+use cofferdam_domain::{Delivery, DeliveryId, DeliveryState, Intervention, InterventionKind, Timestamp, WorkspaceName};
 
 use crate::error::{QueueError, ReplayError};
 use crate::step::{STEP_TRIES, Step, Stepped};
@@ -20,6 +20,7 @@ impl StoreQueue {
             delivery.charged = 0;
             delivery.faults = 0;
             delivery.replays = delivery.replays.saturating_add(1);
+            delivery.intervene(note(InterventionKind::Replayed, now, by));
         })
         .await?;
         tracing::info!(%workspace, delivery = %id, by, "dead letter replayed");
@@ -38,6 +39,7 @@ impl StoreQueue {
                 at: now,
                 by: by.to_owned(),
             };
+            delivery.intervene(note(InterventionKind::Discarded, now, by));
         })
         .await?;
         tracing::info!(%workspace, delivery = %id, by, "dead letter discarded");
@@ -73,5 +75,13 @@ impl StoreQueue {
             }
         }
         Err(QueueError::Contended("change a dead letter").into())
+    }
+}
+
+fn note(what: InterventionKind, at: Timestamp, by: &str) -> Intervention {
+    Intervention {
+        at,
+        by: by.to_owned(),
+        what,
     }
 }

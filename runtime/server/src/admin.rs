@@ -1,5 +1,6 @@
 //! The admin listener: API under `/v1`, panel, health and metrics. One file per resource.
 
+pub(crate) mod actions;
 pub(crate) mod auth;
 mod connections;
 mod connectors;
@@ -8,8 +9,8 @@ mod deliveries;
 mod health;
 mod openapi;
 mod secrets;
-mod trace;
 mod tokens;
+mod trace;
 pub mod views;
 
 use axum::Router;

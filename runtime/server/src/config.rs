@@ -102,11 +102,12 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// It cannot be read.
-    #[error("{} cannot be read: {source}", path.display())]
+    #[error("{} cannot be read", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
+        #[source]
         source: std::io::Error,
     },
     /// It can be read and is wrong.
@@ -120,7 +121,12 @@ pub enum FileError {
 }
 
 fn listed(path: &Path, mistakes: &[Mistake]) -> String {
-    let mut text = format!("{} has {} mistake{}:", path.display(), mistakes.len(), if mistakes.len() == 1 { "" } else { "s" });
+    let mut text = format!(
+        "{} has {} mistake{}:",
+        path.display(),
+        mistakes.len(),
+        if mistakes.len() == 1 { "" } else { "s" }
+    );
     for mistake in mistakes {
         text.push_str(&format!("\n  line {}: {}", mistake.line, mistake.text));
     }
@@ -130,13 +136,21 @@ fn listed(path: &Path, mistakes: &[Mistake]) -> String {
 impl Config {
     /// Reads a file; what it does not say has its default.
     pub fn load(path: &Path) -> Result<Self, FileError> {
-        let unreadable = |source| FileError::Unreadable { path: path.to_owned(), source };
+        let unreadable = |source| FileError::Unreadable {
+            path: path.to_owned(),
+            source,
+        };
         let length = std::fs::metadata(path).map_err(unreadable)?.len();
         if length > FILE_BYTES_MAX {
-            return Err(unreadable(std::io::Error::other(format!("larger than {FILE_BYTES_MAX} bytes"))));
+            return Err(unreadable(std::io::Error::other(format!(
+                "larger than {FILE_BYTES_MAX} bytes"
+            ))));
         }
         let text = std::fs::read_to_string(path).map_err(unreadable)?;
-        Self::parse(&text).map_err(|mistakes| FileError::Mistakes { path: path.to_owned(), mistakes })
+        Self::parse(&text).map_err(|mistakes| FileError::Mistakes {
+            path: path.to_owned(),
+            mistakes,
+        })
     }
 
     /// Reads a text, with every mistake in it.
@@ -168,7 +182,15 @@ impl Config {
             (Some(listen), Some(limits), Some(store), Some(host), Some(vault), Some(log), Some(drain))
                 if mistakes.is_empty() =>
             {
-                Ok(Self { listen, limits, store, host, vault, log, drain })
+                Ok(Self {
+                    listen,
+                    limits,
+                    store,
+                    host,
+                    vault,
+                    log,
+                    drain,
+                })
             }
             _ => Err(mistakes),
         }
@@ -186,9 +208,15 @@ fn read_listen(root: &mut Document<'_>, mut section: Section<'_>, defaults: Opti
     let admin = section.value(root, "admin", defaults.map(|config| config.listen.admin));
     let line = section.line();
     section.finish(root);
-    let listen = Listen { public: public?, admin: admin? };
+    let listen = Listen {
+        public: public?,
+        admin: admin?,
+    };
     if listen.public == listen.admin && listen.public.port() != 0 {
-        root.mistake(line, "listen.public and listen.admin must differ: the admin listener is not for the public".into());
+        root.mistake(
+            line,
+            "listen.public and listen.admin must differ: the admin listener is not for the public".into(),
+        );
         return None;
     }
     Some(listen)
@@ -196,10 +224,23 @@ fn read_listen(root: &mut Document<'_>, mut section: Section<'_>, defaults: Opti
 
 fn read_limits(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<Limits> {
     let most = BODY_BYTES_MAX as u64 * 8;
-    let body = section.within(root, "body_bytes", defaults.map(|config| config.limits.body_bytes as u64), 1024..=most);
-    let pending = section.within(root, "pending", defaults.map(|config| config.limits.pending), 1..=100_000_000);
+    let body = section.within(
+        root,
+        "body_bytes",
+        defaults.map(|config| config.limits.body_bytes as u64),
+        1024..=most,
+    );
+    let pending = section.within(
+        root,
+        "pending",
+        defaults.map(|config| config.limits.pending),
+        1..=100_000_000,
+    );
     section.finish(root);
-    Some(Limits { body_bytes: usize::try_from(body?).ok()?, pending: pending? })
+    Some(Limits {
+        body_bytes: usize::try_from(body?).ok()?,
+        pending: pending?,
+    })
 }
 
 fn read_store(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<StoreConfig> {
@@ -214,11 +255,18 @@ fn read_host(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option
     let default = defaults.map(|config| config.host.memory_bytes as u64);
     let memory = section.within(root, "memory_bytes", default, 1024 * 1024..=4 * 1024 * 1024 * 1024);
     section.finish(root);
-    Some(HostConfig { calls: u32::try_from(calls?).ok()?, memory_bytes: usize::try_from(memory?).ok()? })
+    Some(HostConfig {
+        calls: u32::try_from(calls?).ok()?,
+        memory_bytes: usize::try_from(memory?).ok()?,
+    })
 }
 
 fn read_vault(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<VaultConfig> {
-    let key_file = section.optional(root, "key_file", defaults.and_then(|config| config.vault.key_file.clone()));
+    let key_file = section.optional(
+        root,
+        "key_file",
+        defaults.and_then(|config| config.vault.key_file.clone()),
+    );
     section.finish(root);
     Some(VaultConfig { key_file: key_file? })
 }
@@ -246,21 +294,35 @@ fn read_drain(root: &mut Document<'_>, mut section: Section<'_>, defaults: Optio
 /// Reads a connection file. What serde finds is one mistake with its line; the rest of the rules are checked together.
 pub fn parse_connection(text: &str) -> Result<ConnectionSpec, Vec<Mistake>> {
     if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(vec![Mistake { line: 1, text: format!("larger than {FILE_BYTES_MAX} bytes") }]);
+        return Err(vec![Mistake {
+            line: 1,
+            text: format!("larger than {FILE_BYTES_MAX} bytes"),
+        }]);
     }
     let spec: ConnectionSpec = toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| reader::line_of(text, span.start));
-        vec![Mistake { line, text: error.message().to_owned() }]
+        vec![Mistake {
+            line,
+            text: error.message().to_owned(),
+        }]
     })?;
     let mut problems = spec.policy.problems();
     let settings = serde_json::to_string(&spec.settings).map_or(usize::MAX, |json| json.len());
     if settings > SETTINGS_BYTES_MAX {
-        problems.push(format!("settings take {settings} bytes of JSON; {SETTINGS_BYTES_MAX} are allowed"));
+        problems.push(format!(
+            "settings take {settings} bytes of JSON; {SETTINGS_BYTES_MAX} are allowed"
+        ));
     }
     if problems.is_empty() {
         return Ok(spec);
     }
-    Err(problems.into_iter().map(|problem| Mistake { line: reader::line_of_key(text, &problem), text: problem }).collect())
+    Err(problems
+        .into_iter()
+        .map(|problem| Mistake {
+            line: reader::line_of_key(text, &problem),
+            text: problem,
+        })
+        .collect())
 }
 
 #[cfg(test)]

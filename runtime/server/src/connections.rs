@@ -54,9 +54,17 @@ impl Connections {
         let mut named = Named::new();
         for (_, value) in store.scan(&Scan::prefix(Key::of(Keyspace::Connection), CONNECTIONS_MAX))? {
             let connection: Connection = serde_json::from_slice(&value)?;
-            named.insert((connection.workspace.clone(), connection.spec.name.clone()), Arc::new(connection));
+            named.insert(
+                (connection.workspace.clone(), connection.spec.name.clone()),
+                Arc::new(connection),
+            );
         }
-        Ok(Self { store, named: RwLock::new(Arc::new(named)), changing: Mutex::new(()), changed: watch::channel(0).0 })
+        Ok(Self {
+            store,
+            named: RwLock::new(Arc::new(named)),
+            changing: Mutex::new(()),
+            changed: watch::channel(0).0,
+        })
     }
 
     fn snapshot(&self) -> Arc<Named> {
@@ -75,7 +83,11 @@ impl Connections {
 
     /// Those of a workspace, by name.
     pub fn of(&self, workspace: &WorkspaceName) -> Vec<Arc<Connection>> {
-        self.snapshot().values().filter(|connection| connection.workspace == *workspace).cloned().collect()
+        self.snapshot()
+            .values()
+            .filter(|connection| connection.workspace == *workspace)
+            .cloned()
+            .collect()
     }
 
     /// All of them.
@@ -85,7 +97,10 @@ impl Connections {
 
     /// Who is owed an event of this type. A disabled connection is owed too: its deliveries wait.
     pub fn subscribed(&self, workspace: &WorkspaceName, kind: &str) -> Vec<Arc<Connection>> {
-        self.of(workspace).into_iter().filter(|connection| connection.spec.wants(kind)).collect()
+        self.of(workspace)
+            .into_iter()
+            .filter(|connection| connection.spec.wants(kind))
+            .collect()
     }
 
     /// Creates or replaces; a new connection is enabled. The new spec applies from the next attempt on.
@@ -120,16 +135,25 @@ impl Connections {
         enabled: bool,
     ) -> Result<Arc<Connection>, ConnectionError> {
         let _changing = self.changing.lock().await;
-        let present = self.get(workspace, name).ok_or_else(|| ConnectionError::Unknown(name.clone()))?;
+        let present = self
+            .get(workspace, name)
+            .ok_or_else(|| ConnectionError::Unknown(name.clone()))?;
         if present.enabled == enabled {
             return Ok(present);
         }
-        self.keep(Connection { enabled, updated_at: now(), ..(*present).clone() }).await
+        self.keep(Connection {
+            enabled,
+            updated_at: now(),
+            ..(*present).clone()
+        })
+        .await
     }
 
     async fn keep(&self, connection: Connection) -> Result<Arc<Connection>, ConnectionError> {
         let (workspace, name) = (connection.workspace.clone(), connection.spec.name.clone());
-        let key = Key::of(Keyspace::Connection).text(workspace.as_str()).text(name.as_str());
+        let key = Key::of(Keyspace::Connection)
+            .text(workspace.as_str())
+            .text(name.as_str());
         let mut batch = Batch::new();
         batch.put(key, serde_json::to_vec(&connection)?);
         self.store.commit(batch).await?;

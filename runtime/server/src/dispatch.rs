@@ -45,8 +45,15 @@ pub(crate) struct Dispatcher {
 impl Dispatcher {
     /// Starts a lane for every connection there is, and for each that comes.
     pub(crate) fn start(app: &App) -> Self {
-        let dispatcher = Self { stop: CancellationToken::new(), tasks: TaskTracker::new() };
-        dispatcher.tasks.spawn(keep_lanes(app.clone(), dispatcher.stop.clone(), dispatcher.tasks.clone()));
+        let dispatcher = Self {
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        };
+        dispatcher.tasks.spawn(keep_lanes(
+            app.clone(),
+            dispatcher.stop.clone(),
+            dispatcher.tasks.clone(),
+        ));
         dispatcher.tasks.spawn(keep_house(app.clone(), dispatcher.stop.clone()));
         dispatcher
     }
@@ -89,10 +96,16 @@ async fn keep_house(app: App, stop: CancellationToken) {
             () = tokio::time::sleep(HOUSEKEEPING) => {}
         }
         if let Err(error) = app.queue.expire_leases(now()).await {
-            tracing::error!(error = crate::problem::chain(&error), "leases that ran out could not be given back");
+            tracing::error!(
+                error = crate::problem::chain(&error),
+                "leases that ran out could not be given back"
+            );
         }
         if let Err(error) = app.queue.sweep(now()).await {
-            tracing::error!(error = crate::problem::chain(&error), "expired dedupe keys could not be forgotten");
+            tracing::error!(
+                error = crate::problem::chain(&error),
+                "expired dedupe keys could not be forgotten"
+            );
         }
     }
 }

@@ -13,8 +13,8 @@ use axum::routing::post;
 
 use crate::app::App;
 
-pub use events::{EventAccepted, EventsAccepted};
 pub(crate) use events::receive as receive_events;
+pub use events::{EventAccepted, EventsAccepted};
 
 /// The routes of the public listener. Bodies are capped before anything reads them.
 pub fn router(app: App) -> Router {
@@ -22,7 +22,10 @@ pub fn router(app: App) -> Router {
     Router::new()
         .route("/hooks/{connection}", post(hooks::receive))
         .route("/hooks/{connection}/{*rest}", post(hooks::receive_below))
-        .route("/workspaces/{workspace}/hooks/{connection}", post(hooks::receive_in_workspace))
+        .route(
+            "/workspaces/{workspace}/hooks/{connection}",
+            post(hooks::receive_in_workspace),
+        )
         .route("/v1/events", post(events::receive))
         .layer(cap)
         .with_state(app)

@@ -18,7 +18,10 @@ pub struct Lane {
 impl Lane {
     /// The labels of this connection.
     pub fn of(connection: &Connection) -> Self {
-        Self { workspace: connection.workspace.to_string(), connection: connection.spec.name.to_string() }
+        Self {
+            workspace: connection.workspace.to_string(),
+            connection: connection.spec.name.to_string(),
+        }
     }
 }
 
@@ -41,7 +44,12 @@ impl AttemptLabels {
             Outcome::Parked => "parked",
             Outcome::Dead => "dead",
         };
-        Self { workspace, connection, outcome, class }
+        Self {
+            workspace,
+            connection,
+            outcome,
+            class,
+        }
     }
 }
 
@@ -87,8 +95,17 @@ impl Metrics {
         let pending = Family::default();
         let dead = Family::default();
         registry.register("ingest_requests", "Incoming requests by answer", Family::clone(&ingest));
-        registry.register("attempts", "Attempts by outcome and failure class", Family::clone(&attempts));
-        registry.register_with_unit("attempt", "Wall time of attempts", Unit::Seconds, attempt_seconds.clone());
+        registry.register(
+            "attempts",
+            "Attempts by outcome and failure class",
+            Family::clone(&attempts),
+        );
+        registry.register_with_unit(
+            "attempt",
+            "Wall time of attempts",
+            Unit::Seconds,
+            attempt_seconds.clone(),
+        );
         registry.register_with_unit(
             "delivery",
             "Time from acceptance to delivery",
@@ -96,8 +113,20 @@ impl Metrics {
             delivery_seconds.clone(),
         );
         registry.register("deliveries_pending", "Deliveries that wait", Family::clone(&pending));
-        registry.register("dead_letters", "Deliveries that wait for a person", Family::clone(&dead));
-        Self { registry, ingest, attempts, attempt_seconds, delivery_seconds, pending, dead }
+        registry.register(
+            "dead_letters",
+            "Deliveries that wait for a person",
+            Family::clone(&dead),
+        );
+        Self {
+            registry,
+            ingest,
+            attempts,
+            attempt_seconds,
+            delivery_seconds,
+            pending,
+            dead,
+        }
     }
 
     /// One more request.

@@ -61,7 +61,11 @@ impl Problem {
 
     /// 403.
     pub fn forbidden(needed: &str) -> Self {
-        Self::new(StatusCode::FORBIDDEN, "forbidden", format!("this needs a token with the role {needed}"))
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            format!("this needs a token with the role {needed}"),
+        )
     }
 
     /// 404.
@@ -72,7 +76,11 @@ impl Problem {
     /// 500; the cause is logged here, once, and not told.
     pub fn internal(operation: &str, error: &(dyn std::error::Error + 'static)) -> Self {
         tracing::error!(operation, error = chain(error), "request failed");
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", format!("{operation} failed; the server's log says why"))
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            format!("{operation} failed; the server's log says why"),
+        )
     }
 }
 
@@ -94,7 +102,10 @@ impl IntoResponse for Problem {
         let retry_after = self.retry_after_s;
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(seconds) = retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -105,8 +105,12 @@ impl Server {
     /// Opens everything, binds both listeners and starts the lanes. When this returns, requests are answered.
     pub async fn start(options: ServeOptions) -> Result<Self, ServeError> {
         let config = &options.config;
+        check_plugins(&options)?;
         let store = open_store(&options).await?;
-        let (public, admin) = (bind("public", config.listen.public).await?, bind("admin", config.listen.admin).await?);
+        let (public, admin) = (
+            bind("public", config.listen.public).await?,
+            bind("admin", config.listen.admin).await?,
+        );
         let (public_at, admin_at) = (local(&public, config.listen.public), local(&admin, config.listen.admin));
 
         let vault = Arc::new(Vault::open(store.clone(), vault_key(&options, &store)?).await?);
@@ -147,7 +151,15 @@ impl Server {
         ];
         let dispatcher = Dispatcher::start(&app);
         tracing::info!(public = %public_at, admin = %admin_at, "ready");
-        Ok(Self { app, options, dispatcher, stop, listeners, public: public_at, admin: admin_at })
+        Ok(Self {
+            app,
+            options,
+            dispatcher,
+            stop,
+            listeners,
+            public: public_at,
+            admin: admin_at,
+        })
     }
 
     /// Where webhooks and events are taken.
@@ -213,10 +225,26 @@ fn vault_key(options: &ServeOptions, store: &Store) -> Result<VaultKey, ServeErr
     Ok(VaultKey::load(KeySource::File(path))?)
 }
 
+/// Looked at before anything is made: a start that fails leaves nothing behind.
+fn check_plugins(options: &ServeOptions) -> Result<(), ServeError> {
+    let path = &options.plugins;
+    match std::fs::read_dir(path) {
+        Ok(_) => Ok(()),
+        Err(source) => Err(ServeError::Plugins {
+            path: path.clone(),
+            source,
+        }),
+    }
+}
+
 async fn load_catalogue(engine: &Engine, options: &ServeOptions) -> Result<Catalogue, ServeError> {
     let path = &options.plugins;
-    let catalogue =
-        Catalogue::load(engine, path).await.map_err(|source| ServeError::Plugins { path: path.clone(), source })?;
+    let catalogue = Catalogue::load(engine, path)
+        .await
+        .map_err(|source| ServeError::Plugins {
+            path: path.clone(),
+            source,
+        })?;
     for connector in catalogue.connectors() {
         let (name, version) = (&connector.descriptor.name, &connector.descriptor.version);
         tracing::info!(%name, %version, digest = connector.digest.short(), "connector loaded");
@@ -228,7 +256,9 @@ async fn load_catalogue(engine: &Engine, options: &ServeOptions) -> Result<Catal
 }
 
 async fn bind(which: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { which, address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| ServeError::Listen { which, address, source })
 }
 
 /// With port 0 the system has chosen one.
@@ -238,7 +268,10 @@ fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
 
 fn listen(listener: TcpListener, router: Router, stop: CancellationToken) -> JoinHandle<()> {
     tokio::spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await;
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let served = axum::serve(listener, service)
+            .with_graceful_shutdown(stop.cancelled_owned())
+            .await;
         if let Err(error) = served {
             tracing::error!(%error, "a listener ended");
         }

@@ -2,8 +2,7 @@
 //! of time. The command line and the panel show the same lines.
 
 use cofferdam_domain::attempt::{Attempt, AttemptEnd, Exchange, ExchangeResult};
-use cofferdam_domain::delivery::DeliveryState;
-use cofferdam_domain::{Digest, Outcome, Timestamp};
+use cofferdam_domain::{DeliveryState, Digest, InterventionKind, Outcome, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::admin::views::{DeliveryTrace, EventTrace, TraceView};
@@ -45,6 +44,8 @@ pub enum StepKind {
     Parked,
     /// The delivery is a dead letter.
     Dead,
+    /// A person asked for it again.
+    Replayed,
     /// A person gave it up.
     Discarded,
     /// An attempt of which no end is known.
@@ -64,6 +65,7 @@ impl StepKind {
             Self::Retry => "retry",
             Self::Parked => "parked",
             Self::Dead => "dead",
+            Self::Replayed => "replayed",
             Self::Discarded => "discarded",
             Self::Interrupted => "interrupted",
         }
@@ -103,7 +105,13 @@ fn event_steps(trace: &EventTrace, steps: &mut Vec<Step>) {
 fn delivery_steps(trace: &DeliveryTrace, steps: &mut Vec<Step>) {
     let delivery = &trace.delivery;
     let connection = delivery.connection.to_string();
-    let step = |at, kind, text: String, facts| Step { at, kind, connection: Some(connection.clone()), text, facts };
+    let step = |at, kind, text: String, facts| Step {
+        at,
+        kind,
+        connection: Some(connection.clone()),
+        text,
+        facts,
+    };
     steps.push(step(
         delivery.accepted_at,
         StepKind::Owed,
@@ -116,18 +124,27 @@ fn delivery_steps(trace: &DeliveryTrace, steps: &mut Vec<Step>) {
     for attempt in &trace.attempts {
         attempt_steps(attempt, &step, steps);
     }
-    match &delivery.state {
-        DeliveryState::Dead { at, class } if trace.attempts.is_empty() => {
-            let message = delivery.last_failure.as_ref().map_or("", |failure| failure.message.as_str());
-            steps.push(step(*at, StepKind::Dead, format!("dead letter without an attempt ({class}): {message}"), Vec::new()));
-        }
-        DeliveryState::Discarded { at, by } => {
-            steps.push(step(*at, StepKind::Discarded, format!("given up by {by}"), Vec::new()));
-        }
-        DeliveryState::Dead { .. }
-        | DeliveryState::Pending { .. }
-        | DeliveryState::Leased { .. }
-        | DeliveryState::Delivered { .. } => {}
+    for intervention in &delivery.interventions {
+        let by = &intervention.by;
+        let (kind, text) = match intervention.what {
+            InterventionKind::Replayed => (StepKind::Replayed, format!("asked for again by {by}")),
+            InterventionKind::Discarded => (StepKind::Discarded, format!("given up by {by}")),
+        };
+        steps.push(step(intervention.at, kind, text, Vec::new()));
+    }
+    if let DeliveryState::Dead { at, class } = &delivery.state
+        && trace.attempts.is_empty()
+    {
+        let message = delivery
+            .last_failure
+            .as_ref()
+            .map_or("", |failure| failure.message.as_str());
+        steps.push(step(
+            *at,
+            StepKind::Dead,
+            format!("dead letter without an attempt ({class}): {message}"),
+            Vec::new(),
+        ));
     }
 }
 
@@ -140,7 +157,10 @@ fn attempt_steps(attempt: &Attempt, step: &MakeStep<'_>, steps: &mut Vec<Step>) 
         StepKind::Attempt,
         format!("attempt {} (run {})", attempt.number, attempt.run),
         facts([
-            ("connector", connector.map(|it| format!("{} {} {}", it.name, it.version, it.digest.short()))),
+            (
+                "connector",
+                connector.map(|it| format!("{} {} {}", it.name, it.version, it.digest.short())),
+            ),
             ("span", Some(attempt.trace.span_id())),
         ]),
     ));
@@ -150,7 +170,12 @@ fn attempt_steps(attempt: &Attempt, step: &MakeStep<'_>, steps: &mut Vec<Step>) 
         return;
     };
     for exchange in &end.trail {
-        steps.push(step(exchange.started_at, StepKind::Request, request_text(exchange), request_facts(exchange)));
+        steps.push(step(
+            exchange.started_at,
+            StepKind::Request,
+            request_text(exchange),
+            request_facts(exchange),
+        ));
     }
     for line in &end.logs {
         let text = format!("{}: {}", line.level, line.message);
@@ -165,7 +190,11 @@ fn end_step(end: &AttemptEnd, step: &MakeStep<'_>) -> Step {
     let message = failure.map_or("", |failure| failure.message.as_str());
     let (kind, text) = match &end.outcome {
         Outcome::Delivered => {
-            let summary = end.receipt.as_ref().and_then(|receipt| receipt.summary.as_deref()).unwrap_or("delivered");
+            let summary = end
+                .receipt
+                .as_ref()
+                .and_then(|receipt| receipt.summary.as_deref())
+                .unwrap_or("delivered");
             (StepKind::Delivered, summary.to_owned())
         }
         Outcome::Retry { due_at, charged } => {
@@ -173,7 +202,10 @@ fn end_step(end: &AttemptEnd, step: &MakeStep<'_>) -> Step {
             let charge = if *charged { "" } else { ", not charged" };
             (StepKind::Retry, format!("{class}: {message}; again in {wait}{charge}"))
         }
-        Outcome::Parked => (StepKind::Parked, format!("{class}: {message}; the lane waits for somebody to act")),
+        Outcome::Parked => (
+            StepKind::Parked,
+            format!("{class}: {message}; the lane waits for somebody to act"),
+        ),
         Outcome::Dead => (StepKind::Dead, format!("{class}: {message}; dead letter")),
     };
     step(
@@ -183,11 +215,22 @@ fn end_step(end: &AttemptEnd, step: &MakeStep<'_>) -> Step {
         facts([
             ("class", failure.map(|failure| failure.class.to_string())),
             ("code", failure.and_then(|failure| failure.code.clone())),
-            ("ambiguous", failure.filter(|failure| failure.ambiguous).map(|_| "the effect may have happened".to_owned())),
-            ("receipt", end.receipt.as_ref().and_then(|receipt| receipt.external_id.clone())),
+            (
+                "ambiguous",
+                failure
+                    .filter(|failure| failure.ambiguous)
+                    .map(|_| "the effect may have happened".to_owned()),
+            ),
+            (
+                "receipt",
+                end.receipt.as_ref().and_then(|receipt| receipt.external_id.clone()),
+            ),
             ("took", Some(format!("{:.1} ms", micros_to_ms(end.usage.wall_us)))),
             ("memory", Some(format!("{} KiB", end.usage.memory_bytes / 1024))),
-            ("notes dropped", (end.logs_dropped > 0).then(|| end.logs_dropped.to_string())),
+            (
+                "notes dropped",
+                (end.logs_dropped > 0).then(|| end.logs_dropped.to_string()),
+            ),
         ]),
     )
 }
@@ -197,7 +240,9 @@ fn request_text(exchange: &Exchange) -> String {
         ExchangeResult::Answered { status, .. } => format!("{status}"),
         ExchangeResult::InFlight { .. } => "no answer before the call ended".to_owned(),
         ExchangeResult::Refused { code, message } => format!("refused by the gate, {code}: {message}"),
-        ExchangeResult::RateLimited { wait_ms } => format!("over the connection's rate, wait {}", seconds((*wait_ms).into())),
+        ExchangeResult::RateLimited { wait_ms } => {
+            format!("over the connection's rate, wait {}", seconds((*wait_ms).into()))
+        }
         ExchangeResult::TimedOut { request_sent: true } => "timed out after it had left".to_owned(),
         ExchangeResult::TimedOut { request_sent: false } => "timed out before it left".to_owned(),
         ExchangeResult::Unreachable { message } => format!("unreachable: {message}"),
@@ -205,14 +250,21 @@ fn request_text(exchange: &Exchange) -> String {
         ExchangeResult::ResponseTooLarge { bytes_max } => format!("the answer is larger than {bytes_max} bytes"),
         ExchangeResult::ProtocolError { message } => format!("not HTTP: {message}"),
     };
-    format!("{} {} {} → {answer}", exchange.method, exchange.upstream, exchange.path_prefix)
+    format!(
+        "{} {} {} → {answer}",
+        exchange.method, exchange.upstream, exchange.path_prefix
+    )
 }
 
 fn request_facts(exchange: &Exchange) -> Vec<(String, String)> {
     let (response, retry_after, headers) = match &exchange.result {
-        ExchangeResult::Answered { body_hash, body_bytes, retry_after_ms, headers, .. } => {
-            (Some(body(*body_hash, *body_bytes)), *retry_after_ms, headers.as_slice())
-        }
+        ExchangeResult::Answered {
+            body_hash,
+            body_bytes,
+            retry_after_ms,
+            headers,
+            ..
+        } => (Some(body(*body_hash, *body_bytes)), *retry_after_ms, headers.as_slice()),
         ExchangeResult::InFlight { .. }
         | ExchangeResult::Refused { .. }
         | ExchangeResult::RateLimited { .. }
@@ -229,15 +281,25 @@ fn request_facts(exchange: &Exchange) -> Vec<(String, String)> {
         ("received", response),
         ("retry-after", retry_after.map(|ms| seconds(ms.into()))),
         ("took", exchange.timings.total_ms.map(|ms| format!("{ms} ms"))),
-        ("credential reflected", exchange.credential_reflected.then(|| "yes, and taken out".to_owned())),
+        (
+            "credential reflected",
+            exchange.credential_reflected.then(|| "yes, and taken out".to_owned()),
+        ),
         ("span", Some(exchange.trace.span_id())),
     ]);
-    all.extend(headers.iter().map(|(name, value)| (format!("header {name}"), value.clone())));
+    all.extend(
+        headers
+            .iter()
+            .map(|(name, value)| (format!("header {name}"), value.clone())),
+    );
     all
 }
 
 fn facts<const N: usize>(pairs: [(&str, Option<String>); N]) -> Vec<(String, String)> {
-    pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    pairs
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
 }
 
 fn body(hash: Digest, bytes: u64) -> String {
@@ -265,7 +327,13 @@ mod tests {
 
     #[test]
     fn waits_are_written_in_the_unit_a_person_would_use() {
-        for (millis, text) in [(0, "0.0 s"), (1_234, "1.2 s"), (59_999, "59.9 s"), (200_000, "3 m 20 s"), (7_500_000, "2 h 5 m")] {
+        for (millis, text) in [
+            (0, "0.0 s"),
+            (1_234, "1.2 s"),
+            (59_999, "59.9 s"),
+            (200_000, "3 m 20 s"),
+            (7_500_000, "2 h 5 m"),
+        ] {
             assert_eq!(seconds(millis), text);
         }
     }

@@ -93,12 +93,18 @@ impl Tokens {
     pub fn open(store: Store) -> Result<Self, TokenError> {
         let mut by_hash = BTreeMap::new();
         for (key, value) in store.scan(&Scan::prefix(Key::of(Keyspace::Token), TOKENS_MAX))? {
-            let hash = key.get(1..33).and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()).map(Digest::from_bytes);
+            let hash = key
+                .get(1..33)
+                .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
+                .map(Digest::from_bytes);
             if let Some(hash) = hash {
                 by_hash.insert(hash, Arc::new(serde_json::from_slice(&value)?));
             }
         }
-        Ok(Self { store, by_hash: RwLock::new(by_hash) })
+        Ok(Self {
+            store,
+            by_hash: RwLock::new(by_hash),
+        })
     }
 
     /// Whose token this is.
@@ -116,11 +122,22 @@ impl Tokens {
         rand::rng().fill_bytes(&mut random);
         let token = format!("{PREFIX}{}", data_encoding::BASE64URL_NOPAD.encode(&random));
         let hash = Digest::of(token.as_bytes());
-        let principal = Principal { name, workspace, role, created_at: now() };
+        let principal = Principal {
+            name,
+            workspace,
+            role,
+            created_at: now(),
+        };
         let mut batch = Batch::new();
-        batch.put(Key::of(Keyspace::Token).bytes(hash.as_bytes()), serde_json::to_vec(&principal)?);
+        batch.put(
+            Key::of(Keyspace::Token).bytes(hash.as_bytes()),
+            serde_json::to_vec(&principal)?,
+        );
         self.store.commit(batch).await?;
-        self.by_hash.write().unwrap_or_else(PoisonError::into_inner).insert(hash, Arc::new(principal));
+        self.by_hash
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(hash, Arc::new(principal));
         Ok(token)
     }
 
@@ -130,11 +147,23 @@ impl Tokens {
             return Ok(None);
         }
         let path = dir.join("admin.token");
-        let failed = |source| TokenError::File { path: path.clone(), source };
-        let mut file =
-            fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).map_err(failed)?;
-        let token = self.create("first-admin".to_owned(), WorkspaceName::default(), Role::Admin).await?;
-        writeln!(file, "{token}").and_then(|()| file.sync_all()).map_err(failed)?;
+        let failed = |source| TokenError::File {
+            path: path.clone(),
+            source,
+        };
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        let token = self
+            .create("first-admin".to_owned(), WorkspaceName::default(), Role::Admin)
+            .await?;
+        writeln!(file, "{token}")
+            .and_then(|()| file.sync_all())
+            .map_err(failed)?;
         Ok(Some(path))
     }
 }

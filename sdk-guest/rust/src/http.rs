@@ -5,9 +5,6 @@ use serde::de::DeserializeOwned;
 
 use crate::{Failure, HttpError, Request, Response, host};
 
-/// Longest part of an upstream's answer that goes into a failure's message, in characters.
-const QUOTED_CHARS_MAX: usize = 200;
-
 impl Request {
     /// A request without headers or body. `path` is below the upstream's base URL: `/chat.postMessage`.
     #[must_use]
@@ -108,16 +105,14 @@ impl Response {
     /// The response itself if its status is 200 to 299.
     ///
     /// # Errors
-    /// The failure that the status stands for, by the host's own table, with the first words of a text body.
+    /// The failure that the status stands for, by the host's own table.
     pub fn success(self) -> Result<Self, Failure> {
         if (200..300).contains(&self.status) {
             return Ok(self);
         }
         let status = self.status;
-        let message = match self.quoted() {
-            Some(said) => format!("the upstream answered {status}: {said}"),
-            None => format!("the upstream answered {status}"),
-        };
+        // Not a word of the body: messages are kept and shown, bodies are neither.
+        let message = format!("the upstream answered {status}");
         let failure = match status {
             300..=399 => Failure::configuration(message),
             401 | 403 | 407 => Failure::auth(message),
@@ -140,13 +135,6 @@ impl Response {
     pub fn retry_after_ms(&self) -> Option<u64> {
         let seconds: u64 = self.header("retry-after")?.trim().parse().ok()?;
         seconds.checked_mul(1000)
-    }
-
-    /// The first line of a text body.
-    fn quoted(&self) -> Option<String> {
-        let text = std::str::from_utf8(&self.body).ok()?;
-        let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
-        Some(line.chars().take(QUOTED_CHARS_MAX).collect())
     }
 }
 

@@ -84,6 +84,7 @@ fn line(step: &Step, began: Timestamp, time: &str, width: usize, paint: Paint) -
         StepKind::Retry | StepKind::Parked | StepKind::Interrupted => paint.warn(&kind),
         StepKind::Dead => paint.bad(&kind),
         StepKind::Accepted | StepKind::Owed | StepKind::Attempt => paint.bold(&kind),
+        StepKind::Replayed => paint.bold(&kind),
         StepKind::Request | StepKind::Note | StepKind::Discarded => kind,
     };
     let sentence = printable(&step.text);

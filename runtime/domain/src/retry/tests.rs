@@ -23,6 +23,7 @@ fn delivery(charged: u32, faults: u32) -> Delivery {
         faults,
         generation: 1,
         replays: 0,
+        interventions: Vec::new(),
         last_failure: None,
     }
 }

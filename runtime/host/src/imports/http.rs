@@ -22,9 +22,11 @@ impl Host for Guest {
             })
             .await;
         Ok(match sent {
-            Ok(response) => {
-                Ok(http::Response { status: response.status, headers: response.headers, body: response.body })
-            }
+            Ok(response) => Ok(http::Response {
+                status: response.status,
+                headers: response.headers,
+                body: response.body,
+            }),
             Err(error) => Err(to_guest(error)),
         })
     }

@@ -29,7 +29,11 @@ impl Host for Guest {
             }
             .to_owned(),
             message: clipped(message, MESSAGE_BYTES_MAX),
-            fields: fields.into_iter().take(LOG_FIELDS_MAX).map(|(name, value)| (clip(name), clip(value))).collect(),
+            fields: fields
+                .into_iter()
+                .take(LOG_FIELDS_MAX)
+                .map(|(name, value)| (clip(name), clip(value)))
+                .collect(),
         });
         Ok(())
     }

@@ -16,7 +16,9 @@ pub(crate) fn bearer(app: &App, headers: &HeaderMap) -> Result<Arc<Principal>, P
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.strip_prefix("Bearer "));
-    token.and_then(|token| app.tokens.principal(token.trim())).ok_or_else(Problem::unauthorized)
+    token
+        .and_then(|token| app.tokens.principal(token.trim()))
+        .ok_or_else(Problem::unauthorized)
 }
 
 /// A caller that may read.

@@ -1,24 +1,23 @@
 //! `/v1/connections`.
 
-use std::sync::Arc;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use cofferdam_domain::Connection;
 use cofferdam_domain::connection::ConnectionSpec;
-use cofferdam_domain::{Connection, ConnectionName, WorkspaceName};
-use cofferdam_queue::Queue;
 
+use super::actions;
 use super::auth::{Admin, Viewer};
 use super::views::{self, ConnectionView};
 use crate::app::App;
 use crate::config;
-use crate::connections::ConnectionError;
 use crate::problem::Problem;
 
 pub(super) async fn list(State(app): State<App>, Viewer(caller): Viewer) -> Result<Json<Vec<ConnectionView>>, Problem> {
     let views = views::connections(&app, &caller.workspace).await;
-    views.map(Json).map_err(|error| Problem::internal("reading connections", &error))
+    views
+        .map(Json)
+        .map_err(|error| Problem::internal("reading connections", &error))
 }
 
 pub(super) async fn show(
@@ -26,7 +25,7 @@ pub(super) async fn show(
     Viewer(caller): Viewer,
     Path(name): Path<String>,
 ) -> Result<Json<ConnectionView>, Problem> {
-    let connection = find(&app, &caller.workspace, &name)?;
+    let connection = actions::connection(&app, &caller.workspace, &name)?;
     view(&app, &connection).await
 }
 
@@ -37,13 +36,21 @@ pub(super) async fn apply(
     text: String,
 ) -> Result<Json<ConnectionView>, Problem> {
     let spec = config::parse_connection(&text).map_err(|mistakes| {
-        let detail = format!("the connection file has {} mistakes", mistakes.len());
+        let detail = format!(
+            "the connection file has {} mistake{}",
+            mistakes.len(),
+            if mistakes.len() == 1 { "" } else { "s" }
+        );
         let mut problem = Problem::new(StatusCode::BAD_REQUEST, "bad-connection", detail);
         problem.mistakes = mistakes;
         problem
     })?;
     check_against_connector(&app, &spec)?;
-    let connection = app.connections.apply(&caller.workspace, spec).await.map_err(connection_problem)?;
+    let connection = app
+        .connections
+        .apply(&caller.workspace, spec)
+        .await
+        .map_err(actions::connection_problem)?;
     tracing::info!(connection = %connection.spec.name, revision = connection.revision, by = caller.name, "connection applied");
     view(&app, &connection).await
 }
@@ -52,19 +59,36 @@ pub(super) async fn apply(
 fn check_against_connector(app: &App, spec: &ConnectionSpec) -> Result<(), Problem> {
     let bad = |detail: String| Err(Problem::new(StatusCode::BAD_REQUEST, "bad-connection", detail));
     let Some(connector) = app.catalogue.get(&spec.connector) else {
-        let known: Vec<_> = app.catalogue.connectors().map(|connector| connector.descriptor.name.to_string()).collect();
-        return bad(format!("no connector {} is loaded; there are: {}", spec.connector, known.join(", ")));
+        let known: Vec<_> = app
+            .catalogue
+            .connectors()
+            .map(|connector| connector.descriptor.name.to_string())
+            .collect();
+        return bad(format!(
+            "no connector {} is loaded; there are: {}",
+            spec.connector,
+            known.join(", ")
+        ));
     };
     for name in spec.upstreams.keys() {
         if connector.descriptor.upstream(name).is_none() {
-            return bad(format!("connector {} does not ask for an upstream {name}", spec.connector));
+            return bad(format!(
+                "connector {} does not ask for an upstream {name}",
+                spec.connector
+            ));
         }
     }
     if !spec.subscribe.is_empty() && !connector.exports.sink {
-        return bad(format!("connector {} takes no events, so it cannot subscribe to any", spec.connector));
+        return bad(format!(
+            "connector {} takes no events, so it cannot subscribe to any",
+            spec.connector
+        ));
     }
     if spec.inbound.is_some() && !connector.exports.source {
-        return bad(format!("connector {} takes no incoming requests, so it can have no [inbound]", spec.connector));
+        return bad(format!(
+            "connector {} takes no incoming requests, so it can have no [inbound]",
+            spec.connector
+        ));
     }
     Ok(())
 }
@@ -74,7 +98,8 @@ pub(super) async fn enable(
     Admin(caller): Admin,
     Path(name): Path<String>,
 ) -> Result<Json<ConnectionView>, Problem> {
-    set_enabled(&app, &caller.workspace, &name, true, &caller.name).await
+    let connection = actions::toggle(&app, &caller, &name, true).await?;
+    view(&app, &connection).await
 }
 
 pub(super) async fn disable(
@@ -82,7 +107,8 @@ pub(super) async fn disable(
     Admin(caller): Admin,
     Path(name): Path<String>,
 ) -> Result<Json<ConnectionView>, Problem> {
-    set_enabled(&app, &caller.workspace, &name, false, &caller.name).await
+    let connection = actions::toggle(&app, &caller, &name, false).await?;
+    view(&app, &connection).await
 }
 
 /// Clears park, back-off and flag: what waits is tried now.
@@ -91,44 +117,12 @@ pub(super) async fn release(
     Admin(caller): Admin,
     Path(name): Path<String>,
 ) -> Result<Json<ConnectionView>, Problem> {
-    let connection = find(&app, &caller.workspace, &name)?;
-    let released = app.queue.release_lane(&caller.workspace, &connection.spec.name).await;
-    released.map_err(|error| Problem::internal("releasing the lane", &error))?;
-    tracing::info!(connection = name, by = caller.name, "lane released");
+    let connection = actions::release(&app, &caller, &name).await?;
     view(&app, &connection).await
-}
-
-async fn set_enabled(
-    app: &App,
-    workspace: &WorkspaceName,
-    name: &str,
-    enabled: bool,
-    by: &str,
-) -> Result<Json<ConnectionView>, Problem> {
-    let present = find(app, workspace, name)?;
-    let connection = app.connections.set_enabled(workspace, &present.spec.name, enabled).await.map_err(connection_problem)?;
-    tracing::info!(connection = name, enabled, by, "connection toggled");
-    view(app, &connection).await
-}
-
-/// A connection of the caller's workspace.
-pub(super) fn find(app: &App, workspace: &WorkspaceName, name: &str) -> Result<Arc<Connection>, Problem> {
-    let missing = || Problem::not_found(format_args!("connection {name}"));
-    let parsed: ConnectionName = name.parse().map_err(|_| missing())?;
-    app.connections.get(workspace, &parsed).ok_or_else(missing)
 }
 
 async fn view(app: &App, connection: &Connection) -> Result<Json<ConnectionView>, Problem> {
     let view = views::connection_view(app, connection).await;
-    view.map(Json).map_err(|error| Problem::internal("reading the connection", &error))
-}
-
-fn connection_problem(error: ConnectionError) -> Problem {
-    match error {
-        ConnectionError::Unknown(name) => Problem::not_found(format_args!("connection {name}")),
-        ConnectionError::Full => Problem::new(StatusCode::CONFLICT, "too-many-connections", error.to_string()),
-        ConnectionError::Record(_) | ConnectionError::Store(_) | ConnectionError::Commit(_) => {
-            Problem::internal("changing the connection", &error)
-        }
-    }
+    view.map(Json)
+        .map_err(|error| Problem::internal("reading the connection", &error))
 }

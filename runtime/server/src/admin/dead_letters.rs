@@ -2,16 +2,15 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use cofferdam_domain::{ConnectionName, Delivery, DeliveryId, FailureClass, WorkspaceName};
-use cofferdam_queue::{DeadFilter, Queue, ReplayError};
+use cofferdam_queue::DeadFilter;
 use serde::Deserialize;
 
+use super::actions;
 use super::auth::{Admin, Viewer};
 use super::deliveries::parse_id;
 use super::views::{self, DeadLetterView};
 use crate::app::App;
-use crate::clock::now;
 use crate::problem::Problem;
 
 #[derive(Deserialize)]
@@ -26,9 +25,14 @@ pub(super) async fn list(
     Viewer(caller): Viewer,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Vec<DeadLetterView>>, Problem> {
-    let filter = DeadFilter { connection: filter.connection, class: filter.class };
+    let filter = DeadFilter {
+        connection: filter.connection,
+        class: filter.class,
+    };
     let listed = views::dead_letters(&app, &caller.workspace, &filter);
-    listed.map(Json).map_err(|error| Problem::internal("listing dead letters", &error))
+    listed
+        .map(Json)
+        .map_err(|error| Problem::internal("listing dead letters", &error))
 }
 
 /// A new series of attempts under the same correlation id and idempotency key.
@@ -38,8 +42,7 @@ pub(super) async fn replay(
     Path(id): Path<String>,
 ) -> Result<Json<Delivery>, Problem> {
     let id = parse_id(&id)?;
-    app.queue.replay(&caller.workspace, id, now(), &caller.name).await.map_err(replay_problem)?;
-    tracing::info!(delivery = %id, by = caller.name, "dead letter replayed");
+    actions::replay(&app, &caller, id).await?;
     show(&app, &caller.workspace, id)
 }
 
@@ -49,21 +52,16 @@ pub(super) async fn discard(
     Path(id): Path<String>,
 ) -> Result<Json<Delivery>, Problem> {
     let id = parse_id(&id)?;
-    app.queue.discard(&caller.workspace, id, now(), &caller.name).await.map_err(replay_problem)?;
-    tracing::info!(delivery = %id, by = caller.name, "dead letter discarded");
+    actions::discard(&app, &caller, id).await?;
     show(&app, &caller.workspace, id)
 }
 
 fn show(app: &App, workspace: &WorkspaceName, id: DeliveryId) -> Result<Json<Delivery>, Problem> {
-    let found = app.queue.delivery(workspace, id).map_err(|error| Problem::internal("reading the delivery", &error))?;
-    found.map(Json).ok_or_else(|| Problem::not_found(format_args!("delivery {id}")))
-}
-
-/// 404 for one that is not there, 409 for one that is not dead.
-pub(crate) fn replay_problem(error: ReplayError) -> Problem {
-    match &error {
-        ReplayError::NotFound(_) => Problem::new(StatusCode::NOT_FOUND, "not-found", error.to_string()),
-        ReplayError::NotDead { .. } => Problem::new(StatusCode::CONFLICT, "not-dead", error.to_string()),
-        ReplayError::Queue(_) => Problem::internal("changing the dead letter", &error),
-    }
+    let found = app
+        .queue
+        .delivery(workspace, id)
+        .map_err(|error| Problem::internal("reading the delivery", &error))?;
+    found
+        .map(Json)
+        .ok_or_else(|| Problem::not_found(format_args!("delivery {id}")))
 }

@@ -24,9 +24,14 @@ pub(super) async fn list(
     Viewer(caller): Viewer,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Vec<Delivery>>, Problem> {
-    let filter = DeliveryFilter { connection: filter.connection, standing: filter.state };
+    let filter = DeliveryFilter {
+        connection: filter.connection,
+        standing: filter.state,
+    };
     let listed = app.queue.deliveries(&caller.workspace, &filter, ROWS_MAX, None);
-    listed.map(|page| Json(page.items)).map_err(|error| Problem::internal("listing deliveries", &error))
+    listed
+        .map(|page| Json(page.items))
+        .map_err(|error| Problem::internal("listing deliveries", &error))
 }
 
 pub(super) async fn show(
@@ -36,13 +41,21 @@ pub(super) async fn show(
 ) -> Result<Json<DeliveryTrace>, Problem> {
     let id = parse_id(&id)?;
     let read = || -> Result<_, cofferdam_queue::QueueError> {
-        let Some(delivery) = app.queue.delivery(&caller.workspace, id)? else { return Ok(None) };
-        Ok(Some(DeliveryTrace { delivery, attempts: app.queue.attempts(&caller.workspace, id)? }))
+        let Some(delivery) = app.queue.delivery(&caller.workspace, id)? else {
+            return Ok(None);
+        };
+        Ok(Some(DeliveryTrace {
+            delivery,
+            attempts: app.queue.attempts(&caller.workspace, id)?,
+        }))
     };
     let found = read().map_err(|error| Problem::internal("reading the delivery", &error))?;
-    found.map(Json).ok_or_else(|| Problem::not_found(format_args!("delivery {id}")))
+    found
+        .map(Json)
+        .ok_or_else(|| Problem::not_found(format_args!("delivery {id}")))
 }
 
 pub(super) fn parse_id(text: &str) -> Result<DeliveryId, Problem> {
-    text.parse().map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "bad-id", "a delivery id is a UUID"))
+    text.parse()
+        .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "bad-id", "a delivery id is a UUID"))
 }

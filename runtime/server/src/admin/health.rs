@@ -27,8 +27,20 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
     for connection in app.connections.all() {
         let depth = app.queue.depth(&connection.workspace, &connection.spec.name);
         let lane = Lane::of(&connection);
-        app.metrics.pending.get_or_create(&lane).set(i64::try_from(depth.pending).unwrap_or(i64::MAX));
-        app.metrics.dead.get_or_create(&lane).set(i64::try_from(depth.dead).unwrap_or(i64::MAX));
+        app.metrics
+            .pending
+            .get_or_create(&lane)
+            .set(i64::try_from(depth.pending).unwrap_or(i64::MAX));
+        app.metrics
+            .dead
+            .get_or_create(&lane)
+            .set(i64::try_from(depth.dead).unwrap_or(i64::MAX));
     }
-    ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], app.metrics.encode())
+    (
+        [(
+            header::CONTENT_TYPE,
+            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        )],
+        app.metrics.encode(),
+    )
 }

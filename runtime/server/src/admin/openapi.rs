@@ -4,7 +4,10 @@ use axum::http::header;
 use axum::response::IntoResponse;
 
 pub(super) async fn document() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], include_str!("openapi.json"))
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        include_str!("openapi.json"),
+    )
 }
 
 #[cfg(test)]

@@ -37,9 +37,7 @@ pub(super) async fn create(
     tracing::info!(name, role = request.role.as_str(), by = caller.name, "token made");
     match app.tokens.create(name, caller.workspace.clone(), request.role).await {
         Ok(token) => Ok(Json(TokenMade { token })),
-        Err(error @ TokenError::Full) => {
-            Err(Problem::new(StatusCode::CONFLICT, "too-many-tokens", error.to_string()))
-        }
+        Err(error @ TokenError::Full) => Err(Problem::new(StatusCode::CONFLICT, "too-many-tokens", error.to_string())),
         Err(error) => Err(Problem::internal("making the token", &error)),
     }
 }

@@ -3,7 +3,8 @@
 use cofferdam_domain::connection::Connection;
 use cofferdam_domain::lane::LaneState;
 use cofferdam_domain::{
-    Attempt, ConnectionName, ConnectorName, CorrelationId, Delivery, Descriptor, Digest, Event, FailureClass, WorkspaceName,
+    Attempt, ConnectionName, ConnectorName, CorrelationId, Delivery, Descriptor, Digest, Event, FailureClass,
+    WorkspaceName,
 };
 use cofferdam_host::{Exports, LoadProblem};
 use cofferdam_queue::{DeadFilter, Depth, Queue, QueueError};
@@ -132,7 +133,9 @@ pub struct DeadLetterView {
 pub fn connectors(app: &App, workspace: &WorkspaceName) -> ConnectorsView {
     let connections = app.connections.of(workspace);
     let used_by = |name: &ConnectorName| {
-        let runs = connections.iter().filter(|connection| connection.spec.connector == *name);
+        let runs = connections
+            .iter()
+            .filter(|connection| connection.spec.connector == *name);
         runs.map(|connection| connection.spec.name.clone()).collect()
     };
     ConnectorsView {
@@ -141,7 +144,12 @@ pub fn connectors(app: &App, workspace: &WorkspaceName) -> ConnectorsView {
             .connectors()
             .map(|connector| ConnectorView {
                 digest: connector.digest,
-                file: connector.path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+                file: connector
+                    .path
+                    .file_name()
+                    .unwrap_or_default()
+                    .to_string_lossy()
+                    .into_owned(),
                 bytes: connector.bytes,
                 exports: connector.exports,
                 connections: used_by(&connector.descriptor.name),
@@ -177,21 +185,59 @@ pub async fn connection_view(app: &App, connection: &Connection) -> Result<Conne
 
 fn health(app: &App, connection: &Connection, lane: &LaneState) -> (Health, Option<String>) {
     if app.catalogue.get(&connection.spec.connector).is_none() {
-        return (Health::NoConnector, Some(format!("no connector {} is loaded; its deliveries wait", connection.spec.connector)));
+        return (
+            Health::NoConnector,
+            Some(format!(
+                "no connector {} is loaded; its deliveries wait",
+                connection.spec.connector
+            )),
+        );
     }
     if !connection.enabled {
         return (Health::Off, Some("turned off; its deliveries wait".to_owned()));
     }
     if let Some(note) = &lane.parked {
-        return (Health::Parked, Some(format!("{} since {}: {}", note.class, note.since, note.reason)));
+        return (
+            Health::Parked,
+            Some(format!("{} since {}: {}", note.class, note.since, note.reason)),
+        );
     }
     if let Some(until) = lane.back_off_until.filter(|until| *until > now()) {
         return (Health::BackingOff, Some(format!("asked to wait until {until}")));
     }
-    match &lane.flagged {
-        Some(note) => (Health::Attention, Some(format!("{} since {}: {}", note.class, note.since, note.reason))),
-        None => (Health::Ok, None),
+    if let Some(note) = &lane.flagged {
+        return (
+            Health::Attention,
+            Some(format!("{} since {}: {}", note.class, note.since, note.reason)),
+        );
     }
+    match unset_credentials(app, connection).as_slice() {
+        [] => (Health::Ok, None),
+        unset => (Health::Attention, Some(format!("not set yet: {}", unset.join(", ")))),
+    }
+}
+
+/// Credentials that the connection names and the vault does not have.
+fn unset_credentials(app: &App, connection: &Connection) -> Vec<String> {
+    let outbound = connection
+        .spec
+        .upstreams
+        .values()
+        .filter_map(|grant| grant.credential.as_ref());
+    let inbound = connection.spec.inbound.iter().map(|inbound| &inbound.credential);
+    let mut unset: Vec<String> = outbound
+        .chain(inbound)
+        // A vault that cannot be read is not the connection's trouble; the next attempt says so.
+        .filter(|name| {
+            !app.vault
+                .exists(&connection.workspace, &connection.spec.name, name)
+                .unwrap_or(true)
+        })
+        .map(|name| format!("credential {name}"))
+        .collect();
+    unset.sort();
+    unset.dedup();
+    unset
 }
 
 /// Everything under one correlation id; none if there is nothing.
@@ -205,11 +251,18 @@ pub async fn trace(app: &App, workspace: &WorkspaceName, id: &CorrelationId) -> 
         }
         events.push(EventTrace { event, deliveries });
     }
-    Ok((!events.is_empty()).then(|| TraceView { correlation_id: id.clone(), events }))
+    Ok((!events.is_empty()).then(|| TraceView {
+        correlation_id: id.clone(),
+        events,
+    }))
 }
 
 /// The latest dead letters.
-pub fn dead_letters(app: &App, workspace: &WorkspaceName, filter: &DeadFilter) -> Result<Vec<DeadLetterView>, QueueError> {
+pub fn dead_letters(
+    app: &App,
+    workspace: &WorkspaceName,
+    filter: &DeadFilter,
+) -> Result<Vec<DeadLetterView>, QueueError> {
     let page = app.queue.dead_letters(workspace, filter, ROWS_MAX, None)?;
     page.items
         .into_iter()

@@ -41,7 +41,12 @@ impl<'a> Document<'a> {
     pub(super) fn parse(text: &'a str) -> Result<Self, Vec<Mistake>> {
         let (root, errors) = DeTable::parse_recoverable(text);
         if errors.is_empty() {
-            return Ok(Self { text, root: root.into_inner(), known: Vec::new(), mistakes: Vec::new() });
+            return Ok(Self {
+                text,
+                root: root.into_inner(),
+                known: Vec::new(),
+                mistakes: Vec::new(),
+            });
         }
         let mistake = |error: &toml::de::Error| Mistake {
             line: error.span().map_or(1, |span| line_of(text, span.start)),
@@ -60,13 +65,22 @@ impl<'a> Document<'a> {
                 match value.into_inner() {
                     DeValue::Table(table) => (table, start),
                     _ => {
-                        self.mistake(line_of(self.text, start), format!("`{name}` must be a table: write `[{name}]`"));
+                        self.mistake(
+                            line_of(self.text, start),
+                            format!("`{name}` must be a table: write `[{name}]`"),
+                        );
                         (DeTable::default(), start)
                     }
                 }
             }
         };
-        Section { name, start, line: line_of(self.text, start), table, known: Vec::new() }
+        Section {
+            name,
+            start,
+            line: line_of(self.text, start),
+            table,
+            known: Vec::new(),
+        }
     }
 
     pub(super) fn mistake(&mut self, line: usize, text: String) {
@@ -75,8 +89,11 @@ impl<'a> Document<'a> {
 
     /// Every mistake, in the order of lines; what was not asked for is one.
     pub(super) fn finish(mut self) -> Vec<Mistake> {
-        let unknown: Vec<_> =
-            self.root.iter().map(|(key, _)| (key.span().start, key.get_ref().to_string())).collect();
+        let unknown: Vec<_> = self
+            .root
+            .iter()
+            .map(|(key, _)| (key.span().start, key.get_ref().to_string()))
+            .collect();
         for (at, key) in unknown {
             let text = format!("unknown table or key `{key}`; known are {}", self.known.join(", "));
             self.mistake(line_of(self.text, at), text);
@@ -109,7 +126,12 @@ impl<'a> Section<'a> {
     }
 
     /// A value that may be absent.
-    pub(super) fn optional<T>(&mut self, root: &mut Document<'_>, key: &'static str, default: Option<T>) -> Option<Option<T>>
+    pub(super) fn optional<T>(
+        &mut self,
+        root: &mut Document<'_>,
+        key: &'static str,
+        default: Option<T>,
+    ) -> Option<Option<T>>
     where
         T: Deserialize<'a>,
     {
@@ -129,14 +151,21 @@ impl<'a> Section<'a> {
         if bounds.contains(&value) {
             return Some(value);
         }
-        let text = format!("{}.{key} is {value}; it must be {} to {}", self.name, bounds.start(), bounds.end());
+        let text = format!(
+            "{}.{key} is {value}; it must be {} to {}",
+            self.name,
+            bounds.start(),
+            bounds.end()
+        );
         root.mistake(line_of(root.text, line), text);
         None
     }
 
     fn take<T: Deserialize<'a>>(&mut self, root: &mut Document<'_>, key: &'static str) -> Option<Option<T>> {
         self.known.push(key);
-        let Some(value): Option<Spanned<DeValue<'a>>> = self.table.remove(key) else { return Some(None) };
+        let Some(value): Option<Spanned<DeValue<'a>>> = self.table.remove(key) else {
+            return Some(None);
+        };
         let line = line_of(root.text, value.span().start);
         match T::deserialize(value.into_deserializer()) {
             Ok(value) => Some(Some(value)),
@@ -150,7 +179,12 @@ impl<'a> Section<'a> {
     /// What was not asked for is a mistake.
     pub(super) fn finish(self, root: &mut Document<'_>) {
         for (key, _) in &self.table {
-            let text = format!("unknown key {}.{}; known are {}", self.name, key.get_ref(), self.known.join(", "));
+            let text = format!(
+                "unknown key {}.{}; known are {}",
+                self.name,
+                key.get_ref(),
+                self.known.join(", ")
+            );
             root.mistake(line_of(root.text, key.span().start), text);
         }
     }
@@ -158,7 +192,12 @@ impl<'a> Section<'a> {
 
 /// Counted from 1.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes().iter().take(offset).filter(|byte| **byte == b'\n').count()
+    1 + text
+        .as_bytes()
+        .iter()
+        .take(offset)
+        .filter(|byte| **byte == b'\n')
+        .count()
 }
 
 /// The line on which the key that a sentence begins with (`policy.concurrency is …`) is set; 1 if it cannot be told.
@@ -166,6 +205,10 @@ pub(super) fn line_of_key(text: &str, sentence: &str) -> usize {
     let path = sentence.split([' ', '(']).next().unwrap_or_default();
     let key = path.rsplit('.').next().unwrap_or_default();
     text.lines()
-        .position(|line| line.trim_start().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('=')))
+        .position(|line| {
+            line.trim_start()
+                .strip_prefix(key)
+                .is_some_and(|rest| rest.trim_start().starts_with('='))
+        })
         .map_or(1, |at| at + 1)
 }

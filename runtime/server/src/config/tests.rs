@@ -15,7 +15,10 @@ fn every_mistake_is_reported_at_once_with_its_line() {
     let mistakes = Config::parse(text).unwrap_err();
     let lines: Vec<_> = mistakes.iter().map(|mistake| mistake.line).collect();
     assert_eq!(lines, [2, 3, 6, 7, 9, 11, 12], "{mistakes:#?}");
-    assert!(mistakes[1].text.contains("admn") && mistakes[1].text.contains("admin"), "{mistakes:#?}");
+    assert!(
+        mistakes[1].text.contains("admn") && mistakes[1].text.contains("admin"),
+        "{mistakes:#?}"
+    );
 }
 
 #[test]

@@ -9,10 +9,7 @@ use std::time::Duration;
 use cofferdam_domain::attempt::{AttemptEnd, ConnectorRef, Exchange};
 use cofferdam_domain::delivery::DeliveryKind;
 use cofferdam_domain::retry::{self, Decision};
-use cofferdam_domain::{
-    CallResult, Connection, Fault, FaultKind, LogLine, Outcome, Receipt, Usage, Verdict,
-    classify,
-};
+use cofferdam_domain::{CallResult, Connection, Fault, FaultKind, LogLine, Outcome, Receipt, Usage, Verdict, classify};
 use cofferdam_host::{Connector, DeliverRequest};
 use cofferdam_queue::{Accept, Leased, Queue, SettleError, Settlement};
 use tracing::Instrument;
@@ -104,7 +101,10 @@ async fn receive_again(app: &App, connection: &Connection, connector: &Connector
     };
     let Some(request) = raw_request::read(&leased.body) else {
         let message = "the kept request cannot be read back".to_owned();
-        called.result = CallResult::Faulted(Fault { kind: FaultKind::BadReturn, message });
+        called.result = CallResult::Faulted(Fault {
+            kind: FaultKind::BadReturn,
+            message,
+        });
         return called;
     };
     let arrival = Arrival {
@@ -113,12 +113,21 @@ async fn receive_again(app: &App, connection: &Connection, connector: &Connector
         received_at: leased.event.received_at,
         provider_id: None,
     };
-    let read = normalise(app, connection, request).await.and_then(|received| stamp_all(app, &arrival, received.drafts));
+    let read = normalise(app, connection, request)
+        .await
+        .and_then(|received| stamp_all(app, &arrival, received.drafts));
     called.usage.wall_us = u64::try_from(now().since(began).as_micros()).unwrap_or(u64::MAX);
     match read {
         Ok(accepts) => {
-            let summary = format!("{} event{} made", accepts.len(), if accepts.len() == 1 { "" } else { "s" });
-            called.result = CallResult::Done(Receipt { summary: Some(summary), ..Receipt::default() });
+            let summary = format!(
+                "{} event{} made",
+                accepts.len(),
+                if accepts.len() == 1 { "" } else { "s" }
+            );
+            called.result = CallResult::Done(Receipt {
+                summary: Some(summary),
+                ..Receipt::default()
+            });
             called.produced = accepts;
         }
         Err(failure) => called.result = CallResult::Refused(failure),
@@ -129,7 +138,13 @@ async fn receive_again(app: &App, connection: &Connection, connector: &Connector
 fn classify(connection: &Connection, leased: &Leased, called: &Called) -> Classified {
     let verdict = classify::classify(called.result.clone(), &called.trail);
     let counted = leased.delivery_after(&verdict);
-    let decision = retry::decide(&connection.spec.policy.retry, &counted, &verdict, now(), &mut rand::rng());
+    let decision = retry::decide(
+        &connection.spec.policy.retry,
+        &counted,
+        &verdict,
+        now(),
+        &mut rand::rng(),
+    );
     Classified { verdict, decision }
 }
 
@@ -147,7 +162,14 @@ async fn settle(app: &App, connection: &Connection, leased: Leased, called: Call
             tracing::warn!(class, outcome = ?decision.outcome, message = failure.message, "attempt failed");
         }
     }
-    count(app, connection, &decision.outcome, class, called.usage.wall_us, at.since(leased.delivery.accepted_at));
+    count(
+        app,
+        connection,
+        &decision.outcome,
+        class,
+        called.usage.wall_us,
+        at.since(leased.delivery.accepted_at),
+    );
     let delivery = leased.delivery.id;
     let settlement = Settlement {
         end: AttemptEnd {
@@ -177,11 +199,17 @@ async fn settle(app: &App, connection: &Connection, leased: Leased, called: Call
 }
 
 fn count(app: &App, connection: &Connection, outcome: &Outcome, class: &'static str, wall_us: u64, age: Duration) {
-    app.metrics.attempts.get_or_create(&AttemptLabels::of(connection, outcome, class)).inc();
+    app.metrics
+        .attempts
+        .get_or_create(&AttemptLabels::of(connection, outcome, class))
+        .inc();
     let lane = Lane::of(connection);
     let wall = Duration::from_micros(wall_us).as_secs_f64();
     app.metrics.attempt_seconds.get_or_create(&lane).observe(wall);
     if *outcome == Outcome::Delivered {
-        app.metrics.delivery_seconds.get_or_create(&lane).observe(age.as_secs_f64());
+        app.metrics
+            .delivery_seconds
+            .get_or_create(&lane)
+            .observe(age.as_secs_f64());
     }
 }

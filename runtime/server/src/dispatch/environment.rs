@@ -94,20 +94,28 @@ impl Environment for GateEnvironment {
     }
 
     fn credential_exists(&self, upstream: &str) -> bool {
-        let route = upstream.parse().ok().and_then(|name: UpstreamName| self.passport.routes.get(&name));
-        let Some(credential) = route.and_then(|route| route.credential.as_ref()) else { return false };
-        self.vault.exists(&self.passport.workspace, &self.passport.connection, credential).unwrap_or(false)
+        let route = upstream
+            .parse()
+            .ok()
+            .and_then(|name: UpstreamName| self.passport.routes.get(&name));
+        let Some(credential) = route.and_then(|route| route.credential.as_ref()) else {
+            return false;
+        };
+        self.vault
+            .exists(&self.passport.workspace, &self.passport.connection, credential)
+            .unwrap_or(false)
     }
 }
 
 fn to_host(error: GateError) -> HttpError {
     match error {
-        GateError::Refused(refusal) => {
-            HttpError::Refused { code: refusal.code.code().to_owned(), message: refusal.message }
-        }
-        GateError::RateLimited { wait } => {
-            HttpError::RateLimited { wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX) }
-        }
+        GateError::Refused(refusal) => HttpError::Refused {
+            code: refusal.code.code().to_owned(),
+            message: refusal.message,
+        },
+        GateError::RateLimited { wait } => HttpError::RateLimited {
+            wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        },
         GateError::TimedOut { request_sent } => HttpError::TimedOut { request_sent },
         GateError::Unreachable(message) => HttpError::Unreachable(message),
         GateError::Interrupted(message) => HttpError::Interrupted(message),
@@ -123,7 +131,9 @@ pub(super) struct SettingsOnly {
 
 impl SettingsOnly {
     pub(super) fn of(connection: &Connection) -> Self {
-        Self { settings: settings(connection) }
+        Self {
+            settings: settings(connection),
+        }
     }
 }
 

@@ -46,7 +46,14 @@ impl Lane {
     pub(super) fn new(app: App, workspace: WorkspaceName, name: ConnectionName, stop: CancellationToken) -> Self {
         let queued = app.queue.subscribe(&workspace, &name);
         let configured = app.connections.changed();
-        Self { app, workspace, name, stop, queued, configured }
+        Self {
+            app,
+            workspace,
+            name,
+            stop,
+            queued,
+            configured,
+        }
     }
 
     /// Runs until the server stops, and then until its attempts have settled.
@@ -97,8 +104,12 @@ impl Lane {
         };
         // Without its connector a lane waits, as if it were off: attempts would only be burnt.
         let connector = self.app.catalogue.get(&connection.spec.connector).cloned();
-        let (true, Some(connector)) = (connection.enabled, connector) else { return Ok(Next::Wait(POLL)) };
-        let room = usize::from(connection.spec.policy.concurrency).saturating_sub(in_flight).min(LEASES_PER_CALL_MAX);
+        let (true, Some(connector)) = (connection.enabled, connector) else {
+            return Ok(Next::Wait(POLL));
+        };
+        let room = usize::from(connection.spec.policy.concurrency)
+            .saturating_sub(in_flight)
+            .min(LEASES_PER_CALL_MAX);
         if room == 0 {
             return Ok(Next::Wait(POLL));
         }
@@ -117,7 +128,10 @@ impl Lane {
 
     async fn lease(&self, connection: &Connection, room: usize) -> Result<Vec<Leased>, QueueError> {
         let lease_for = Duration::from_millis(connection.spec.policy.deadline_ms) + LEASE_SLACK;
-        self.app.queue.lease_many(&self.workspace, &self.name, now(), lease_for, room).await
+        self.app
+            .queue
+            .lease_many(&self.workspace, &self.name, now(), lease_for, room)
+            .await
     }
 }
 

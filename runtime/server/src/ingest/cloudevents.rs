@@ -16,7 +16,12 @@ use serde_json::value::RawValue;
 /// Reads the events of a request. The first fault is named by its attribute, and in a batch by its index too.
 pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Vec<EventDraft>, DraftFault> {
     let content_type = text_header(headers, "content-type")?.unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media_type = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     let mut drafts = match media_type.as_str() {
         "application/cloudevents+json" => {
             let event = serde_json::from_slice(body).map_err(|error| not_json("body", &error))?;
@@ -24,16 +29,25 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Vec<EventDraft>, 
         }
         "application/cloudevents-batch+json" => batch(body)?,
         other if other.starts_with("application/cloudevents") => {
-            return Err(DraftFault::new("content-type", format!("{other} is not supported; send JSON or binary mode")));
+            return Err(DraftFault::new(
+                "content-type",
+                format!("{other} is not supported; send JSON or binary mode"),
+            ));
         }
         _ => vec![binary(headers, content_type, body)?],
     };
     if let Some(key) = text_header(headers, "idempotency-key")? {
         if drafts.len() != 1 {
-            return Err(DraftFault::new("idempotency-key", "cannot be used with a batch; each event's id serves"));
+            return Err(DraftFault::new(
+                "idempotency-key",
+                "cannot be used with a batch; each event's id serves",
+            ));
         }
         if !(1..=DEDUPE_KEY_BYTES_MAX - 5).contains(&key.len()) {
-            return Err(DraftFault::new("idempotency-key", format!("must be 1 to {} bytes", DEDUPE_KEY_BYTES_MAX - 5)));
+            return Err(DraftFault::new(
+                "idempotency-key",
+                format!("must be 1 to {} bytes", DEDUPE_KEY_BYTES_MAX - 5),
+            ));
         }
         drafts[0].dedupe_key = Some(format!("idem:{key}"));
     }
@@ -41,13 +55,22 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Result<Vec<EventDraft>, 
 }
 
 fn batch(body: &[u8]) -> Result<Vec<EventDraft>, DraftFault> {
-    let events: Vec<BTreeMap<String, Box<RawValue>>> = serde_json::from_slice(body).map_err(|error| not_json("body", &error))?;
+    let events: Vec<BTreeMap<String, Box<RawValue>>> =
+        serde_json::from_slice(body).map_err(|error| not_json("body", &error))?;
     if events.is_empty() || events.len() > EVENTS_PER_REQUEST_MAX {
-        return Err(DraftFault::new("body", format!("a batch holds 1 to {EVENTS_PER_REQUEST_MAX} events, not {}", events.len())));
+        return Err(DraftFault::new(
+            "body",
+            format!(
+                "a batch holds 1 to {EVENTS_PER_REQUEST_MAX} events, not {}",
+                events.len()
+            ),
+        ));
     }
     let mut drafts = Vec::with_capacity(events.len());
     for (at, event) in events.into_iter().enumerate() {
-        drafts.push(structured(event).map_err(|fault| DraftFault::new(format!("[{at}].{}", fault.field), fault.problem))?);
+        drafts.push(
+            structured(event).map_err(|fault| DraftFault::new(format!("[{at}].{}", fault.field), fault.problem))?,
+        );
     }
     Ok(drafts)
 }
@@ -83,7 +106,10 @@ fn structured(mut event: BTreeMap<String, Box<RawValue>>) -> Result<EventDraft, 
 }
 
 /// `data` is JSON as it stands, byte for byte, unless its content type says that it is a text; `data_base64` is bytes.
-fn data(event: &mut BTreeMap<String, Box<RawValue>>, content_type: Option<&str>) -> Result<(Vec<u8>, &'static str), DraftFault> {
+fn data(
+    event: &mut BTreeMap<String, Box<RawValue>>,
+    content_type: Option<&str>,
+) -> Result<(Vec<u8>, &'static str), DraftFault> {
     let encoded = string(event, "data_base64")?;
     match (event.remove("data"), encoded) {
         (Some(_), Some(_)) => Err(DraftFault::new("data", "data and data_base64 cannot both be there")),
@@ -105,23 +131,34 @@ fn data(event: &mut BTreeMap<String, Box<RawValue>>, content_type: Option<&str>)
 }
 
 fn is_json(content_type: &str) -> bool {
-    let media_type = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media_type = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     media_type.ends_with("/json") || media_type.ends_with("+json")
 }
 
 fn binary(headers: &HeaderMap, content_type: String, body: &[u8]) -> Result<EventDraft, DraftFault> {
     let attribute = |name: &str| -> Result<Option<String>, DraftFault> {
-        let Some(text) = text_header(headers, &format!("ce-{name}"))? else { return Ok(None) };
+        let Some(text) = text_header(headers, &format!("ce-{name}"))? else {
+            return Ok(None);
+        };
         // HTTP binding, section 3.1.3.2: values are percent-encoded.
         let decoded = percent_decode_str(&text).decode_utf8();
-        decoded.map(|text| Some(text.into_owned())).map_err(|_| DraftFault::new(name, "is not UTF-8 after percent-decoding"))
+        decoded
+            .map(|text| Some(text.into_owned()))
+            .map_err(|_| DraftFault::new(name, "is not UTF-8 after percent-decoding"))
     };
     let needed = |name: &str| attribute(name)?.ok_or_else(|| missing(name));
     check_version(&needed("specversion")?)?;
     let (id, source) = (needed("id")?, needed("source")?);
     let mut extensions = BTreeMap::new();
     for name in headers.keys() {
-        let Some(name) = name.as_str().strip_prefix("ce-") else { continue };
+        let Some(name) = name.as_str().strip_prefix("ce-") else {
+            continue;
+        };
         if !["specversion", "id", "source", "type", "subject", "time", "dataschema"].contains(&name)
             && let Some(value) = attribute(name)?
         {
@@ -134,7 +171,11 @@ fn binary(headers: &HeaderMap, content_type: String, body: &[u8]) -> Result<Even
         source,
         subject: attribute("subject")?,
         time: attribute("time")?.map(|text| parse_time(&text)).transpose()?,
-        data_content_type: if content_type.is_empty() { "application/octet-stream".to_owned() } else { content_type },
+        data_content_type: if content_type.is_empty() {
+            "application/octet-stream".to_owned()
+        } else {
+            content_type
+        },
         data_schema: attribute("dataschema")?,
         extensions,
         data: body.to_vec(),
@@ -146,11 +187,18 @@ fn dedupe_key(source: &str, id: &str) -> Result<String, DraftFault> {
     if id.is_empty() {
         return Err(DraftFault::new("id", "must not be empty"));
     }
-    Ok(format!("ce:{}", Digest::of(format!("{}\n{source}{id}", source.len()).as_bytes())))
+    Ok(format!(
+        "ce:{}",
+        Digest::of(format!("{}\n{source}{id}", source.len()).as_bytes())
+    ))
 }
 
 fn check_version(version: &str) -> Result<(), DraftFault> {
-    if version == "1.0" { Ok(()) } else { Err(DraftFault::new("specversion", "must be 1.0")) }
+    if version == "1.0" {
+        Ok(())
+    } else {
+        Err(DraftFault::new("specversion", "must be 1.0"))
+    }
 }
 
 fn parse_time(text: &str) -> Result<Timestamp, DraftFault> {
@@ -162,7 +210,14 @@ fn missing(name: &str) -> DraftFault {
 }
 
 fn not_json(field: &str, error: &serde_json::Error) -> DraftFault {
-    DraftFault::new(field, format!("is not the JSON of an event: line {}, column {}", error.line(), error.column()))
+    DraftFault::new(
+        field,
+        format!(
+            "is not the JSON of an event: line {}, column {}",
+            error.line(),
+            error.column()
+        ),
+    )
 }
 
 fn required(event: &mut BTreeMap<String, Box<RawValue>>, name: &str) -> Result<String, DraftFault> {
@@ -183,12 +238,17 @@ fn scalar(name: &str, value: &RawValue) -> Result<String, DraftFault> {
         Ok(serde_json::Value::String(text)) => Ok(text),
         Ok(serde_json::Value::Bool(flag)) => Ok(flag.to_string()),
         Ok(serde_json::Value::Number(number)) if number.is_i64() => Ok(number.to_string()),
-        Ok(_) | Err(_) => Err(DraftFault::new(name, "an extension is a string, a boolean or an integer")),
+        Ok(_) | Err(_) => Err(DraftFault::new(
+            name,
+            "an extension is a string, a boolean or an integer",
+        )),
     }
 }
 
 fn text_header(headers: &HeaderMap, name: &str) -> Result<Option<String>, DraftFault> {
-    let Some(value) = headers.get(name) else { return Ok(None) };
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
     let field = name.strip_prefix("ce-").unwrap_or(name);
     if headers.get_all(name).iter().count() > 1 {
         return Err(DraftFault::new(field, "is there more than once"));

@@ -10,9 +10,9 @@ use cofferdam_domain::{CorrelationId, EventId, TraceContext};
 use serde::{Deserialize, Serialize};
 
 use super::{accept, cloudevents};
+use crate::admin::auth;
 use crate::app::App;
 use crate::clock::now;
-use crate::admin::auth;
 use crate::problem::Problem;
 use crate::tokens::Role;
 
@@ -42,27 +42,38 @@ pub(crate) async fn receive(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<(StatusCode, Json<EventsAccepted>), Problem> {
     let answer = handle(&app, &headers, body).await;
-    app.metrics.count_ingest("api", match &answer {
-        Ok(answer) if answer.accepted.iter().all(|event| event.duplicate) => "duplicate",
-        Ok(_) => "accepted",
-        Err(problem) if problem.status == 401 || problem.status == 403 => "unverified",
-        Err(problem) if problem.status < 500 => "refused",
-        Err(_) => "failed",
-    });
+    app.metrics.count_ingest(
+        "api",
+        match &answer {
+            Ok(answer) if answer.accepted.iter().all(|event| event.duplicate) => "duplicate",
+            Ok(_) => "accepted",
+            Err(problem) if problem.status == 401 || problem.status == 403 => "unverified",
+            Err(problem) if problem.status < 500 => "refused",
+            Err(_) => "failed",
+        },
+    );
     Ok((StatusCode::ACCEPTED, Json(answer?)))
 }
 
-async fn handle(app: &App, headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<EventsAccepted, Problem> {
+async fn handle(
+    app: &App,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<EventsAccepted, Problem> {
     let principal = auth::bearer(app, headers)?;
     if !matches!(principal.role, Role::Admin | Role::Ingest) {
         return Err(Problem::forbidden("ingest or admin"));
     }
     accept::refuse_when_full(app)?;
     let body = body.map_err(|rejection| body_problem(app, &rejection))?;
-    let drafts = cloudevents::read(headers, &body)
-        .map_err(|fault| Problem::new(StatusCode::BAD_REQUEST, "malformed-event", fault.to_string()).field(fault.field))?;
+    let drafts = cloudevents::read(headers, &body).map_err(|fault| {
+        Problem::new(StatusCode::BAD_REQUEST, "malformed-event", fault.to_string()).field(fault.field)
+    })?;
     let correlation_id = correlation_id(headers)?;
-    let trace = headers.get("traceparent").and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<TraceContext>().ok());
+    let trace = headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<TraceContext>().ok());
     let mut accepts = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let stamp = Stamp {
@@ -73,9 +84,9 @@ async fn handle(app: &App, headers: &HeaderMap, body: Result<Bytes, BytesRejecti
             received_at: now(),
             body_bytes_max: app.limits.body_bytes,
         };
-        let new = draft
-            .stamp(stamp, &mut rand::rng())
-            .map_err(|fault| Problem::new(StatusCode::BAD_REQUEST, "malformed-event", fault.to_string()).field(fault.field))?;
+        let new = draft.stamp(stamp, &mut rand::rng()).map_err(|fault| {
+            Problem::new(StatusCode::BAD_REQUEST, "malformed-event", fault.to_string()).field(fault.field)
+        })?;
         accepts.push(accept::fan_out(app, new));
     }
     let accepted = accept::accept(app, accepts).await?;
@@ -94,11 +105,17 @@ async fn handle(app: &App, headers: &HeaderMap, body: Result<Bytes, BytesRejecti
 
 /// A caller with a token is trusted to name its correlation id.
 fn correlation_id(headers: &HeaderMap) -> Result<Option<CorrelationId>, Problem> {
-    let Some(value) = headers.get("x-correlation-id") else { return Ok(None) };
+    let Some(value) = headers.get("x-correlation-id") else {
+        return Ok(None);
+    };
     let parsed = value.to_str().ok().and_then(|text| text.parse().ok());
     parsed.map(Some).ok_or_else(|| {
-        Problem::new(StatusCode::BAD_REQUEST, "malformed-event", cofferdam_domain::id::BadCorrelationId.to_string())
-            .field("x-correlation-id")
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "malformed-event",
+            cofferdam_domain::id::BadCorrelationId.to_string(),
+        )
+        .field("x-correlation-id")
     })
 }
 
@@ -108,5 +125,9 @@ pub(super) fn body_problem(app: &App, rejection: &BytesRejection) -> Problem {
         let detail = format!("the body is larger than {} bytes", app.limits.body_bytes);
         return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail);
     }
-    Problem::new(StatusCode::BAD_REQUEST, "body-unreadable", "the body could not be read to its end")
+    Problem::new(
+        StatusCode::BAD_REQUEST,
+        "body-unreadable",
+        "the body could not be read to its end",
+    )
 }

@@ -35,7 +35,18 @@ pub(super) async fn receive(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    answer(&app, Hook { workspace: "default", connection: &connection, path: "" }, query, headers, body).await
+    answer(
+        &app,
+        Hook {
+            workspace: "default",
+            connection: &connection,
+            path: "",
+        },
+        query,
+        headers,
+        body,
+    )
+    .await
 }
 
 pub(super) async fn receive_below(
@@ -46,7 +57,18 @@ pub(super) async fn receive_below(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let path = format!("/{rest}");
-    answer(&app, Hook { workspace: "default", connection: &connection, path: &path }, query, headers, body).await
+    answer(
+        &app,
+        Hook {
+            workspace: "default",
+            connection: &connection,
+            path: &path,
+        },
+        query,
+        headers,
+        body,
+    )
+    .await
 }
 
 pub(super) async fn receive_in_workspace(
@@ -56,7 +78,18 @@ pub(super) async fn receive_in_workspace(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
-    answer(&app, Hook { workspace: &workspace, connection: &connection, path: "" }, query, headers, body).await
+    answer(
+        &app,
+        Hook {
+            workspace: &workspace,
+            connection: &connection,
+            path: "",
+        },
+        query,
+        headers,
+        body,
+    )
+    .await
 }
 
 /// Which hook was called.
@@ -74,20 +107,29 @@ async fn answer(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Problem> {
     let answered = handle(app, hook, query.unwrap_or_default(), &headers, body).await;
-    app.metrics.count_ingest("hook", match &answered {
-        Ok(Answer::Accepted(events, _)) if !events.is_empty() && events.iter().all(|event| event.duplicate) => "duplicate",
-        Ok(Answer::Accepted(..)) => "accepted",
-        Ok(Answer::KeptRaw(_)) => "kept-raw",
-        Err(problem) if problem.status == 401 => "unverified",
-        Err(problem) if problem.status < 500 => "refused",
-        Err(_) => "failed",
-    });
+    app.metrics.count_ingest(
+        "hook",
+        match &answered {
+            Ok(Answer::Accepted(events, _)) if !events.is_empty() && events.iter().all(|event| event.duplicate) => {
+                "duplicate"
+            }
+            Ok(Answer::Accepted(..)) => "accepted",
+            Ok(Answer::KeptRaw(_)) => "kept-raw",
+            Err(problem) if problem.status == 401 => "unverified",
+            Err(problem) if problem.status < 500 => "refused",
+            Err(_) => "failed",
+        },
+    );
     Ok(match answered? {
         Answer::Accepted(_, Some(reply)) => reply_response(reply),
-        Answer::Accepted(accepted, None) => (StatusCode::ACCEPTED, axum::Json(EventsAccepted { accepted })).into_response(),
-        Answer::KeptRaw(kept) => {
-            (StatusCode::ACCEPTED, axum::Json(EventsAccepted { accepted: vec![kept] })).into_response()
+        Answer::Accepted(accepted, None) => {
+            (StatusCode::ACCEPTED, axum::Json(EventsAccepted { accepted })).into_response()
         }
+        Answer::KeptRaw(kept) => (
+            StatusCode::ACCEPTED,
+            axum::Json(EventsAccepted { accepted: vec![kept] }),
+        )
+            .into_response(),
     })
 }
 
@@ -124,12 +166,20 @@ async fn handle(
         body: body.to_vec(),
     };
     let correlation_id = CorrelationId::mint(received_at, &mut rand::rng());
-    let origin = Arrival { connection: &connection, correlation_id, received_at, provider_id };
+    let origin = Arrival {
+        connection: &connection,
+        correlation_id,
+        received_at,
+        provider_id,
+    };
     match normalise(app, &connection, request.clone()).await {
         Ok(received) => match stamp_all(app, &origin, received.drafts) {
             Ok(accepts) => {
                 let accepted = accept::accept(app, accepts).await?;
-                Ok(Answer::Accepted(accepted.into_iter().map(told).collect(), received.reply))
+                Ok(Answer::Accepted(
+                    accepted.into_iter().map(told).collect(),
+                    received.reply,
+                ))
             }
             Err(failure) => keep_raw(app, &origin, &request, failure).await,
         },
@@ -141,7 +191,10 @@ fn find(app: &App, hook: &Hook<'_>) -> Result<Arc<Connection>, Problem> {
     let missing = || Problem::not_found("such hook");
     let workspace: WorkspaceName = hook.workspace.parse().map_err(|_| missing())?;
     let name: ConnectionName = hook.connection.parse().map_err(|_| missing())?;
-    app.connections.get(&workspace, &name).filter(|connection| connection.spec.inbound.is_some()).ok_or_else(missing)
+    app.connections
+        .get(&workspace, &name)
+        .filter(|connection| connection.spec.inbound.is_some())
+        .ok_or_else(missing)
 }
 
 /// 401 unless the signature holds; the answer is the provider's own id of the delivery.
@@ -152,7 +205,11 @@ fn authenticate(
     body: &[u8],
     received_at: Timestamp,
 ) -> Result<Option<String>, Problem> {
-    let inbound = connection.spec.inbound.as_ref().ok_or_else(|| Problem::not_found("such hook"))?;
+    let inbound = connection
+        .spec
+        .inbound
+        .as_ref()
+        .ok_or_else(|| Problem::not_found("such hook"))?;
     let secrets = app
         .vault
         .active(&connection.workspace, &connection.spec.name, &inbound.credential)
@@ -160,23 +217,45 @@ fn authenticate(
     if secrets.is_empty() {
         tracing::warn!(connection = %connection.spec.name, credential = %inbound.credential, "a hook was called whose signing secret is not set");
     }
-    verify::verify(inbound.scheme, &secrets, headers, body, received_at).map_err(|verify::Unverified| Problem::unauthorized())?;
+    verify::verify(inbound.scheme, &secrets, headers, body, received_at)
+        .map_err(|verify::Unverified| Problem::unauthorized())?;
     Ok(verify::delivery_id(inbound.scheme, headers))
 }
 
 /// The source connector's reading of the request, or why there is none.
-pub(crate) async fn normalise(app: &App, connection: &Connection, request: InboundRequest) -> Result<Received, Failure> {
-    let Some(connector) = app.catalogue.get(&connection.spec.connector).filter(|connector| connector.exports.source) else {
+pub(crate) async fn normalise(
+    app: &App,
+    connection: &Connection,
+    request: InboundRequest,
+) -> Result<Received, Failure> {
+    let Some(connector) = app
+        .catalogue
+        .get(&connection.spec.connector)
+        .filter(|connector| connector.exports.source)
+    else {
         let message = format!("no source connector {} is loaded", connection.spec.connector);
-        return Err(fault_failure(Fault { kind: FaultKind::NotRunnable, message }));
+        return Err(fault_failure(Fault {
+            kind: FaultKind::NotRunnable,
+            message,
+        }));
     };
     let environment = source_environment(connection);
-    let report = connector.receive(request, environment, crate::dispatch::call_limits(&connection.spec.policy)).await;
+    let report = connector
+        .receive(
+            request,
+            environment,
+            crate::dispatch::call_limits(&connection.spec.policy),
+        )
+        .await;
     match report.result {
         Ok(Ok(received)) => Ok(received),
-        Ok(Err(Rejected { code, message })) => {
-            Err(Failure { class: FailureClass::Schema, code, message, ambiguous: false, retry_after_ms: None })
-        }
+        Ok(Err(Rejected { code, message })) => Err(Failure {
+            class: FailureClass::Schema,
+            code,
+            message,
+            ambiguous: false,
+            retry_after_ms: None,
+        }),
         Err(fault) => Err(fault_failure(fault)),
     }
 }
@@ -216,7 +295,10 @@ pub(crate) fn stamp_all(app: &App, arrival: &Arrival<'_>, drafts: Vec<EventDraft
             body_bytes_max: app.limits.body_bytes,
         };
         let new = draft.stamp(stamp, &mut rand::rng()).map_err(|fault| {
-            fault_failure(Fault { kind: FaultKind::BadReturn, message: format!("an event draft is malformed: {fault}") })
+            fault_failure(Fault {
+                kind: FaultKind::BadReturn,
+                message: format!("an event draft is malformed: {fault}"),
+            })
         })?;
         accepts.push(accept::fan_out(app, new));
     }
@@ -224,16 +306,28 @@ pub(crate) fn stamp_all(app: &App, arrival: &Arrival<'_>, drafts: Vec<EventDraft
 }
 
 /// Nothing verified is lost: the raw request becomes a dead letter of the source connection.
-async fn keep_raw(app: &App, arrival: &Arrival<'_>, request: &InboundRequest, failure: Failure) -> Result<Answer, Problem> {
+async fn keep_raw(
+    app: &App,
+    arrival: &Arrival<'_>,
+    request: &InboundRequest,
+    failure: Failure,
+) -> Result<Answer, Problem> {
     let name = &arrival.connection.spec.name;
     tracing::warn!(connection = %name, class = %failure.class, message = failure.message, correlation_id = %arrival.correlation_id, "a verified request could not be read; it is kept as a dead letter");
     let workspace = arrival.connection.workspace.clone();
-    let new = raw_request::event(workspace, name, arrival.correlation_id.clone(), request, arrival.received_at)
-        .map_err(|error| Problem::internal("keeping the request", &error))?;
+    let new = raw_request::event(
+        workspace,
+        name,
+        arrival.correlation_id.clone(),
+        request,
+        arrival.received_at,
+    )
+    .map_err(|error| Problem::internal("keeping the request", &error))?;
     let fan_out = vec![Owed::unreadable(name.clone(), failure)];
     let accepted = accept::accept(app, vec![Accept { new, fan_out }]).await?;
     let kept = accepted.into_iter().next().map(told);
-    kept.map(Answer::KeptRaw).ok_or_else(|| Problem::not_found("accepted event"))
+    kept.map(Answer::KeptRaw)
+        .ok_or_else(|| Problem::not_found("accepted event"))
 }
 
 fn told(event: cofferdam_queue::Accepted) -> EventAccepted {
@@ -252,8 +346,14 @@ fn reply_response(reply: Reply) -> Response {
         .unwrap_or(header::HeaderValue::from_static("application/octet-stream"));
     let headers = [
         (header::CONTENT_TYPE, content_type),
-        (header::X_CONTENT_TYPE_OPTIONS, header::HeaderValue::from_static("nosniff")),
-        (header::CONTENT_SECURITY_POLICY, header::HeaderValue::from_static("default-src 'none'; sandbox")),
+        (
+            header::X_CONTENT_TYPE_OPTIONS,
+            header::HeaderValue::from_static("nosniff"),
+        ),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            header::HeaderValue::from_static("default-src 'none'; sandbox"),
+        ),
     ];
     (status, headers, Body::from(reply.body)).into_response()
 }

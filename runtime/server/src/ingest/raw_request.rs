@@ -34,7 +34,11 @@ pub(crate) fn event(
         method: request.method.clone(),
         path: request.path.clone(),
         query: request.query.clone(),
-        headers: request.headers.iter().map(|(name, value)| (name.clone(), encode(value))).collect(),
+        headers: request
+            .headers
+            .iter()
+            .map(|(name, value)| (name.clone(), encode(value)))
+            .collect(),
         body: encode(&request.body),
     })?;
     let rng = &mut rand::rng();
@@ -63,8 +67,11 @@ pub(crate) fn event(
 pub(crate) fn read(body: &[u8]) -> Option<InboundRequest> {
     let stored: Stored = serde_json::from_slice(body).ok()?;
     let decode = |text: &str| data_encoding::BASE64.decode(text.as_bytes()).ok();
-    let headers =
-        stored.headers.into_iter().map(|(name, value)| Some((name, decode(&value)?))).collect::<Option<Vec<_>>>()?;
+    let headers = stored
+        .headers
+        .into_iter()
+        .map(|(name, value)| Some((name, decode(&value)?)))
+        .collect::<Option<Vec<_>>>()?;
     Some(InboundRequest {
         method: stored.method,
         path: stored.path,
@@ -89,7 +96,14 @@ mod tests {
         };
         let workspace = WorkspaceName::default();
         let correlation = "c".parse().unwrap();
-        let kept = event(workspace, &"hook".parse().unwrap(), correlation, &request, Timestamp::ZERO).unwrap();
+        let kept = event(
+            workspace,
+            &"hook".parse().unwrap(),
+            correlation,
+            &request,
+            Timestamp::ZERO,
+        )
+        .unwrap();
         assert_eq!(read(&kept.body), Some(request));
         assert_eq!(read(b"{}"), None);
     }

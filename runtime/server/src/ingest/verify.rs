@@ -35,7 +35,10 @@ pub(super) fn delivery_id(scheme: InboundScheme, headers: &HeaderMap) -> Option<
         InboundScheme::Github => "x-github-delivery",
         InboundScheme::StandardWebhooks => "webhook-id",
     };
-    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .map(str::to_owned)
 }
 
 /// Headers that are the host's business and that no connector gets: whoever has them could replay the request.
@@ -55,7 +58,9 @@ pub(super) const HOST_HEADERS: [&str; 10] = [
 /// HMAC-SHA256 (RFC 2104), compared in constant time.
 fn hmac_sha256_matches(key: &[u8], parts: &[&[u8]], expected: &[u8]) -> bool {
     use hmac::{KeyInit, Mac};
-    let Ok(mut mac) = hmac::Hmac::<sha2::Sha256>::new_from_slice(key) else { return false };
+    let Ok(mut mac) = hmac::Hmac::<sha2::Sha256>::new_from_slice(key) else {
+        return false;
+    };
     for part in parts {
         mac.update(part);
     }

@@ -97,9 +97,12 @@ impl From<StepKind> for Badge {
             StepKind::Retry => Tone::Warning,
             StepKind::Parked | StepKind::Dead => Tone::Bad,
             StepKind::Interrupted => Tone::Waiting,
-            StepKind::Owed | StepKind::Attempt | StepKind::Request | StepKind::Note | StepKind::Discarded => {
-                Tone::Quiet
-            }
+            StepKind::Owed
+            | StepKind::Attempt
+            | StepKind::Request
+            | StepKind::Note
+            | StepKind::Replayed
+            | StepKind::Discarded => Tone::Quiet,
         };
         Self {
             tone,

@@ -10,7 +10,7 @@ use cofferdam_domain::{CredentialName, Descriptor, Policy, Timestamp, UpstreamGr
 use cofferdam_queue::DeliveryFilter;
 use cofferdam_vault::CredentialInfo;
 
-use super::connections::{Back, ConnectionRow, find, version};
+use super::connections::{Back, ConnectionRow, version};
 use super::connectors::attached;
 use super::delivery::DeliveryRow;
 use super::flash::FlashQuery;
@@ -18,6 +18,7 @@ use super::frame::{Frame, Section, page};
 use super::guard::SignedIn;
 use super::problem_page::ProblemPage;
 use super::units::{self, Moment};
+use crate::admin::actions;
 use crate::admin::views::{self, ConnectionView};
 use crate::app::App;
 use crate::clock::now;
@@ -93,7 +94,7 @@ pub(super) async fn show(
     Query(flash): Query<FlashQuery>,
 ) -> Result<Response, ProblemPage> {
     let workspace = &session.principal.workspace;
-    let connection = find(&app, workspace, &name)?;
+    let connection = actions::connection(&app, workspace, &name)?;
     let now = now();
     let view = views::connection_view(&app, &connection).await;
     let view = view.map_err(|error| Problem::internal("reading the connection", &error))?;

@@ -1,13 +1,9 @@
 //! The list of connections, and what an admin may do with one: turn it on or off, release its lane.
 
-use std::sync::Arc;
-
 use askama::Template;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
 use axum::response::{Redirect, Response};
-use cofferdam_domain::{Connection, ConnectionName, WorkspaceName};
-use cofferdam_queue::Queue;
+use cofferdam_domain::Connection;
 use serde::Deserialize;
 
 use super::badge::Badge;
@@ -15,11 +11,10 @@ use super::flash::{Flash, FlashQuery};
 use super::frame::{Frame, Section, page};
 use super::guard::{Change, SignedIn};
 use super::problem_page::ProblemPage;
-use super::sessions::Session;
+use crate::admin::actions;
 use crate::admin::views::{self, ConnectionView, Health};
 use crate::app::App;
 use crate::clock::now;
-use crate::connections::ConnectionError;
 use crate::problem::Problem;
 
 pub(super) const PATH: &str = "/panel/connections";
@@ -151,7 +146,7 @@ pub(super) async fn enable(
     Query(from): Query<SentFrom>,
     Change(session): Change,
 ) -> Result<Redirect, ProblemPage> {
-    set_enabled(&app, &session, &name, true).await?;
+    actions::toggle(&app, &session.principal, &name, true).await?;
     Ok(done(&name, &from, Flash::TurnedOn))
 }
 
@@ -161,7 +156,7 @@ pub(super) async fn disable(
     Query(from): Query<SentFrom>,
     Change(session): Change,
 ) -> Result<Redirect, ProblemPage> {
-    set_enabled(&app, &session, &name, false).await?;
+    actions::toggle(&app, &session.principal, &name, false).await?;
     Ok(done(&name, &from, Flash::TurnedOff))
 }
 
@@ -171,29 +166,8 @@ pub(super) async fn release_lane(
     Query(from): Query<SentFrom>,
     Change(session): Change,
 ) -> Result<Redirect, ProblemPage> {
-    let connection = find(&app, &session.principal.workspace, &name)?;
-    let released = app
-        .queue
-        .release_lane(&connection.workspace, &connection.spec.name)
-        .await;
-    released.map_err(|error| Problem::internal("releasing the lane", &error))?;
-    tracing::info!(connection = name, by = session.principal.name, "lane released");
+    actions::release(&app, &session.principal, &name).await?;
     Ok(done(&name, &from, Flash::Released))
-}
-
-async fn set_enabled(app: &App, session: &Session, name: &str, enabled: bool) -> Result<(), ProblemPage> {
-    let connection = find(app, &session.principal.workspace, name)?;
-    app.connections
-        .set_enabled(&connection.workspace, &connection.spec.name, enabled)
-        .await
-        .map_err(problem)?;
-    tracing::info!(
-        connection = name,
-        enabled,
-        by = session.principal.name,
-        "connection toggled"
-    );
-    Ok(())
 }
 
 /// Back to where the form was, with the row marked. The name was found, so it holds nothing that an address would not.
@@ -205,26 +179,9 @@ fn done(name: &str, from: &SentFrom, flash: Flash) -> Redirect {
     })
 }
 
-/// A connection of the workspace.
-pub(super) fn find(app: &App, workspace: &WorkspaceName, name: &str) -> Result<Arc<Connection>, Problem> {
-    let missing = || Problem::not_found(format_args!("connection {name}"));
-    let parsed: ConnectionName = name.parse().map_err(|_| missing())?;
-    app.connections.get(workspace, &parsed).ok_or_else(missing)
-}
-
 /// The version that runs now.
 pub(super) fn version(app: &App, connection: &Connection) -> Option<String> {
     app.catalogue
         .get(&connection.spec.connector)
         .map(|connector| connector.descriptor.version.to_string())
-}
-
-fn problem(error: ConnectionError) -> Problem {
-    match error {
-        ConnectionError::Unknown(name) => Problem::not_found(format_args!("connection {name}")),
-        ConnectionError::Full => Problem::new(StatusCode::CONFLICT, "too-many-connections", error.to_string()),
-        ConnectionError::Record(_) | ConnectionError::Store(_) | ConnectionError::Commit(_) => {
-            Problem::internal("changing the connection", &error)
-        }
-    }
 }

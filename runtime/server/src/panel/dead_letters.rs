@@ -5,7 +5,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{Redirect, Response};
 use cofferdam_domain::{ConnectionName, CorrelationId, DeliveryId, DeliveryState, FailureClass, Timestamp};
-use cofferdam_queue::{DeadFilter, Queue, ReplayError};
+use cofferdam_queue::DeadFilter;
 use serde::Deserialize;
 
 use super::flash::{Flash, FlashQuery};
@@ -13,6 +13,7 @@ use super::frame::{Frame, Section, page};
 use super::guard::{Change, SignedIn};
 use super::problem_page::ProblemPage;
 use super::units::Moment;
+use crate::admin::actions;
 use crate::admin::views::{self, DeadLetterView, ROWS_MAX};
 use crate::app::App;
 use crate::clock::now;
@@ -89,7 +90,7 @@ pub(super) async fn replay(
     Change(session): Change,
 ) -> Result<Redirect, ProblemPage> {
     let (id, by) = (parse_id(&id)?, &session.principal);
-    let replayed = app.queue.replay(&by.workspace, id, now(), &by.name).await;
+    let replayed = actions::replay(&app, by, id).await;
     done(&asked, changed(replayed, Flash::Replayed)?)
 }
 
@@ -100,7 +101,7 @@ pub(super) async fn discard(
     Change(session): Change,
 ) -> Result<Redirect, ProblemPage> {
     let (id, by) = (parse_id(&id)?, &session.principal);
-    let discarded = app.queue.discard(&by.workspace, id, now(), &by.name).await;
+    let discarded = actions::discard(&app, by, id).await;
     done(&asked, changed(discarded, Flash::Discarded)?)
 }
 
@@ -109,12 +110,11 @@ fn parse_id(text: &str) -> Result<DeliveryId, Problem> {
 }
 
 /// That somebody else was faster is no error.
-fn changed(result: Result<(), ReplayError>, flash: Flash) -> Result<Flash, Problem> {
+fn changed(result: Result<(), Problem>, flash: Flash) -> Result<Flash, Problem> {
     match result {
         Ok(()) => Ok(flash),
-        Err(ReplayError::NotDead { .. }) => Ok(Flash::NotDead),
-        Err(ReplayError::NotFound(_)) => Err(Problem::not_found("such dead letter")),
-        Err(ReplayError::Queue(error)) => Err(Problem::internal("changing the dead letter", &error)),
+        Err(problem) if problem.code == actions::NOT_DEAD => Ok(Flash::NotDead),
+        Err(problem) => Err(problem),
     }
 }
 

@@ -155,7 +155,12 @@ fn grouped(trace: &TraceView, began: Timestamp) -> Vec<StepGroup> {
             for attempt in &delivery.attempts {
                 add(Some(attempt), Part::Attempt);
             }
-            add(None, Part::Afterwards);
+            groups.extend(StepGroup::each(
+                connection,
+                Part::Afterwards,
+                &of_event(vec![of_attempt(delivery, None)]),
+                began,
+            ));
         }
     }
     groups.sort_by_key(|group| group.at);
@@ -186,6 +191,21 @@ impl StepGroup {
     }
 }
 
+impl StepGroup {
+    /// Each step of this part as a group of its own: what people did lies between attempts, at its own time.
+    fn each(connection: Option<&ConnectionName>, part: Part, trace: &TraceView, began: Timestamp) -> Vec<Self> {
+        let steps = timeline::steps(trace)
+            .into_iter()
+            .filter(|step| Part::of(step.kind) == part);
+        let group = |step: Step| Self {
+            at: step.at,
+            connection: connection.map(ToString::to_string),
+            steps: vec![StepRow::new(step, began)],
+        };
+        steps.map(group).collect()
+    }
+}
+
 impl StepRow {
     fn new(step: Step, began: Timestamp) -> Self {
         Self {
@@ -212,7 +232,7 @@ impl Part {
             | StepKind::Parked
             | StepKind::Dead
             | StepKind::Interrupted => Self::Attempt,
-            StepKind::Discarded => Self::Afterwards,
+            StepKind::Replayed | StepKind::Discarded => Self::Afterwards,
         }
     }
 }
@@ -227,6 +247,7 @@ const fn is_within_attempt(kind: StepKind) -> bool {
         | StepKind::Retry
         | StepKind::Parked
         | StepKind::Dead
+        | StepKind::Replayed
         | StepKind::Discarded
         | StepKind::Interrupted => false,
     }

@@ -59,6 +59,7 @@ fn delivery(state: DeliveryState) -> Delivery {
         faults: 0,
         generation: 2,
         replays: 0,
+        interventions: Vec::new(),
         last_failure: None,
     }
 }

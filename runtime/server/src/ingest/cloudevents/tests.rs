@@ -5,7 +5,12 @@ use super::*;
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     pairs
         .iter()
-        .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_bytes(value.as_bytes()).unwrap()))
+        .map(|(name, value)| {
+            (
+                name.parse::<HeaderName>().unwrap(),
+                HeaderValue::from_bytes(value.as_bytes()).unwrap(),
+            )
+        })
         .collect()
 }
 
@@ -23,7 +28,10 @@ fn structured_mode_keeps_json_data_byte_for_byte() {
     .unwrap();
     assert_eq!(draft.data, br#"{"b" : 1.0, "a":[ ]}"#);
     assert_eq!(draft.data_content_type, "application/json");
-    assert_eq!(draft.extensions, [("n".into(), "7".into()), ("ok".into(), "true".into())].into());
+    assert_eq!(
+        draft.extensions,
+        [("n".into(), "7".into()), ("ok".into(), "true".into())].into()
+    );
     assert_eq!(draft.time.unwrap().to_string(), "2026-01-02T03:04:05.000Z");
 }
 
@@ -35,7 +43,10 @@ fn data_is_a_text_or_bytes_where_the_event_says_so() {
     assert_eq!(read_structured(json_string).unwrap().data, br#""x""#);
     let bytes = r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"AP8="}"#;
     let draft = read_structured(bytes).unwrap();
-    assert_eq!((draft.data.as_slice(), draft.data_content_type.as_str()), (&[0u8, 255][..], "application/octet-stream"));
+    assert_eq!(
+        (draft.data.as_slice(), draft.data_content_type.as_str()),
+        (&[0u8, 255][..], "application/octet-stream")
+    );
 }
 
 #[test]
@@ -61,17 +72,35 @@ fn each_malformed_event_names_its_field() {
         ("body", "{"),
         ("body", "[]"),
         ("specversion", r#"{"id":"1","source":"/s","type":"t"}"#),
-        ("specversion", r#"{"specversion":"0.3","id":"1","source":"/s","type":"t"}"#),
+        (
+            "specversion",
+            r#"{"specversion":"0.3","id":"1","source":"/s","type":"t"}"#,
+        ),
         ("id", r#"{"specversion":"1.0","source":"/s","type":"t"}"#),
         ("id", r#"{"specversion":"1.0","id":"","source":"/s","type":"t"}"#),
         ("id", r#"{"specversion":"1.0","id":7,"source":"/s","type":"t"}"#),
         ("source", r#"{"specversion":"1.0","id":"1","type":"t"}"#),
         ("type", r#"{"specversion":"1.0","id":"1","source":"/s"}"#),
-        ("time", r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","time":"now"}"#),
-        ("data_base64", r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"?"}"#),
-        ("data", r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":1,"data_base64":"AA=="}"#),
-        ("ext", r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","ext":{}}"#),
-        ("ext", r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","ext":1.5}"#),
+        (
+            "time",
+            r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","time":"now"}"#,
+        ),
+        (
+            "data_base64",
+            r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"?"}"#,
+        ),
+        (
+            "data",
+            r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","data":1,"data_base64":"AA=="}"#,
+        ),
+        (
+            "ext",
+            r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","ext":{}}"#,
+        ),
+        (
+            "ext",
+            r#"{"specversion":"1.0","id":"1","source":"/s","type":"t","ext":1.5}"#,
+        ),
     ] {
         assert_eq!(read_structured(json).unwrap_err().field, field, "{json}");
     }
@@ -86,7 +115,12 @@ fn a_batch_names_the_event_at_fault_and_has_a_bound() {
     assert_eq!(fault.field, "[1].specversion");
     let many = |count| format!("[{}]", vec![good; count].join(","));
     assert!(read(&batch, many(EVENTS_PER_REQUEST_MAX).as_bytes()).is_ok());
-    assert_eq!(read(&batch, many(EVENTS_PER_REQUEST_MAX + 1).as_bytes()).unwrap_err().field, "body");
+    assert_eq!(
+        read(&batch, many(EVENTS_PER_REQUEST_MAX + 1).as_bytes())
+            .unwrap_err()
+            .field,
+        "body"
+    );
     assert_eq!(read(&batch, b"[]").unwrap_err().field, "body");
 }
 

@@ -22,7 +22,11 @@ pub(super) fn verify(secret: &[u8], headers: &HeaderMap, body: &[u8], now: Times
     else {
         return false;
     };
-    let Some(sent_at) = timestamp.parse::<u64>().ok().and_then(|s| s.checked_mul(1_000)).map(Timestamp::from_millis)
+    let Some(sent_at) = timestamp
+        .parse::<u64>()
+        .ok()
+        .and_then(|s| s.checked_mul(1_000))
+        .map(Timestamp::from_millis)
     else {
         return false;
     };
@@ -30,7 +34,9 @@ pub(super) fn verify(secret: &[u8], headers: &HeaderMap, body: &[u8], now: Times
         return false;
     }
     let encoded = secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret);
-    let Ok(key) = data_encoding::BASE64.decode(encoded.trim_ascii()) else { return false };
+    let Ok(key) = data_encoding::BASE64.decode(encoded.trim_ascii()) else {
+        return false;
+    };
     let parts: [&[u8]; 5] = [id.as_bytes(), b".", timestamp.as_bytes(), b".", body];
     signatures
         .split(' ')

@@ -5,7 +5,12 @@ use super::*;
 fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
     pairs
         .iter()
-        .map(|(name, value)| (name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap()))
+        .map(|(name, value)| {
+            (
+                name.parse::<HeaderName>().unwrap(),
+                HeaderValue::from_str(value).unwrap(),
+            )
+        })
         .collect()
 }
 
@@ -36,7 +41,11 @@ const SIGNATURE: &str = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE=";
 const SENT_AT_S: u64 = 1_614_265_330;
 
 fn standard(signature: &str, id: &str, timestamp: &str, now_s: u64) -> bool {
-    let headers = headers(&[("webhook-id", id), ("webhook-timestamp", timestamp), ("webhook-signature", signature)]);
+    let headers = headers(&[
+        ("webhook-id", id),
+        ("webhook-timestamp", timestamp),
+        ("webhook-signature", signature),
+    ]);
     standard_webhooks::verify(SECRET, &headers, BODY, Timestamp::from_millis(now_s * 1_000))
 }
 
@@ -75,6 +84,9 @@ fn any_of_several_secrets_may_match() {
     let now = Timestamp::ZERO;
     let old_and_new = [secret("older"), secret("It's a Secret to Everybody")];
     assert_eq!(verify(InboundScheme::Github, &old_and_new, &headers, body, now), Ok(()));
-    assert_eq!(verify(InboundScheme::Github, &old_and_new[..1], &headers, body, now), Err(Unverified));
+    assert_eq!(
+        verify(InboundScheme::Github, &old_and_new[..1], &headers, body, now),
+        Err(Unverified)
+    );
     assert_eq!(verify(InboundScheme::Github, &[], &headers, body, now), Err(Unverified));
 }

@@ -1,0 +1,79 @@
+//! What a person may do, the same for the API and the panel: who did it is logged here, once.
+
+use std::sync::Arc;
+
+use axum::http::StatusCode;
+use cofferdam_domain::{Connection, ConnectionName, DeliveryId, WorkspaceName};
+use cofferdam_queue::{Queue, ReplayError};
+
+use crate::app::App;
+use crate::clock::now;
+use crate::connections::ConnectionError;
+use crate::problem::Problem;
+use crate::tokens::Principal;
+
+/// The code of the answer to a replay or discard of what is not dead, or no longer.
+pub(crate) const NOT_DEAD: &str = "not-dead";
+
+/// A connection of the workspace.
+pub(crate) fn connection(app: &App, workspace: &WorkspaceName, name: &str) -> Result<Arc<Connection>, Problem> {
+    let missing = || Problem::not_found(format_args!("connection {name}"));
+    let parsed: ConnectionName = name.parse().map_err(|_| missing())?;
+    app.connections.get(workspace, &parsed).ok_or_else(missing)
+}
+
+/// Turns a connection on or off.
+pub(crate) async fn toggle(app: &App, by: &Principal, name: &str, enabled: bool) -> Result<Arc<Connection>, Problem> {
+    let present = connection(app, &by.workspace, name)?;
+    let changed = app
+        .connections
+        .set_enabled(&by.workspace, &present.spec.name, enabled)
+        .await;
+    let changed = changed.map_err(connection_problem)?;
+    tracing::info!(connection = name, enabled, by = by.name, "connection toggled");
+    Ok(changed)
+}
+
+/// Clears park, back-off and flag: what waits is tried now.
+pub(crate) async fn release(app: &App, by: &Principal, name: &str) -> Result<Arc<Connection>, Problem> {
+    let connection = connection(app, &by.workspace, name)?;
+    let released = app.queue.release_lane(&by.workspace, &connection.spec.name).await;
+    released.map_err(|error| Problem::internal("releasing the lane", &error))?;
+    tracing::info!(connection = name, by = by.name, "lane released");
+    Ok(connection)
+}
+
+/// Begins a new series of attempts for a dead letter, under the same correlation id and idempotency key.
+pub(crate) async fn replay(app: &App, by: &Principal, id: DeliveryId) -> Result<(), Problem> {
+    app.queue
+        .replay(&by.workspace, id, now(), &by.name)
+        .await
+        .map_err(|error| replay_problem(&error))
+}
+
+/// Gives a dead letter up.
+pub(crate) async fn discard(app: &App, by: &Principal, id: DeliveryId) -> Result<(), Problem> {
+    app.queue
+        .discard(&by.workspace, id, now(), &by.name)
+        .await
+        .map_err(|error| replay_problem(&error))
+}
+
+pub(super) fn connection_problem(error: ConnectionError) -> Problem {
+    match error {
+        ConnectionError::Unknown(name) => Problem::not_found(format_args!("connection {name}")),
+        ConnectionError::Full => Problem::new(StatusCode::CONFLICT, "too-many-connections", error.to_string()),
+        ConnectionError::Record(_) | ConnectionError::Store(_) | ConnectionError::Commit(_) => {
+            Problem::internal("changing the connection", &error)
+        }
+    }
+}
+
+/// 404 for one that is not there, 409 for one that is not dead.
+fn replay_problem(error: &ReplayError) -> Problem {
+    match error {
+        ReplayError::NotFound(_) => Problem::new(StatusCode::NOT_FOUND, "not-found", error.to_string()),
+        ReplayError::NotDead { .. } => Problem::new(StatusCode::CONFLICT, NOT_DEAD, error.to_string()),
+        ReplayError::Queue(_) => Problem::internal("changing the dead letter", error),
+    }
+}

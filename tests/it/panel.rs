@@ -1,0 +1,176 @@
+//! The panel in a real browser: signed in with a token, a connection turned off keeps its event, turned on it delivers it.
+
+use std::process::Stdio;
+
+use cofferdam_domain::DeliveryState;
+use cofferdam_tests::{Answer, Upstream, wait};
+use fantoccini::{Client, ClientBuilder, Locator};
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::connections::{probe, probe_server};
+
+/// Chromium as its driver starts it; both are Debian's.
+struct Browser {
+    client: Client,
+    _driver: Child,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    async fn start() -> Self {
+        let mut driver = Command::new("/usr/bin/chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("chromedriver is installed: run `cargo xtask test`");
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = loop {
+            let line = lines.next_line().await.unwrap().expect("chromedriver says its port");
+            if let Some(rest) = line.split("started successfully on port ").nth(1) {
+                break rest.trim_end_matches('.').to_owned();
+            }
+        };
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let profile = tempfile::tempdir().unwrap();
+        let options = json!({
+            "binary": "/usr/bin/chromium",
+            "args": [
+                "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
+                "--disable-background-networking", "--disable-component-update", "--disable-sync", "--window-size=1280,1000",
+                // The panel works without JavaScript, so the test runs without it.
+                "--blink-settings=scriptEnabled=false",
+                format!("--user-data-dir={}", profile.path().display()),
+            ],
+        });
+        let capabilities = [("goog:chromeOptions".to_owned(), options)].into_iter().collect();
+        let mut builder = ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new());
+        let client = builder
+            .capabilities(capabilities)
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await;
+        Self {
+            client: client.expect("a session with Chromium"),
+            _driver: driver,
+            _profile: profile,
+        }
+    }
+
+    async fn click(&self, css: &str) {
+        let found = self.client.wait().for_element(Locator::Css(css)).await;
+        let element = found.unwrap_or_else(|error| panic!("{css} is not on the page: {error}"));
+        element
+            .click()
+            .await
+            .unwrap_or_else(|error| panic!("{css} cannot be clicked: {error}"));
+    }
+
+    async fn text(&self, css: &str) -> String {
+        let found = self.client.wait().for_element(Locator::Css(css)).await;
+        found
+            .unwrap_or_else(|error| panic!("{css} is not on the page: {error}"))
+            .text()
+            .await
+            .unwrap()
+    }
+
+    /// Keeps a picture in the target folder, to be looked at.
+    async fn picture(&self, name: &str) {
+        let png = self.client.screenshot().await.unwrap();
+        let dir = cofferdam_tests::artifacts::target_dir().join("pictures");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join(format!("{name}.png")), png).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn in_chromium_a_connection_turned_off_keeps_its_event_and_turned_on_delivers_it() {
+    let target = Upstream::start([], Answer::status(200)).await;
+    let server = probe_server().await;
+    server.api.apply(&probe("tickets", &target, "")).await;
+    let browser = Browser::start().await;
+
+    browser.client.goto(&server.api.admin).await.unwrap();
+    let field = browser.client.wait().for_element(Locator::Css("#token")).await.unwrap();
+    field.send_keys(&server.api.token).await.unwrap();
+    browser.picture("sign-in").await;
+    browser.click("#sign-in button[name='sign-in'], #sign-in button").await;
+    browser.text("#connection-tickets").await;
+    browser.picture("connections").await;
+
+    browser.click("#toggle-tickets button[aria-checked='true']").await;
+    browser.text("#toggle-tickets button[aria-checked='false']").await;
+    let accepted = server.api.send_event("1", "test.tickets", json!({"do": "call"})).await;
+    let correlation = accepted.accepted[0].correlation_id.to_string();
+    let trace = server.api.trace(&correlation).await;
+    assert!(matches!(
+        trace.events[0].deliveries[0].delivery.state,
+        DeliveryState::Pending { .. }
+    ));
+    assert!(target.asked().is_empty());
+
+    browser.click("#nav-connections").await;
+    assert!(
+        browser.text("#connection-tickets").await.contains('1'),
+        "the page says that one waits"
+    );
+    browser.picture("turned-off").await;
+    browser.click("#toggle-tickets button[aria-checked='false']").await;
+    browser.text("#toggle-tickets button[aria-checked='true']").await;
+    server.api.wait_delivered(&correlation).await;
+    assert_eq!(target.asked().len(), 1);
+
+    // The on-call engineer's way: paste the id, read what happened.
+    browser.click("#nav-events").await;
+    let search = browser
+        .client
+        .wait()
+        .for_element(Locator::Css("#correlation_id"))
+        .await
+        .unwrap();
+    search.send_keys(&correlation).await.unwrap();
+    browser.click("#search button").await;
+    let timeline = browser.text("#timeline").await;
+    for part in ["accepted", "attempt", "request", "delivered", "200"] {
+        assert!(
+            timeline.to_lowercase().contains(part),
+            "{part} is not in the timeline: {timeline}"
+        );
+    }
+    browser.picture("timeline").await;
+    browser.client.clone().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn in_chromium_a_dead_letter_is_replayed() {
+    let target = Upstream::start([Answer::status(422)], Answer::status(200)).await;
+    let server = probe_server().await;
+    server.api.apply(&probe("tickets", &target, "")).await;
+    let accepted = server.api.send_event("1", "test.tickets", json!({"do": "call"})).await;
+    let correlation = accepted.accepted[0].correlation_id.to_string();
+    let id = server.api.wait_dead(&correlation).await.delivery.id;
+
+    let browser = Browser::start().await;
+    browser
+        .client
+        .goto(&format!("{}/panel/dead-letters", server.api.admin))
+        .await
+        .unwrap();
+    let field = browser.client.wait().for_element(Locator::Css("#token")).await.unwrap();
+    field.send_keys(&server.api.token).await.unwrap();
+    browser.click("#sign-in button").await;
+    assert!(browser.text(&format!("#dead-letter-{id}")).await.contains("schema"));
+    browser.picture("dead-letters").await;
+    browser.click(&format!("#replay-{id} button")).await;
+    browser.text("#flash").await;
+    let delivered = server.api.wait_delivered(&correlation).await;
+    assert_eq!(delivered.delivery.interventions.len(), 1);
+    wait::until("an empty list", || async {
+        server.api.dead_letters().await.is_empty().then_some(())
+    })
+    .await;
+    browser.client.clone().close().await.unwrap();
+}
