@@ -102,7 +102,7 @@ async fn a_signal_to_stop_lets_the_attempt_under_way_settle() {
     })
     .await;
     target.release();
-    let (code, log, setup) = server.stop().await;
+    let (code, log, setup) = server.ended().await;
     assert_eq!(code, Some(0), "{log}");
     let server = setup.start().await;
     let trace = server.api.trace(&correlation).await;

@@ -50,7 +50,10 @@ async fn a_guest_that_breaks_the_contract_ends_in_its_own_class_and_its_neighbou
             (FailureClass::ConnectorFault, code.to_owned()),
             "{name}"
         );
-        let accepted = server.api.send_event(name, "test.neighbour", json!({"do": "ok"})).await;
+        let accepted = server
+            .api
+            .send_event(&format!("after {name}"), "test.neighbour", json!({"do": "ok"}))
+            .await;
         server
             .api
             .wait_delivered(accepted.accepted[0].correlation_id.as_str())

@@ -176,8 +176,13 @@ impl Running {
     }
 
     /// SIGTERM; the exit code, what it logged, and the folders it leaves.
-    pub async fn stop(mut self) -> (Option<i32>, String, Setup) {
+    pub async fn stop(self) -> (Option<i32>, String, Setup) {
         self.terminate();
+        self.ended().await
+    }
+
+    /// Waits for an end that has been asked for.
+    pub async fn ended(mut self) -> (Option<i32>, String, Setup) {
         let status = tokio::time::timeout(wait::BOUND, self.child.wait())
             .await
             .expect("it stops")

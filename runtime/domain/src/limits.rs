@@ -57,9 +57,23 @@ pub fn clipped(mut text: String, bytes_max: usize) -> String {
     text
 }
 
+/// A text from outside as one line: control characters, line breaks among them, become spaces, and it is clipped. Such a
+/// text cannot forge a second line in a log.
+pub fn one_line(text: &str, bytes_max: usize) -> String {
+    clipped(text.trim().replace(char::is_control, " "), bytes_max)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::clipped;
+    use super::{clipped, one_line};
+
+    #[test]
+    fn a_text_from_outside_cannot_forge_a_line() {
+        assert_eq!(
+            one_line("all well\n2026 ERROR forged\x1b[31m\n", 100),
+            "all well 2026 ERROR forged [31m"
+        );
+    }
 
     #[test]
     fn clipping_never_splits_a_character() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_domain::attempt::{LogLine, Usage};
-use cofferdam_domain::limits::{MESSAGE_BYTES_MAX, clipped};
+use cofferdam_domain::limits::{MESSAGE_BYTES_MAX, one_line};
 use cofferdam_domain::{Fault, FaultKind};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Store, Trap, UpdateDeadline};
@@ -127,7 +127,7 @@ fn fault(error: &wasmtime::Error, logs: &[LogLine]) -> Fault {
     }
     let (kind, said) = match error.downcast_ref::<Trap>() {
         Some(trap) => (FaultKind::Trap, trap.to_string()),
-        None => (FaultKind::BadReturn, format!("{error:#}").replace('\n', " ")),
+        None => (FaultKind::BadReturn, format!("{error:#}")),
     };
     let message = match logs.last().filter(|line| line.level == "error") {
         Some(last_words) => format!("{said}; the connector's last words: {}", last_words.message),
@@ -135,6 +135,6 @@ fn fault(error: &wasmtime::Error, logs: &[LogLine]) -> Fault {
     };
     Fault {
         kind,
-        message: clipped(message, MESSAGE_BYTES_MAX),
+        message: one_line(&message, MESSAGE_BYTES_MAX),
     }
 }

@@ -222,6 +222,6 @@ fn exports(engine: &Engine, component: &Component) -> Result<Exports, String> {
 }
 
 fn not_linkable(error: &wasmtime::Error) -> String {
-    let detail = cofferdam_domain::limits::clipped(format!("{error:#}").replace('\n', " "), 512);
+    let detail = cofferdam_domain::limits::one_line(&format!("{error:#}"), 512);
     format!("imports something that connectors are not given: {detail}")
 }

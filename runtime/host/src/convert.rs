@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cofferdam_domain::classify::ExpectedConfirmation;
 use cofferdam_domain::event::{Event, EventDraft};
-use cofferdam_domain::limits::{CODE_BYTES_MAX, EXTERNAL_ID_BYTES_MAX, MESSAGE_BYTES_MAX, clipped};
+use cofferdam_domain::limits::{CODE_BYTES_MAX, EXTERNAL_ID_BYTES_MAX, MESSAGE_BYTES_MAX, one_line};
 use cofferdam_domain::{GuestFailure, GuestFailureKind, Receipt, Timestamp};
 
 use crate::bindings::types;
@@ -62,7 +62,7 @@ pub(crate) fn receipt(receipt: types::Receipt) -> Result<Receipt, String> {
         }),
         None => None,
     };
-    let summary = receipt.summary.map(|text| clipped(text, MESSAGE_BYTES_MAX));
+    let summary = receipt.summary.map(|text| one_line(&text, MESSAGE_BYTES_MAX));
     Ok(Receipt {
         external_id,
         summary,
@@ -81,8 +81,8 @@ pub(crate) fn failure(failure: types::Failure) -> GuestFailure {
             types::FailureKind::Configuration => GuestFailureKind::Configuration,
             types::FailureKind::Gone => GuestFailureKind::Gone,
         },
-        code: failure.code.map(|code| clipped(code, CODE_BYTES_MAX)),
-        message: clipped(failure.message, MESSAGE_BYTES_MAX),
+        code: failure.code.map(|code| one_line(&code, CODE_BYTES_MAX)),
+        message: one_line(&failure.message, MESSAGE_BYTES_MAX),
         retry_after: failure.retry_after_ms.map(Duration::from_millis),
     }
 }

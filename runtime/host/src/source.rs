@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cofferdam_domain::event::EventDraft;
-use cofferdam_domain::limits::{CODE_BYTES_MAX, EVENTS_PER_REQUEST_MAX, MESSAGE_BYTES_MAX, clipped};
+use cofferdam_domain::limits::{CODE_BYTES_MAX, EVENTS_PER_REQUEST_MAX, MESSAGE_BYTES_MAX, one_line};
 
 use crate::bindings::sources::exports::cofferdam::connector::source as wit;
 use crate::call::{BadReturn, CallReport, call};
@@ -92,8 +92,8 @@ impl Connector {
                 Ok(match returned {
                     Ok(accepted) => Ok(checked(accepted).map_err(BadReturn)?),
                     Err(rejection) => Err(Rejected {
-                        code: rejection.code.map(|code| clipped(code, CODE_BYTES_MAX)),
-                        message: clipped(rejection.message, MESSAGE_BYTES_MAX),
+                        code: rejection.code.map(|code| one_line(&code, CODE_BYTES_MAX)),
+                        message: one_line(&rejection.message, MESSAGE_BYTES_MAX),
                     }),
                 })
             },

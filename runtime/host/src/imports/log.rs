@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use cofferdam_domain::Timestamp;
 use cofferdam_domain::attempt::LogLine;
 use cofferdam_domain::limits::{
-    LOG_FIELD_BYTES_MAX, LOG_FIELDS_MAX, LOG_LINES_PER_CALL_MAX, MESSAGE_BYTES_MAX, clipped,
+    LOG_FIELD_BYTES_MAX, LOG_FIELDS_MAX, LOG_LINES_PER_CALL_MAX, MESSAGE_BYTES_MAX, one_line,
 };
 
 use crate::bindings::log::{Host, Level};
@@ -17,7 +17,7 @@ impl Host for Guest {
             self.logs_dropped = self.logs_dropped.saturating_add(1);
             return Ok(());
         }
-        let clip = |text| clipped(text, LOG_FIELD_BYTES_MAX);
+        let clip = |text: String| one_line(&text, LOG_FIELD_BYTES_MAX);
         self.logs.push(LogLine {
             at: Timestamp::from_system(SystemTime::now()),
             level: match level {
@@ -28,7 +28,7 @@ impl Host for Guest {
                 Level::Error => "error",
             }
             .to_owned(),
-            message: clipped(message, MESSAGE_BYTES_MAX),
+            message: one_line(&message, MESSAGE_BYTES_MAX),
             fields: fields
                 .into_iter()
                 .take(LOG_FIELDS_MAX)
