@@ -48,9 +48,9 @@ fn main() -> ExitCode {
         }
     });
     if json {
-        report.print_json()
+        report.print_json();
     } else {
-        report.print_table()
+        report.print_table();
     }
     ExitCode::SUCCESS
 }

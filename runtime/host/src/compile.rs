@@ -74,12 +74,9 @@ impl CompileCache {
         if let Some(component) = load(engine, &path) {
             return Ok(component);
         }
-        let native = engine.precompile_component(bytes).map_err(|error| {
-            CompileError::Invalid(cofferdam_domain::limits::clipped(
-                format!("{error:#}").replace('\n', " "),
-                1024,
-            ))
-        })?;
+        let native = engine
+            .precompile_component(bytes)
+            .map_err(|error| CompileError::Invalid(cofferdam_domain::limits::one_line(&format!("{error:#}"), 1024)))?;
         if let Err(error) = save(&path, &native) {
             tracing::warn!(path = %path.display(), %error, "compiled code could not be cached; it is compiled again next time");
         }

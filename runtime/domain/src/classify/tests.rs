@@ -53,7 +53,7 @@ fn fault(kind: FaultKind) -> CallResult {
 }
 
 /// `None` is delivered.
-fn check(result: CallResult, trail: Vec<ExchangeResult>, expected: Option<FailureClass>) {
+fn check(result: &CallResult, trail: Vec<ExchangeResult>, expected: Option<FailureClass>) {
     let trail: Vec<_> = trail.into_iter().map(exchange).collect();
     let class = match classify(result.clone(), &trail) {
         Verdict::Delivered(_) => None,
@@ -88,19 +88,19 @@ fn every_status_has_the_class_of_the_table() {
         (504, Some(Dependency)),
         (599, Some(Dependency)),
     ] {
-        check(done(), vec![answered(status)], class);
+        check(&done(), vec![answered(status)], class);
     }
 }
 
 #[test]
 fn a_200_that_the_connector_calls_a_failure_is_no_delivery() {
     check(
-        said(GuestFailureKind::Auth),
+        &said(GuestFailureKind::Auth),
         vec![answered(200)],
         Some(FailureClass::Auth),
     );
     check(
-        said(GuestFailureKind::Invalid),
+        &said(GuestFailureKind::Invalid),
         vec![answered(200)],
         Some(FailureClass::Schema),
     );
@@ -108,14 +108,14 @@ fn a_200_that_the_connector_calls_a_failure_is_no_delivery() {
 
 #[test]
 fn what_the_host_saw_wins_over_what_the_guest_says() {
-    check(done(), vec![answered(503)], Some(FailureClass::Dependency));
+    check(&done(), vec![answered(503)], Some(FailureClass::Dependency));
     check(
-        said(GuestFailureKind::Invalid),
+        &said(GuestFailureKind::Invalid),
         vec![answered(503)],
         Some(FailureClass::Dependency),
     );
     check(
-        said(GuestFailureKind::RateLimited),
+        &said(GuestFailureKind::RateLimited),
         vec![answered(401)],
         Some(FailureClass::Auth),
     );
@@ -123,9 +123,9 @@ fn what_the_host_saw_wins_over_what_the_guest_says() {
 
 #[test]
 fn the_last_exchange_decides() {
-    check(done(), vec![answered(404), answered(201)], None);
+    check(&done(), vec![answered(404), answered(201)], None);
     check(
-        done(),
+        &done(),
         vec![answered(201), answered(500)],
         Some(FailureClass::Dependency),
     );
@@ -134,20 +134,24 @@ fn the_last_exchange_decides() {
 #[test]
 fn a_fault_is_the_connectors_unless_a_request_was_under_way_at_the_deadline() {
     check(
-        fault(FaultKind::Trap),
+        &fault(FaultKind::Trap),
         vec![answered(200)],
         Some(FailureClass::ConnectorFault),
     );
-    check(fault(FaultKind::Deadline), vec![], Some(FailureClass::ConnectorFault));
+    check(&fault(FaultKind::Deadline), vec![], Some(FailureClass::ConnectorFault));
     check(
-        fault(FaultKind::Deadline),
+        &fault(FaultKind::Deadline),
         vec![answered(200)],
         Some(FailureClass::ConnectorFault),
     );
     let in_flight = |request_sent| vec![ExchangeResult::InFlight { request_sent }];
-    check(fault(FaultKind::Deadline), in_flight(true), Some(FailureClass::Timeout));
     check(
-        fault(FaultKind::Trap),
+        &fault(FaultKind::Deadline),
+        in_flight(true),
+        Some(FailureClass::Timeout),
+    );
+    check(
+        &fault(FaultKind::Trap),
         in_flight(true),
         Some(FailureClass::ConnectorFault),
     );
@@ -188,7 +192,7 @@ fn a_refusal_is_policy_unless_a_credential_would_cure_it() {
         code: code.into(),
         message: "no".into(),
     };
-    check(done(), vec![refused("path-not-granted")], Some(FailureClass::Policy));
-    check(done(), vec![refused("credential-missing")], Some(FailureClass::Auth));
-    check(done(), vec![refused("credential-unusable")], Some(FailureClass::Auth));
+    check(&done(), vec![refused("path-not-granted")], Some(FailureClass::Policy));
+    check(&done(), vec![refused("credential-missing")], Some(FailureClass::Auth));
+    check(&done(), vec![refused("credential-unusable")], Some(FailureClass::Auth));
 }
