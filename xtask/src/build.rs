@@ -64,5 +64,11 @@ pub(crate) fn guests() -> anyhow::Result<()> {
 }
 
 fn guests_into(out: &Path, crates: &[&str]) -> anyhow::Result<()> {
-    run(cofferdam().args(["plugin", "build"]).args(crates).arg("--out").arg(out))
+    // Standard output is the task's own: `--json` prints one object there and nothing else.
+    run(cofferdam()
+        .args(["plugin", "build"])
+        .args(crates)
+        .arg("--out")
+        .arg(out)
+        .stdout(std::io::stderr()))
 }

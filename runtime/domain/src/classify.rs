@@ -335,16 +335,16 @@ fn from_exchange(class: FailureClass, exchange: &Exchange, said: Option<GuestFai
             format!("{upstream} did not answer in HTTP: {message}"),
         ),
     };
-    let (said_code, said_message, said_wait) = match said {
-        Some(said) => (said.code, Some(said.message), said.retry_after.map(millis)),
-        None => (None, None, None),
-    };
+    let said_wait = said.as_ref().and_then(|said| said.retry_after).map(millis);
+    // A connector that only repeats the status has nothing to add.
+    let said = said.filter(|said| said.code.as_deref() != Some(&code));
+    let (said_code, said_message) = said.map_or((None, None), |said| (said.code, Some(said.message)));
     Failure {
         class,
-        code: Some(said_code.map_or(
-            code.clone(),
-            |said| if said == code { code } else { format!("{code} {said}") },
-        )),
+        code: Some(match said_code {
+            Some(said) => format!("{code} {said}"),
+            None => code,
+        }),
         message: match said_message {
             Some(said) if !said.is_empty() => format!("{seen}; the connector says: {said}"),
             _ => seen,
