@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use cofferdam_domain::event::{Event, Origin};
 use cofferdam_domain::{Digest, EventId, Timestamp, TraceContext};
 use cofferdam_host::{
-    CallLimits, Connector, DeliverRequest, Engine, EngineSettings, Environment, HttpRequest, HttpResponse, SendFuture,
+    CallLimits, Connector, DeliverRequest, Engine, EngineSettings, Environment, HttpRequest, HttpResponse, LaneSlots,
+    SendFuture,
 };
 use cofferdam_tests::artifacts::test_guest;
 use serde::Deserialize;
@@ -139,6 +140,7 @@ fn per_call(time: Duration) -> f64 {
 }
 
 struct Ours {
+    slots: LaneSlots,
     connector: Connector,
     environment: Arc<dyn Environment>,
     event: Event,
@@ -152,6 +154,7 @@ impl Ours {
             .await
             .expect("the probe loads");
         Self {
+            slots: engine.lane_slots(),
             connector,
             environment: Arc::new(Instant200),
             event: event(),
@@ -166,6 +169,10 @@ impl Ours {
             idempotency_key: "key".to_owned(),
             deadline: Timestamp::ZERO,
         };
+        let slot = self
+            .slots
+            .try_take()
+            .expect("a lane that holds nothing has its own slot");
         let limits = CallLimits {
             deadline: Duration::from_secs(30),
             cpu: Duration::from_secs(2),
@@ -173,7 +180,7 @@ impl Ours {
         };
         let report = self
             .connector
-            .deliver(request, Arc::clone(&self.environment), limits)
+            .deliver(request, Arc::clone(&self.environment), limits, slot)
             .await;
         assert!(
             matches!(report.result, Ok(cofferdam_domain::CallResult::Done(_))),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cofferdam_domain::{DeliveryState, FailureClass, Outcome};
 use cofferdam_server::admin::views::Health;
 use cofferdam_server::ingest::EventsAccepted;
-use cofferdam_tests::artifacts::plugin;
+use cofferdam_tests::artifacts::{plugin, test_guest};
 use cofferdam_tests::{Answer, Setup, Upstream, api, sign, wait};
 use serde_json::json;
 
@@ -51,7 +51,17 @@ async fn a_lane_waits_at_least_as_long_as_retry_after_asks_and_is_not_charged() 
     let server = probe_server().await;
     server.api.apply(&probe("p", &target, QUICK)).await;
     let first = send(&server, "1", "p", json!({"do": "call"})).await;
-    target.wait_for(1).await;
+    wait::until("the lane's back-off", || async {
+        server
+            .api
+            .connection("p")
+            .await
+            .lane
+            .back_off_until
+            .is_some()
+            .then_some(())
+    })
+    .await;
     // A neighbour in the same lane waits too.
     let second = send(&server, "2", "p", json!({"do": "call"})).await;
     let trace = server.api.wait_delivered(&first).await;
@@ -137,54 +147,56 @@ async fn what_the_upstream_calls_malformed_is_a_dead_letter_at_once_and_a_replay
 async fn each_answer_has_the_outcome_of_the_table() {
     let target = Upstream::start([], Answer::status(200)).await;
     let server = probe_server().await;
-    server
-        .api
-        .apply(&probe(
-            "p",
-            &target,
-            "[policy.retry]\nschedule_ms = [0]\nmax_age_ms = 60000\n",
-        ))
-        .await;
-    for (status, class) in [
-        (301, FailureClass::Configuration),
-        (400, FailureClass::Schema),
-        (404, FailureClass::Schema),
-        (410, FailureClass::Gone),
-        (500, FailureClass::Dependency),
-        (504, FailureClass::Dependency),
+    let twice = "[policy.retry]\nschedule_ms = [0, 20]\nmax_age_ms = 60000\n";
+    server.api.apply(&probe("p", &target, twice)).await;
+    for (status, class, attempts) in [
+        (301, FailureClass::Configuration, 1),
+        (400, FailureClass::Schema, 1),
+        (404, FailureClass::Schema, 1),
+        (410, FailureClass::Gone, 1),
+        (500, FailureClass::Dependency, 2),
+        (504, FailureClass::Dependency, 2),
     ] {
         target.answer_with(Answer::status(status));
         // The connector claims success; what the host saw wins.
         let correlation = send(&server, &format!("s{status}"), "p", json!({"do": "lie"})).await;
         let dead = server.api.wait_dead(&correlation).await;
         assert_eq!(dead.delivery.last_failure.as_ref().unwrap().class, class, "{status}");
+        assert_eq!(dead.attempts.len(), attempts, "{status}");
     }
-    let flagged = server.api.connection("p").await;
-    assert_eq!(flagged.health, Health::Attention);
+    assert_eq!(server.api.connection("p").await.health, Health::Attention);
 }
 
 #[tokio::test]
-async fn a_hanging_neighbour_holds_up_nobody() {
+async fn a_hanging_neighbour_holds_up_nobody_however_much_it_may_do_at_once() {
     let (hangs, works) = (
         Upstream::start([], Answer::held()).await,
         Upstream::start([], Answer::status(200)).await,
     );
-    let server = probe_server().await;
-    server.api.apply(&probe("hangs", &hangs, "")).await;
+    let setup = Setup::new()
+        .plugin(&test_guest("probe"))
+        .config("\n[host]\ncalls = 8\n");
+    let server = setup.start().await;
+    server
+        .api
+        .apply(&probe("hangs", &hangs, "[policy]\nconcurrency = 64\n"))
+        .await;
     server.api.apply(&probe("works", &works, "")).await;
     for id in 0..32 {
         send(&server, &format!("h{id}"), "hangs", json!({"do": "call"})).await;
     }
-    hangs.wait_for(8).await;
+    // Its own slot and a quarter of the shared ones.
+    hangs.wait_for(3).await;
     for id in 0..8 {
         let correlation = send(&server, &format!("w{id}"), "works", json!({"do": "call"})).await;
-        server.api.wait_delivered(&correlation).await;
+        let delivered = server.api.wait_delivered(&correlation).await;
+        assert_eq!(delivered.attempts.len(), 1);
     }
     let depth = server.api.connection("hangs").await.depth;
     assert_eq!(
         (depth.in_flight, depth.pending),
-        (8, 24),
-        "the lane has its own concurrency and no more"
+        (3, 29),
+        "what cannot run holds no lease"
     );
 }
 

@@ -44,20 +44,24 @@ async fn a_guest_that_breaks_the_contract_ends_in_its_own_class_and_its_neighbou
         ("sleepless", json!({"do": "sleepless"}), "cpu"),
         ("long id", json!({"do": "ok", "id": "x".repeat(300)}), "bad-return"),
     ] {
-        let trace = act(&server, name, data).await;
+        // Both at once: the neighbour's event is there while the guest misbehaves.
+        let (trace, ()) = tokio::join!(act(&server, name, data), async {
+            let beside = format!("beside {name}");
+            let accepted = server
+                .api
+                .send_event(&beside, "test.neighbour", json!({"do": "ok"}))
+                .await;
+            let delivered = server
+                .api
+                .wait_delivered(accepted.accepted[0].correlation_id.as_str())
+                .await;
+            assert_eq!(delivered.attempts.len(), 1, "{name}");
+        });
         assert_eq!(
             failure_code(&trace),
             (FailureClass::ConnectorFault, code.to_owned()),
             "{name}"
         );
-        let accepted = server
-            .api
-            .send_event(&format!("after {name}"), "test.neighbour", json!({"do": "ok"}))
-            .await;
-        server
-            .api
-            .wait_delivered(accepted.accepted[0].correlation_id.as_str())
-            .await;
     }
 }
 
@@ -145,11 +149,12 @@ async fn a_network_that_was_not_listed_cannot_be_reached_nor_our_own_listeners()
         .apply(&file.replace("networks = [\"127.0.0.0/8\"]\n", ""))
         .await;
     let trace = act(&server, "1", json!({"do": "call"})).await;
-    assert_eq!(failure_code(&trace).0, FailureClass::Policy);
+    let blocked = (FailureClass::Policy, "address-blocked".to_owned());
+    assert_eq!(failure_code(&trace), blocked);
     for own in [server.api.admin.clone(), server.api.public.clone()] {
         server.api.apply(&file.replace(&target.url(), &own)).await;
         let trace = act(&server, &own, json!({"do": "call", "path": "/healthz"})).await;
-        assert_eq!(failure_code(&trace).0, FailureClass::Policy, "{own}");
+        assert_eq!(failure_code(&trace), blocked, "{own}");
     }
     assert!(target.asked().is_empty());
 }

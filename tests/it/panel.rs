@@ -113,10 +113,8 @@ async fn in_chromium_a_connection_turned_off_keeps_its_event_and_turned_on_deliv
     assert!(target.asked().is_empty());
 
     browser.click("#nav-connections").await;
-    assert!(
-        browser.text("#connection-tickets").await.contains('1'),
-        "the page says that one waits"
-    );
+    let waiting = browser.text("#connection-tickets [data-label='Waiting']").await;
+    assert_eq!(waiting, "1", "the page says that one waits");
     browser.picture("turned-off").await;
     browser.click("#toggle-tickets button[aria-checked='false']").await;
     browser.text("#toggle-tickets button[aria-checked='true']").await;

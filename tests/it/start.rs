@@ -2,9 +2,15 @@
 
 use std::fs;
 
+use cofferdam_domain::DeliveryState;
+use cofferdam_server::admin::views::Health;
+use cofferdam_server::ingest::EventsAccepted;
 use cofferdam_tests::artifacts::{plugin, test_guest};
 use cofferdam_tests::server::run_to_end;
-use cofferdam_tests::{Running, Setup};
+use cofferdam_tests::{Answer, Running, Setup, Upstream, api, wait};
+use serde_json::json;
+
+use crate::connections::{GITHUB_SECRET, issue_opened, probe};
 
 /// The start fails with exactly one line of its own that says this.
 async fn refused(setup: &Setup, says: &[&str]) {
@@ -118,6 +124,8 @@ async fn a_connector_that_does_not_load_is_named_with_its_reason_and_the_rest_ru
     fs::write(setup.plugins().join("empty.wasm"), "").unwrap();
     fs::write(setup.plugins().join("module.wasm"), b"\0asm\x01\0\0\0").unwrap();
     fs::write(setup.plugins().join("native.wasm"), b"\x7fELF and more").unwrap();
+    let foreign = component_that_imports("wasi:filesystem/preopens@0.2.0");
+    fs::write(setup.plugins().join("foreign.wasm"), foreign).unwrap();
     fs::write(setup.plugins().join("notes.txt"), "not a plugin").unwrap();
     fs::copy(plugin("slack"), setup.plugins().join("slack2.wasm")).unwrap();
     let slack = fs::read(plugin("slack")).unwrap();
@@ -139,5 +147,125 @@ async fn a_connector_that_does_not_load_is_named_with_its_reason_and_the_rest_ru
     assert!(reason("native.wasm").contains("native code"));
     assert!(reason("slack2.wasm").contains("slack.wasm already provides"));
     assert!(reason("cut.wasm").contains("does not compile"));
-    assert_eq!(view.problems.len(), 6);
+    let foreign = reason("foreign.wasm");
+    assert!(
+        foreign.contains("imports something that connectors are not given"),
+        "{foreign}"
+    );
+    assert_eq!(view.problems.len(), 7);
+}
+
+/// The smallest component that imports an instance of this name: magic, version and layer, one empty instance type, one
+/// import of it (<https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md>).
+fn component_that_imports(name: &str) -> Vec<u8> {
+    let length = u8::try_from(name.len()).unwrap();
+    let mut bytes = vec![0, b'a', b's', b'm', 0x0d, 0, 1, 0];
+    bytes.extend([7, 3, 1, 0x42, 0]);
+    bytes.extend([10, length + 5, 1, 0, length]);
+    bytes.extend(name.as_bytes());
+    bytes.extend([5, 0]);
+    bytes
+}
+
+#[tokio::test]
+async fn a_connector_whose_file_has_changed_gets_nothing_until_its_connection_is_applied_again() {
+    let target = Upstream::start([], Answer::status(200)).await;
+    let server = Setup::new().plugin(&test_guest("probe")).start().await;
+    let file = probe("p", &target, "");
+    server.api.apply(&file).await;
+    let (_, _, setup) = server.stop().await;
+    // Another file that says the same name; a custom section changes the digest and nothing else.
+    let mut other = fs::read(test_guest("probe")).unwrap();
+    other.extend([0, 2, 1, b'x']);
+    fs::write(setup.plugins().join("probe.wasm"), other).unwrap();
+    let server = setup.start().await;
+    assert_eq!(server.api.connection("p").await.health, Health::Changed);
+    let accepted = server.api.send_event("1", "test.p", json!({"do": "call"})).await;
+    let correlation = accepted.accepted[0].correlation_id.to_string();
+    let trace = server.api.trace(&correlation).await;
+    assert!(matches!(
+        trace.events[0].deliveries[0].delivery.state,
+        DeliveryState::Pending { .. }
+    ));
+    assert!(target.asked().is_empty());
+    server.api.apply(&file).await;
+    server.api.wait_delivered(&correlation).await;
+}
+
+#[tokio::test]
+async fn a_webhook_that_arrives_while_its_connector_is_gone_is_kept_and_its_replay_makes_the_event() {
+    let server = Setup::new().plugin(&plugin("github")).start().await;
+    server
+        .api
+        .apply("name = \"github\"\nconnector = \"github\"\n[inbound]\nscheme = \"github\"\ncredential = \"signing\"\n")
+        .await;
+    server.api.set_secret("github", "signing", GITHUB_SECRET).await;
+    let (_, _, setup) = server.stop().await;
+    fs::remove_file(setup.plugins().join("github.wasm")).unwrap();
+    let server = setup.start().await;
+    let answer = server
+        .api
+        .send_github(GITHUB_SECRET, "issues", "d-1", &issue_opened(9))
+        .await;
+    assert_eq!(answer.status(), 202);
+    let again = server
+        .api
+        .send_github(GITHUB_SECRET, "issues", "d-1", &issue_opened(9))
+        .await;
+    let again: EventsAccepted = api::read(again).await;
+    assert!(again.accepted[0].duplicate, "kept once, however often it is sent");
+    let dead = server.api.dead_letters().await;
+    assert_eq!(dead.len(), 1);
+    let (_, _, setup) = server.stop().await;
+    let server = setup.plugin(&plugin("github")).start().await;
+    server
+        .api
+        .post(&format!("/v1/dead-letters/{}/replay", dead[0].delivery.id))
+        .await;
+    let correlation = dead[0].delivery.correlation_id.to_string();
+    let events = wait::until("the event", || async {
+        let events = server.api.trace(&correlation).await.events;
+        (events.len() == 2).then_some(events)
+    })
+    .await;
+    let made = events
+        .iter()
+        .find(|trace| trace.event.kind == "com.github.issues.opened")
+        .unwrap();
+    assert_eq!(made.event.subject.as_deref(), Some("issues/9"));
+    assert_eq!(made.event.dedupe_key.as_deref(), Some("d-1"));
+}
+
+#[tokio::test]
+async fn clients_that_hang_hold_up_neither_others_nor_the_stop() {
+    use tokio::io::AsyncWriteExt;
+    let server = Setup::new().config("\n[server]\ndrain_ms = 2000\n").start().await;
+    let address = server.api.public.trim_start_matches("http://").to_owned();
+    let mut held = Vec::new();
+    for text in [
+        "POST /v1/ev",
+        "POST /hooks/nobody HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf",
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    assert_eq!(
+        server
+            .api
+            .public("/hooks/nobody")
+            .body("{}")
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        404
+    );
+    let began = std::time::Instant::now();
+    let (code, log, _) = server.stop().await;
+    assert_eq!(code, Some(0), "{log}");
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(20),
+        "the drain has a bound"
+    );
 }

@@ -41,14 +41,15 @@ pub(crate) fn cofferdam() -> Command {
     command
 }
 
-/// The `cofferdam` command.
+/// The `cofferdam` command. The whole workspace is selected, so that its dependencies are built with the features that tests
+/// and benchmarks need too: cargo would build them once more for each other set.
 pub(crate) fn host() -> anyhow::Result<()> {
-    run(cargo().args(["build", "--package", "cofferdam"]))
+    run(cargo().args(["build", "--locked", "--workspace", "--bin", "cofferdam"]))
 }
 
 /// The benchmark.
 pub(crate) fn bench() -> anyhow::Result<()> {
-    run(cargo().args(["build", "--package", "cofferdam-tests", "--bin", "cofferdam-bench"]))
+    run(cargo().args(["build", "--locked", "--workspace", "--bin", "cofferdam-bench"]))
 }
 
 /// First-party connectors.

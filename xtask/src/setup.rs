@@ -36,6 +36,19 @@ fn debian_web_toolchain() -> bool {
         && succeeds(Command::new("dpkg").args(["-s", "rustc-web", "cargo-web", "rust-web-src"]))
 }
 
+/// rustfmt and clippy: a minimal toolchain lacks them.
+pub(crate) fn rust_components() -> anyhow::Result<()> {
+    for (component, command) in [("rustfmt", "fmt"), ("clippy", "clippy")] {
+        if succeeds(Command::new("cargo").args([command, "--version"])) {
+            continue;
+        }
+        eprintln!("  asking rustup for {component}");
+        output(Command::new("rustup").args(["component", "add", component]))
+            .with_context(|| format!("{component} is needed: run `rustup component add {component}`"))?;
+    }
+    Ok(())
+}
+
 /// Cryptography has parts in C and assembly.
 fn c_compiler() -> anyhow::Result<()> {
     if succeeds(Command::new("cc").arg("--version")) {
@@ -95,7 +108,12 @@ fn apt(what: &str, packages: &[&str]) -> anyhow::Result<()> {
         command.env("DEBIAN_FRONTEND", "noninteractive");
         command
     };
-    output(apt_get().args(["update", "-q"])).context("the package lists could not be updated (are you root?)")?;
+    output(apt_get().args(["update", "-q"])).with_context(|| {
+        format!(
+            "{what} is needed and this user may not install packages: run `sudo apt-get install {}`",
+            packages.join(" ")
+        )
+    })?;
     output(
         apt_get()
             .args(["install", "-q", "-y", "--no-install-recommends"])

@@ -236,13 +236,14 @@ pub fn classify(result: CallResult, trail: &[Exchange]) -> Verdict {
     match (result, seen) {
         (CallResult::Done(receipt), None) => Verdict::Delivered(receipt),
         (CallResult::Failed(said), None) => Verdict::Failed(from_guest(said)),
-        // A deadline that passes while a request is under way is the upstream's slowness, not the connector's fault.
+        // A deadline that passes while a request is under way, sent or still connecting, is the upstream's slowness and not
+        // the connector's fault.
         (
             CallResult::Faulted(Fault {
                 kind: FaultKind::Deadline,
                 ..
             }),
-            Some((class @ FailureClass::Timeout, exchange)),
+            Some((class @ (FailureClass::Timeout | FailureClass::Transport), exchange)),
         ) => Verdict::Failed(from_exchange(class, exchange, None)),
         (CallResult::Refused(failure), _) => Verdict::Failed(failure),
         (CallResult::Faulted(fault), _) => Verdict::Failed(Failure {

@@ -1,5 +1,8 @@
 //! Connections: a connector installed in a workspace, with what an admin decided about it.
 
+pub mod header;
+mod slot;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -7,10 +10,13 @@ use std::str::FromStr;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::hash::Digest;
 use crate::id::{ConnectionName, ConnectorName, CredentialName, UpstreamName, WorkspaceName};
 use crate::retry::RetryPolicy;
 use crate::subscription::TypePattern;
 use crate::time::Timestamp;
+
+pub use self::slot::{BadSlot, CredentialSlot, PREFIX_BYTES_MAX};
 
 /// A connector installed in a workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,6 +26,9 @@ pub struct Connection {
     /// What the admin wrote.
     #[serde(flatten)]
     pub spec: ConnectionSpec,
+    /// The digest of the connector that the grant is for; another one gets nothing until the connection is applied again.
+    #[serde(default)]
+    pub granted: Option<Digest>,
     /// Whether deliveries are tried and requests taken. Toggled without a new revision.
     pub enabled: bool,
     /// Raised by every change of the spec.
@@ -80,117 +89,6 @@ pub struct UpstreamGrant {
     /// Networks that are blocked by default and allowed for this upstream.
     #[serde(default)]
     pub networks: Vec<IpNet>,
-}
-
-/// Where the host puts a credential. The wire form is a text: `bearer`, `basic`, `header X-Api-Key`, `header Authorization
-/// token `, `query key`, `standard-webhooks`, `none`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum CredentialSlot {
-    /// No credential.
-    None,
-    /// `Authorization: Bearer <secret>` (RFC 6750 section 2.1).
-    Bearer,
-    /// `Authorization: Basic <base64>` (RFC 7617).
-    Basic,
-    /// A named header with the secret behind a prefix.
-    Header {
-        /// Lower case.
-        name: String,
-        /// Put before the secret.
-        prefix: String,
-    },
-    /// A query parameter.
-    Query(String),
-    /// A bearer token that the host obtains; scopes.
-    OAuth2(Vec<String>),
-    /// Hex HMAC-SHA256 of the body in a named header.
-    HmacSha256 {
-        /// Lower case.
-        name: String,
-        /// Put before the signature.
-        prefix: String,
-    },
-    /// Standard Webhooks 1.0 signature headers.
-    StandardWebhooks,
-}
-
-/// The text names no slot.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0:?} is no credential slot; use `none`, `bearer`, `basic`, `header NAME [PREFIX]`, `query NAME`, `oauth2 [SCOPE …]`, \
-     `hmac-sha256 NAME [PREFIX]` or `standard-webhooks`"
-)]
-pub struct BadSlot(String);
-
-impl FromStr for CredentialSlot {
-    type Err = BadSlot;
-
-    fn from_str(text: &str) -> Result<Self, BadSlot> {
-        let bad = || BadSlot(text.chars().take(80).collect());
-        let (word, rest) = text.split_once(' ').unwrap_or((text, ""));
-        // A prefix may end in a space (`token `), so only the first separator is taken away.
-        let named = || -> Result<(String, String), BadSlot> {
-            let (name, prefix) = rest.split_once(' ').unwrap_or((rest, ""));
-            if is_token(name) {
-                Ok((name.to_ascii_lowercase(), prefix.to_owned()))
-            } else {
-                Err(bad())
-            }
-        };
-        match (word, rest) {
-            ("none", "") => Ok(Self::None),
-            ("bearer", "") => Ok(Self::Bearer),
-            ("basic", "") => Ok(Self::Basic),
-            ("standard-webhooks", "") => Ok(Self::StandardWebhooks),
-            ("header", _) => named().map(|(name, prefix)| Self::Header { name, prefix }),
-            ("hmac-sha256", _) => named().map(|(name, prefix)| Self::HmacSha256 { name, prefix }),
-            ("query", name) if is_token(name) => Ok(Self::Query(name.to_owned())),
-            ("oauth2", scopes) => Ok(Self::OAuth2(scopes.split_whitespace().map(str::to_owned).collect())),
-            _ => Err(bad()),
-        }
-    }
-}
-
-/// RFC 9110 section 5.6.2.
-fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text.len() <= 64
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
-}
-
-impl TryFrom<String> for CredentialSlot {
-    type Error = BadSlot;
-
-    fn try_from(text: String) -> Result<Self, BadSlot> {
-        text.parse()
-    }
-}
-
-impl From<CredentialSlot> for String {
-    fn from(slot: CredentialSlot) -> Self {
-        slot.to_string()
-    }
-}
-
-impl fmt::Display for CredentialSlot {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => out.write_str("none"),
-            Self::Bearer => out.write_str("bearer"),
-            Self::Basic => out.write_str("basic"),
-            Self::Header { name, prefix } if prefix.is_empty() => write!(out, "header {name}"),
-            Self::Header { name, prefix } => write!(out, "header {name} {prefix}"),
-            Self::Query(name) => write!(out, "query {name}"),
-            Self::OAuth2(scopes) if scopes.is_empty() => out.write_str("oauth2"),
-            Self::OAuth2(scopes) => write!(out, "oauth2 {}", scopes.join(" ")),
-            Self::HmacSha256 { name, prefix } if prefix.is_empty() => write!(out, "hmac-sha256 {name}"),
-            Self::HmacSha256 { name, prefix } => write!(out, "hmac-sha256 {name} {prefix}"),
-            Self::StandardWebhooks => out.write_str("standard-webhooks"),
-        }
-    }
 }
 
 /// An `http` or `https` URL without user, query or fragment; its path ends in no slash.

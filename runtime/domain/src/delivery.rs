@@ -25,7 +25,8 @@ pub struct Delivery {
     pub idempotency_key: String,
     /// When the event was accepted.
     pub accepted_at: Timestamp,
-    /// When the present series of attempts began: acceptance, or the last replay.
+    /// When the present series of attempts began: acceptance, or the last replay. Moved on by whatever time the delivery
+    /// then stood ready and its lane did not take it, so that a series ages only by what its attempts and waits cost.
     pub series_at: Timestamp,
     /// Where it stands.
     pub state: DeliveryState,
@@ -47,6 +48,9 @@ pub struct Delivery {
     /// The latest failure of any attempt.
     #[serde(default)]
     pub last_failure: Option<Failure>,
+    /// Size of the event's body, kept here so that lanes can be counted in bytes; 0 in records older than the field.
+    #[serde(default)]
+    pub body_bytes: u64,
 }
 
 /// How many interventions a delivery remembers.

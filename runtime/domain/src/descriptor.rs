@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connection::{BaseUrl, CredentialSlot, InboundScheme};
 use crate::id::{ConnectorName, UpstreamName};
-use crate::limits::SETTINGS_BYTES_MAX;
+use crate::limits::{ATTRIBUTE_BYTES_MAX, SETTINGS_BYTES_MAX};
 use crate::subscription::TypePattern;
 
 /// Most upstreams that one connector may ask for.
@@ -12,6 +12,13 @@ pub const UPSTREAMS_MAX: usize = 16;
 
 /// Longest summary or reason, in bytes.
 pub const SENTENCE_BYTES_MAX: usize = 512;
+
+/// Longest version, in bytes.
+pub const VERSION_BYTES_MAX: usize = 64;
+
+/// Most entries of each list of a descriptor but its upstreams: event types, methods, path prefixes, scopes. None of them is
+/// longer than [`ATTRIBUTE_BYTES_MAX`].
+pub const LIST_ITEMS_MAX: usize = 64;
 
 /// A checked descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +66,9 @@ impl Descriptor {
     /// Every bound that the contract names and the types do not hold.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Vec::new();
+        if self.version.to_string().len() > VERSION_BYTES_MAX {
+            problems.push(format!("version is longer than {VERSION_BYTES_MAX} bytes"));
+        }
         if self.summary.len() > SENTENCE_BYTES_MAX {
             problems.push(format!("summary is longer than {SENTENCE_BYTES_MAX} bytes"));
         }
@@ -71,6 +81,9 @@ impl Descriptor {
         if self.settings_schema.to_string().len() > SETTINGS_BYTES_MAX {
             problems.push(format!("settings-schema is larger than {SETTINGS_BYTES_MAX} bytes"));
         }
+        let consumed = self.consumes.iter().map(|pattern| pattern.to_string().len());
+        problems.extend(list_problem("consumes", consumed));
+        problems.extend(list_problem("produces", self.produces.iter().map(String::len)));
         for (at, upstream) in self.upstreams.iter().enumerate() {
             let name = &upstream.name;
             if self.upstreams[..at].iter().any(|earlier| earlier.name == *name) {
@@ -89,6 +102,7 @@ impl Descriptor {
             if !upstream.path_prefixes.iter().all(|prefix| prefix.starts_with('/')) {
                 problems.push(format!("upstream {name}: path prefixes start with `/`"));
             }
+            problems.extend(upstream.list_problems());
         }
         problems
     }
@@ -106,6 +120,42 @@ impl Descriptor {
     }
 }
 
+impl UpstreamRequest {
+    fn list_problems(&self) -> impl Iterator<Item = String> {
+        let scopes: &[String] = match &self.credential {
+            CredentialSlot::OAuth2(scopes) => scopes,
+            CredentialSlot::None
+            | CredentialSlot::Bearer
+            | CredentialSlot::Basic
+            | CredentialSlot::Header { .. }
+            | CredentialSlot::Query(_)
+            | CredentialSlot::HmacSha256 { .. }
+            | CredentialSlot::StandardWebhooks => &[],
+        };
+        [
+            ("methods", self.methods.as_slice()),
+            ("path prefixes", &self.path_prefixes),
+            ("scopes", scopes),
+        ]
+        .into_iter()
+        .filter_map(|(list, items)| {
+            list_problem(
+                &format!("upstream {}: {list}", self.name),
+                items.iter().map(String::len),
+            )
+        })
+    }
+}
+
+/// What is wrong with a list whose items have these lengths.
+fn list_problem(list: &str, mut lengths: impl ExactSizeIterator<Item = usize>) -> Option<String> {
+    (lengths.len() > LIST_ITEMS_MAX || lengths.any(|length| length > ATTRIBUTE_BYTES_MAX))
+        .then(|| format!("{list}: more than {LIST_ITEMS_MAX}, or one is longer than {ATTRIBUTE_BYTES_MAX} bytes"))
+}
+
 fn is_method(text: &str) -> bool {
     (1..=16).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase())
 }
+
+#[cfg(test)]
+mod tests;

@@ -44,6 +44,9 @@ pub struct LaneState {
     /// Set when an admin should look.
     #[serde(default)]
     pub flagged: Option<Note>,
+    /// When a person, or a changed credential, last released the lane.
+    #[serde(default)]
+    pub released_at: Option<Timestamp>,
 }
 
 /// Why, and since when.
@@ -58,6 +61,20 @@ pub struct Note {
 }
 
 impl LaneState {
+    /// The state of a lane that is released now: open, with nothing standing against it.
+    pub fn released(now: Timestamp) -> Self {
+        Self {
+            released_at: Some(now),
+            ..Self::default()
+        }
+    }
+
+    /// Whether the lane was released while an attempt that began at `started_at` was under way. What such an attempt met is
+    /// what the release has put right, so its effect says nothing about the lane as it is now.
+    pub fn outdates(&self, started_at: Timestamp) -> bool {
+        self.released_at.is_some_and(|released_at| released_at >= started_at)
+    }
+
     /// The state after `effect`; a park or flag that already stands keeps its beginning, a back-off never shortens.
     #[must_use]
     pub fn after(mut self, effect: &LaneEffect, now: Timestamp) -> Self {
@@ -82,5 +99,35 @@ impl LaneState {
     /// Whether deliveries may be tried now.
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.parked.is_none() && self.back_off_until.is_none_or(|until| until <= now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_attempts_that_began_before_the_release_are_outdated_by_it() {
+        let at = Timestamp::from_millis;
+        for (state, started_at, outdated) in [
+            (LaneState::default(), at(0), false),
+            (LaneState::released(at(5)), at(4), true),
+            (LaneState::released(at(5)), at(5), true),
+            (LaneState::released(at(5)), at(6), false),
+        ] {
+            assert_eq!(state.outdates(started_at), outdated, "{state:?} {started_at:?}");
+        }
+    }
+
+    #[test]
+    fn a_lane_that_was_released_may_be_parked_again_and_remembers_the_release() {
+        let at = Timestamp::from_millis;
+        let park = LaneEffect::Park {
+            class: FailureClass::Auth,
+            reason: "401".into(),
+        };
+        let state = LaneState::released(at(5)).after(&park, at(7));
+        assert!(!state.is_open(at(7)));
+        assert!(state.outdates(at(5)) && !state.outdates(at(6)));
     }
 }

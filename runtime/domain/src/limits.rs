@@ -42,6 +42,10 @@ pub const CODE_BYTES_MAX: usize = 128;
 /// Longest external id of a receipt, in bytes.
 pub const EXTERNAL_ID_BYTES_MAX: usize = 256;
 
+/// Most bytes of messages, field names and field values of all log lines of one call together: room for a whole message and
+/// one whole field in every line.
+pub const LOG_BYTES_PER_CALL_MAX: usize = LOG_LINES_PER_CALL_MAX * (MESSAGE_BYTES_MAX + LOG_FIELD_BYTES_MAX);
+
 /// Largest settings object of a connection, in bytes of JSON.
 pub const SETTINGS_BYTES_MAX: usize = 64 * 1024;
 

@@ -26,7 +26,8 @@ pub struct RetryPolicy {
     /// Wait before attempt n+1 after attempt n has failed, in milliseconds; the first entry is the wait before the very
     /// first attempt. When it is used up the delivery is dead.
     pub schedule_ms: Vec<u64>,
-    /// A series that is older than this is dead, whatever the schedule says.
+    /// A series is dead once its next attempt would come later than this after its beginning, whatever the schedule says.
+    /// See [`series_at`] for what does not count.
     pub max_age_ms: u64,
     /// Connector faults in one series before the delivery is dead.
     pub faults_max: u32,
@@ -107,14 +108,8 @@ pub fn decide(
         FailureClass::RateLimited => {
             let wait = asked(failure).unwrap_or(RATE_LIMIT_WAIT);
             let due_at = now.after(wait + jitter(wait / 4, rng));
-            retry_unless_too_old(
-                policy,
-                delivery,
-                now,
-                due_at,
-                false,
-                LaneEffect::BackOff { until: now.after(wait) },
-            )
+            let back_off = LaneEffect::BackOff { until: now.after(wait) };
+            retry_unless_too_old(policy, delivery, due_at, false, back_off)
         }
         FailureClass::Dependency | FailureClass::Transport | FailureClass::Timeout => {
             again(policy, delivery, failure, now, rng)
@@ -130,6 +125,15 @@ pub fn decide(
             dead(LaneEffect::None)
         }
     }
+}
+
+/// When a series has begun, as seen by an attempt that starts `now` on a delivery that stood ready since `ready_at`.
+///
+/// What lies between the two is not the series' age: the lane was off, parked or busy, or no process ran. So a week in a
+/// parked lane kills nothing at the first failure after it. What the upstream asked for does count, so `ready_at` is the due
+/// time or the end of the lane's back-off, whichever is later, and a series that is only ever rate-limited ends by its age.
+pub fn series_at(delivery: &Delivery, ready_at: Timestamp, now: Timestamp) -> Timestamp {
+    delivery.series_at.after(now.since(ready_at))
 }
 
 fn again(policy: &RetryPolicy, delivery: &Delivery, failure: &Failure, now: Timestamp, rng: &mut impl Rng) -> Decision {
@@ -149,18 +153,18 @@ fn again(policy: &RetryPolicy, delivery: &Delivery, failure: &Failure, now: Time
     } else {
         backed_off
     };
-    retry_unless_too_old(policy, delivery, now, now.after(wait), true, LaneEffect::None)
+    retry_unless_too_old(policy, delivery, now.after(wait), true, LaneEffect::None)
 }
 
+/// An attempt that would come too late is not waited for: people hear of the dead letter now.
 fn retry_unless_too_old(
     policy: &RetryPolicy,
     delivery: &Delivery,
-    now: Timestamp,
     due_at: Timestamp,
     charged: bool,
     lane: LaneEffect,
 ) -> Decision {
-    let outcome = if now.since(delivery.series_at).as_millis() >= u128::from(policy.max_age_ms) {
+    let outcome = if due_at.since(delivery.series_at).as_millis() > u128::from(policy.max_age_ms) {
         Outcome::Dead
     } else {
         Outcome::Retry { due_at, charged }

@@ -30,7 +30,7 @@ pub struct GuestRequest {
 pub struct GuestResponse {
     /// HTTP status; a redirect is handed on, not followed.
     pub status: u16,
-    /// Names in lower case, and values; without hop-by-hop headers and `content-length`.
+    /// Names in lower case, and values; without hop-by-hop headers, `content-length` and cookies.
     pub headers: Vec<(String, Vec<u8>)>,
     /// The body.
     pub body: Bytes,

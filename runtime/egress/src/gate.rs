@@ -172,7 +172,7 @@ impl Gate {
 
         // What came back, without what went out.
         let retry_after_ms = answer::retry_after_ms(&answer.headers, (self.config.clock)());
-        let cleaned = answer::clean(answer, scanner.as_ref());
+        let cleaned = answer::clean(answer, scanner).await?;
         entry.note(|exchange| exchange.credential_reflected = cleaned.reflected);
         if cleaned.response.body.len() as u64 > passport.response_bytes_max {
             return Err(HttpError::ResponseTooLarge(passport.response_bytes_max));

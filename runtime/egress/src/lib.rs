@@ -9,6 +9,8 @@
 mod credentials;
 mod exchange;
 mod gate;
+#[cfg(test)]
+mod heap;
 mod passport;
 mod refusal;
 

@@ -16,6 +16,7 @@ use crate::environment::Environment;
 use crate::imports::Guest;
 use crate::limits::{CallLimits, HOSTCALL_BYTES_MAX, MemoryExceeded, TableExceeded};
 use crate::meter::{CpuExceeded, Meter};
+use crate::slots::Slot;
 
 /// A call's result with what it left and used.
 #[derive(Debug)]
@@ -30,19 +31,30 @@ pub struct CallReport<T> {
     pub usage: Usage,
 }
 
-/// Runs `body` in a fresh instance. Cancel-safe: dropping the future ends the guest.
+impl<T> CallReport<T> {
+    /// A call that could not even begin.
+    pub(crate) fn not_begun(fault: Fault) -> Self {
+        Self {
+            result: Err(fault),
+            logs: Vec::new(),
+            logs_dropped: 0,
+            usage: Usage::default(),
+        }
+    }
+}
+
+/// Runs `body` in a fresh instance, which the slot is the right to. Cancel-safe: dropping the future ends the guest.
 pub(crate) async fn call<T, F>(
     engine: &Engine,
     component: &InstancePre<Guest>,
     environment: Arc<dyn Environment>,
     limits: CallLimits,
+    _slot: Slot,
     body: F,
 ) -> CallReport<T>
 where
     F: AsyncFnOnce(&mut Store<Guest>, Instance) -> wasmtime::Result<T>,
 {
-    // Waiting for a slot is not the guest's time. The semaphore is never closed.
-    let _slot = engine.slots.acquire().await;
     let began = Instant::now();
     let memory_bytes = limits.memory_bytes.min(engine.memory_bytes_max);
     let mut store = Store::new(&engine.wasmtime, Guest::new(environment, memory_bytes));

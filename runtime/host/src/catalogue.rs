@@ -82,11 +82,11 @@ impl Connector {
             Ok(compiled) => compiled.map_err(problem)?,
             Err(_panicked) => return Err(problem("the compiler gave up on it".to_owned())),
         };
-        let exports = exports(engine, &component).map_err(problem)?;
         let instance = engine
             .linker
             .instantiate_pre(&component)
             .map_err(|error| problem(not_linkable(&error)))?;
+        let exports = exports(engine, &component).map_err(problem)?;
         let descriptor = descriptor::read(engine, &instance).await.map_err(problem)?;
         let wrong_type = |error: wasmtime::Error| problem(format!("an export has the wrong type: {error:#}"));
         let sink = exports

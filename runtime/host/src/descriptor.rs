@@ -23,13 +23,19 @@ const DESCRIBE_LIMITS: CallLimits = CallLimits {
     memory_bytes: 128 * 1024 * 1024,
 };
 
+/// How long loading waits for incoming requests to leave a slot.
+const SLOT_WAIT: Duration = Duration::from_secs(60);
+
 /// Reads and checks the descriptor. The error is a sentence for the admin.
 pub(crate) async fn read(engine: &Engine, component: &InstancePre<Guest>) -> Result<Descriptor, String> {
+    let slot = engine.slots.incoming(SLOT_WAIT).await;
+    let slot = slot.ok_or("no instance was free to describe it; load it again")?;
     let report = call(
         engine,
         component,
         Arc::new(Nothing),
         DESCRIBE_LIMITS,
+        slot,
         async |store, instance| {
             let indices = describes::DescribesIndices::new(component)?;
             let guest = indices.load(&mut *store, &instance)?;

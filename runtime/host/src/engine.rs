@@ -4,12 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
 use crate::compile::CompileCache;
 use crate::imports;
+use crate::slots::{INCOMING_SLOTS, LaneSlots, Slots};
 
 /// How often a running guest is looked at. CPU budgets and fairness between guests are as fine as this.
 pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(10);
@@ -29,8 +29,10 @@ const GUEST_STACK: usize = 512 * 1024;
 /// How the engine is set up.
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
-    /// Calls that may run at once; more wait.
+    /// Calls that lanes may run at once beyond the one that each lane has; more wait.
     pub calls_max: u32,
+    /// Lanes that there may be; each has one call of its own.
+    pub lanes_max: u32,
     /// Largest linear memory that any connection may be allowed, in bytes.
     pub memory_bytes_max: usize,
     /// Where compiled code is kept: readable by the host only.
@@ -42,6 +44,7 @@ impl EngineSettings {
     pub fn new(cache_dir: PathBuf) -> Self {
         Self {
             calls_max: 128,
+            lanes_max: 1024,
             memory_bytes_max: 256 * 1024 * 1024,
             cache_dir,
         }
@@ -74,8 +77,8 @@ pub struct Engine {
     pub(crate) wasmtime: wasmtime::Engine,
     pub(crate) linker: Arc<Linker<imports::Guest>>,
     pub(crate) cache: Arc<CompileCache>,
-    /// One permit per instance that the pool can hold: an exhausted pool would be an error, a wait is not.
-    pub(crate) slots: Arc<Semaphore>,
+    /// As many as the pool can hold: an exhausted pool would be an error, a wait is not.
+    pub(crate) slots: Slots,
     pub(crate) memory_bytes_max: usize,
     pooled: bool,
 }
@@ -109,10 +112,15 @@ impl Engine {
             wasmtime,
             linker: Arc::new(linker),
             cache: Arc::new(cache),
-            slots: Arc::new(Semaphore::new(settings.calls_max as usize)),
+            slots: Slots::new(settings.calls_max as usize),
             memory_bytes_max: settings.memory_bytes_max,
             pooled,
         })
+    }
+
+    /// The slots of a new lane. There must be no more lanes than the settings say.
+    pub fn lane_slots(&self) -> LaneSlots {
+        self.slots.lane()
     }
 
     /// Whether instances come from a pool.
@@ -138,7 +146,7 @@ fn config(pool: Option<&EngineSettings>) -> Config {
         .wasm_component_model(true)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16));
     if let Some(settings) = pool {
-        let calls = settings.calls_max;
+        let calls = settings.calls_max + settings.lanes_max + INCOMING_SLOTS;
         let mut slots = PoolingAllocationConfig::new();
         slots
             .total_component_instances(calls)

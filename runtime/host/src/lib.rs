@@ -16,6 +16,7 @@ mod imports;
 mod limits;
 mod meter;
 mod sink;
+mod slots;
 mod source;
 
 pub use call::CallReport;
@@ -25,4 +26,5 @@ pub use engine::{Engine, EngineError, EngineSettings};
 pub use environment::{Environment, HttpError, HttpRequest, HttpResponse, SendFuture};
 pub use limits::CallLimits;
 pub use sink::DeliverRequest;
+pub use slots::{LaneSlots, Slot};
 pub use source::{InboundRequest, Received, Rejected, Reply};

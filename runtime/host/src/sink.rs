@@ -11,6 +11,7 @@ use crate::catalogue::Connector;
 use crate::convert;
 use crate::environment::Environment;
 use crate::limits::CallLimits;
+use crate::slots::Slot;
 
 /// One attempt, as the connector sees it.
 #[derive(Clone, Debug)]
@@ -28,18 +29,20 @@ pub struct DeliverRequest {
 }
 
 impl Connector {
-    /// Delivers one event through a fresh instance.
+    /// Delivers one event through a fresh instance, which the slot is the right to.
     pub async fn deliver(
         &self,
         request: DeliverRequest,
         environment: Arc<dyn Environment>,
         limits: CallLimits,
+        slot: Slot,
     ) -> CallReport<CallResult> {
         let report = call(
             &self.engine,
             &self.instance,
             environment,
             limits,
+            slot,
             async |store, instance| {
                 let sink = self
                     .sink

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cofferdam_domain::event::EventDraft;
 use cofferdam_domain::limits::{CODE_BYTES_MAX, EVENTS_PER_REQUEST_MAX, MESSAGE_BYTES_MAX, one_line};
+use cofferdam_domain::{Fault, FaultKind};
 
 use crate::bindings::sources::exports::cofferdam::connector::source as wit;
 use crate::call::{BadReturn, CallReport, call};
@@ -60,18 +61,26 @@ pub struct Rejected {
 }
 
 impl Connector {
-    /// Turns one request into event drafts, in a fresh instance.
+    /// Turns one request into event drafts, in a fresh instance. Waiting for a slot counts against the deadline: the sender
+    /// waits too.
     pub async fn receive(
         &self,
         request: InboundRequest,
         environment: Arc<dyn Environment>,
         limits: CallLimits,
     ) -> CallReport<Result<Received, Rejected>> {
+        let Some(slot) = self.engine.slots.incoming(limits.deadline).await else {
+            return CallReport::not_begun(Fault {
+                kind: FaultKind::Deadline,
+                message: "no instance was free within its time".to_owned(),
+            });
+        };
         call(
             &self.engine,
             &self.instance,
             environment,
             limits,
+            slot,
             async |store, instance| {
                 let source = self
                     .source

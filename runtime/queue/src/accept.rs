@@ -185,27 +185,38 @@ impl StoreQueue {
         }
     }
 
-    /// Forgets a bounded number of dedupe keys whose window is over.
+    /// Forgets a bounded number of dedupe keys whose window is over: in one commit, unless one of them is just being taken
+    /// again.
     pub(crate) async fn forget_dedupe_keys(&self, now: Timestamp) -> Result<usize, QueueError> {
         let over = Scan::prefix(Key::of(Keyspace::DedupeExpiry), SWEEP_KEYS_MAX).until(keys::expiries_from(now));
+        let expiries: Vec<_> = self.store.scan(&over)?.into_iter().map(|(key, _)| key).collect();
+        if expiries.is_empty() || self.forget(&expiries, now).await? == Stepped::Done {
+            return Ok(expiries.len());
+        }
         let mut forgotten = 0;
-        for (expiry, _) in self.store.scan(&over)? {
-            let key = keys::dedupe_of_expiry(&expiry)?;
-            let mut step = Step::default();
-            step.batch.delete(expiry);
+        for expiry in expiries.chunks(1) {
+            match self.forget(expiry, now).await? {
+                Stepped::Done => forgotten += 1,
+                // It is the one: its old entry goes at the next sweep.
+                Stepped::Conflict => {}
+            }
+        }
+        Ok(forgotten)
+    }
+
+    async fn forget(&self, expiries: &[Vec<u8>], now: Timestamp) -> Result<Stepped, QueueError> {
+        let mut step = Step::default();
+        for expiry in expiries {
+            let key = keys::dedupe_of_expiry(expiry)?;
+            step.batch.delete(expiry.as_slice());
             if let Some(raw) = self.store.get(&key)? {
                 // A key that was seen again after its window has a later expiry, and an entry of its own.
                 if record::decode::<Seen>("dedupe", &raw)?.expires_at < now {
                     step.batch.expect(key.clone(), raw).delete(key);
                 }
             }
-            match self.commit(step).await? {
-                Stepped::Done => forgotten += 1,
-                // It has just been taken again: its old entry goes at the next sweep.
-                Stepped::Conflict => {}
-            }
         }
-        Ok(forgotten)
+        self.commit(step).await
     }
 }
 
@@ -246,5 +257,6 @@ fn delivery(id: DeliveryId, event: &Event, owed: Owed, now: Timestamp) -> Delive
         replays: 0,
         interventions: Vec::new(),
         last_failure: owed.dead,
+        body_bytes: event.body_bytes,
     }
 }

@@ -21,14 +21,6 @@ pub enum QueueError {
     /// A stored key makes no sense.
     #[error("the queue holds a key that it cannot read")]
     Key(#[from] NotThisKey),
-    /// A delivery whose event or body is gone.
-    #[error("the {what} of delivery {delivery} is missing")]
-    Missing {
-        /// `event` or `body`.
-        what: &'static str,
-        /// The delivery.
-        delivery: DeliveryId,
-    },
     /// More deliveries of one event than are taken.
     #[error("an event is owed to {0} connections; {FAN_OUT_MAX} is the most")]
     FanOut(usize),
@@ -46,7 +38,19 @@ impl QueueError {
                 CommitError::Store(_) | CommitError::Closed | CommitError::Conflict { .. } => true,
                 CommitError::TooLarge | CommitError::Reserved { .. } => false,
             },
-            Self::Record(_) | Self::Key(_) | Self::Missing { .. } | Self::FanOut(_) => false,
+            Self::Record(_) | Self::Key(_) | Self::FanOut(_) => false,
+        }
+    }
+
+    /// Whether one record, and not the store as a whole, is to blame: others can still be worked with.
+    pub(crate) fn is_damage(&self) -> bool {
+        match self {
+            Self::Record(_) | Self::Key(_) => true,
+            Self::Read(error) => match error {
+                StoreError::Corrupt { .. } => true,
+                StoreError::Engine { .. } | StoreError::Poisoned { .. } | StoreError::Busy { .. } => false,
+            },
+            Self::Commit(_) | Self::FanOut(_) | Self::Contended(_) => false,
         }
     }
 }

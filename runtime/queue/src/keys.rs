@@ -3,6 +3,8 @@
 use cofferdam_domain::{ConnectionName, CorrelationId, DeliveryId, Digest, Event, EventId, Timestamp, WorkspaceName};
 use cofferdam_store::{Key, KeyReader, Keyspace, NotThisKey};
 
+use crate::standing::Standing;
+
 pub(crate) fn in_workspace(space: Keyspace, workspace: &WorkspaceName) -> Key {
     Key::of(space).text(workspace.as_str())
 }
@@ -74,7 +76,7 @@ pub(crate) fn dedupe_of_expiry(expiry: &[u8]) -> Result<Key, NotThisKey> {
     Ok(key)
 }
 
-/// The indexes by lane and time: what is due, what is leased, what is done.
+/// The indexes by lane and time: what is due (the value is the body's size, see `step.rs`), what is leased, what is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LaneIndex {
     Due,
@@ -97,6 +99,15 @@ impl LaneIndex {
             Self::Due => Keyspace::Due,
             Self::Lease => Keyspace::Lease,
             Self::Delivered => Keyspace::Delivered,
+        }
+    }
+
+    /// Where the deliveries that it lists stand.
+    pub(crate) const fn standing(self) -> Standing {
+        match self {
+            Self::Due => Standing::Pending,
+            Self::Lease => Standing::InFlight,
+            Self::Delivered => Standing::Delivered,
         }
     }
 

@@ -23,6 +23,9 @@ pub struct Depth {
     pub dead: u64,
     /// Done.
     pub delivered: u64,
+    /// Body bytes of what waits. An event that several lanes wait for counts in each.
+    #[serde(default)]
+    pub pending_bytes: u64,
 }
 
 /// A workspace and a connection of it.
@@ -46,6 +49,8 @@ pub(crate) struct Move {
     pub(crate) lane: Arc<Lane>,
     pub(crate) from: Option<Standing>,
     pub(crate) to: Option<Standing>,
+    /// Of the body; needed for what waits only.
+    pub(crate) body_bytes: u64,
 }
 
 impl Lanes {
@@ -82,6 +87,7 @@ impl Lanes {
             lane: self.lane(&delivery.workspace, &delivery.connection),
             from: from.map(Standing::of),
             to: Some(Standing::of(&delivery.state)),
+            body_bytes: delivery.body_bytes,
         }
     }
 }
@@ -133,6 +139,12 @@ impl Move {
         }
         if let Some(count) = self.to.and_then(|standing| count(standing, &mut depth)) {
             *count += 1;
+        }
+        if self.from == Some(Standing::Pending) {
+            depth.pending_bytes = depth.pending_bytes.saturating_sub(self.body_bytes);
+        }
+        if self.to == Some(Standing::Pending) {
+            depth.pending_bytes = depth.pending_bytes.saturating_add(self.body_bytes);
         }
         drop(depth);
         if self.to == Some(Standing::Pending) {

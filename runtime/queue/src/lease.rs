@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use cofferdam_domain::classify::Verdict;
 use cofferdam_domain::{
-    Attempt, ConnectionName, Delivery, DeliveryState, Event, FailureClass, Timestamp, WorkspaceName,
+    Attempt, ConnectionName, Delivery, DeliveryState, Event, FailureClass, Timestamp, WorkspaceName, retry,
 };
 use cofferdam_store::Scan;
 
+use crate::damage::part;
 use crate::error::{QueueError, SettleError};
-use crate::keys::{self, LaneIndex};
+use crate::keys::{self, LaneEntry, LaneIndex};
 use crate::lanes::Claim;
 use crate::record;
 use crate::step::{Found, STEP_TRIES, Step, Stepped};
@@ -54,6 +55,22 @@ pub(crate) fn count_fault(delivery: &mut Delivery, class: Option<FailureClass>) 
     }
 }
 
+/// What all leases of one call have in common.
+struct Start {
+    now: Timestamp,
+    until: Timestamp,
+    /// The end of the lane's latest back-off.
+    open_since: Timestamp,
+}
+
+/// The step under construction, who must be kept from it meanwhile, and what the caller gets once it is durable.
+#[derive(Default)]
+struct Plan {
+    step: Step,
+    claims: Vec<Claim>,
+    leased: Vec<Leased>,
+}
+
 impl StoreQueue {
     pub(crate) async fn take_due(
         &self,
@@ -65,57 +82,83 @@ impl StoreQueue {
     ) -> Result<Vec<Leased>, QueueError> {
         let max = max.min(LEASES_PER_CALL_MAX);
         let lane = self.lanes.lane(workspace, connection);
+        let mut tidied = false;
         for _ in 0..STEP_TRIES {
             let due = Scan::prefix(LaneIndex::Due.of(workspace, connection), max + lane.claimed())
                 .until(LaneIndex::Due.past(workspace, connection, now));
-            let (mut step, mut claims, mut leased) = (Step::default(), Vec::new(), Vec::new());
+            let back_off_until = self.read_lane(workspace, connection)?.1.back_off_until;
+            let start = Start {
+                now,
+                until: now.after(lease_for),
+                open_since: back_off_until.unwrap_or(Timestamp::ZERO),
+            };
+            let mut plan = Plan::default();
             for (key, _) in self.store.scan(&due)? {
-                if leased.len() == max {
+                if plan.leased.len() == max {
                     break;
                 }
-                let entry = LaneIndex::Due.read(&key)?;
-                let Some(claim) = lane.claim(entry.delivery) else {
+                let Some(entry) = self.entry(&mut plan.step, LaneIndex::Due, &key) else {
                     continue;
                 };
-                let Some(found) = self.found(workspace, entry.delivery)? else {
-                    continue;
-                };
-                // Somebody may have taken it between the scan and the claim.
-                if found.delivery.state == (DeliveryState::Pending { due_at: entry.at }) {
-                    leased.push(self.stage_lease(&mut step, found, now, now.after(lease_for))?);
-                    claims.push(claim);
+                if let Some(claim) = lane.claim(entry.delivery) {
+                    self.plan_lease(&mut plan, claim, &entry, &start)?;
                 }
             }
-            if leased.is_empty() {
-                return Ok(leased);
+            if plan.step.is_empty() {
+                return Ok(Vec::new());
             }
-            if self.commit(step).await? == Stepped::Done {
-                claims.into_iter().for_each(Claim::taken);
-                return Ok(leased);
+            tidied = self.commit(plan.step).await? == Stepped::Done;
+            if tidied {
+                plan.claims.into_iter().for_each(Claim::taken);
+                if !plan.leased.is_empty() {
+                    return Ok(plan.leased);
+                }
             }
         }
+        // So much damage at the head of one lane that the next call has to go on.
+        if tidied {
+            return Ok(Vec::new());
+        }
         Err(QueueError::Contended("lease a delivery"))
+    }
+
+    /// Plans the lease of what the entry lists, or what is done about an entry or a delivery that is damaged.
+    fn plan_lease(&self, plan: &mut Plan, claim: Claim, entry: &LaneEntry, start: &Start) -> Result<(), QueueError> {
+        // Somebody may have taken it between the scan and the claim.
+        let Some(found) = self.listed(&mut plan.step, LaneIndex::Due, entry)? else {
+            return Ok(());
+        };
+        let delivery = &found.delivery;
+        let event = part("event", self.event(&delivery.workspace, delivery.event))?;
+        let body = part("body", self.body(&delivery.workspace, delivery.event))?;
+        match (event, body) {
+            (Ok(event), Ok(body)) => {
+                let ready_at = entry.at.max(start.open_since);
+                let (delivery, attempt) = self.stage_lease(&mut plan.step, found, &event, start, ready_at);
+                plan.leased.push(Leased {
+                    delivery,
+                    event,
+                    body,
+                    attempt,
+                });
+            }
+            (Err(why), _) | (_, Err(why)) => self.stage_damaged(&mut plan.step, found, why, start.now),
+        }
+        plan.claims.push(claim);
+        Ok(())
     }
 
     fn stage_lease(
         &self,
         step: &mut Step,
         found: Found,
-        now: Timestamp,
-        until: Timestamp,
-    ) -> Result<Leased, QueueError> {
+        event: &Event,
+        start: &Start,
+        ready_at: Timestamp,
+    ) -> (Delivery, Attempt) {
         let mut delivery = found.delivery.clone();
-        let missing = |what| QueueError::Missing {
-            what,
-            delivery: found.delivery.id,
-        };
-        let event = self
-            .event(&delivery.workspace, delivery.event)?
-            .ok_or_else(|| missing("event"))?;
-        let body = self
-            .body(&delivery.workspace, delivery.event)?
-            .ok_or_else(|| missing("body"))?;
-        delivery.state = DeliveryState::Leased { until };
+        delivery.series_at = retry::series_at(&delivery, ready_at, start.now);
+        delivery.state = DeliveryState::Leased { until: start.until };
         delivery.generation += 1;
         delivery.runs = delivery.runs.saturating_add(1);
         delivery.charged = delivery.charged.saturating_add(1);
@@ -126,7 +169,7 @@ impl StoreQueue {
             run: delivery.runs,
             number: delivery.charged,
             trace: event.trace.child(&mut *self.rng()),
-            started_at: now,
+            started_at: start.now,
             ended: None,
         };
         step.batch.put(
@@ -134,12 +177,7 @@ impl StoreQueue {
             record::encode(&attempt),
         );
         step.change(&self.lanes, found, &delivery);
-        Ok(Leased {
-            delivery,
-            event,
-            body,
-            attempt,
-        })
+        (delivery, attempt)
     }
 
     pub(crate) fn head_of_lane(
@@ -148,14 +186,17 @@ impl StoreQueue {
         connection: &ConnectionName,
     ) -> Result<Option<Timestamp>, QueueError> {
         let lane = self.lanes.lane(workspace, connection);
-        let head = Scan::prefix(LaneIndex::Due.of(workspace, connection), 1 + lane.claimed());
-        for (key, _) in self.store.scan(&head)? {
-            let entry = LaneIndex::Due.read(&key)?;
-            if !lane.is_claimed(entry.delivery) {
-                return Ok(Some(entry.at));
+        let mut scan = Scan::prefix(LaneIndex::Due.of(workspace, connection), 1 + lane.claimed());
+        loop {
+            let page = self.store.scan(&scan)?;
+            let Some((last, _)) = page.last() else { return Ok(None) };
+            // What cannot be read is passed over: the next lease removes it once its turn has come.
+            let mut readable = page.iter().filter_map(|(key, _)| LaneIndex::Due.read(key).ok());
+            if let Some(head) = readable.find(|entry| !lane.is_claimed(entry.delivery)) {
+                return Ok(Some(head.at));
             }
+            scan = scan.after(last.clone());
         }
-        Ok(None)
     }
 
     /// The delivery, provided that the lease is still the present one.

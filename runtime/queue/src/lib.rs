@@ -9,6 +9,7 @@
 //! does not look at a lane's state before it leases: whether a lane may move is the dispatcher's to say.
 
 mod accept;
+mod damage;
 mod error;
 mod keys;
 mod lanes;

@@ -30,6 +30,10 @@ pub trait Queue: Send + Sync {
     /// Takes the deliveries at the head of a lane that are due, at most `max` of them and [`LEASES_PER_CALL_MAX`], each
     /// with an attempt that is durable before this returns. Callers that race get different deliveries.
     ///
+    /// A delivery whose event or body is missing or damaged becomes a dead letter of class data-quality, code
+    /// `record-damaged`, and the others go on. Time in which a delivery was ready and nobody took it does not make its
+    /// series older; see `cofferdam_domain::retry::series_at`.
+    ///
     /// [`LEASES_PER_CALL_MAX`]: crate::LEASES_PER_CALL_MAX
     fn lease_many(
         &self,
@@ -72,7 +76,9 @@ pub trait Queue: Send + Sync {
     /// goes.
     fn release(&self, leased: Leased) -> impl Future<Output = Result<(), SettleError>> + Send;
 
-    /// Voids leases that have run out: due at once, the attempt left without an end, the charge kept. Answers how many.
+    /// Voids leases that have run out: the attempt is left without an end, the charge kept. The delivery is due at once
+    /// after the first charged attempt of its series, and after a growing wait from then on: it may be what kills the
+    /// process. Answers how many; a lane that cannot be read is logged and does not keep the others.
     fn expire_leases(&self, now: Timestamp) -> impl Future<Output = Result<usize, QueueError>> + Send;
 
     /// What keeps the lane from moving, if anything.
@@ -82,11 +88,12 @@ pub trait Queue: Send + Sync {
         connection: &ConnectionName,
     ) -> impl Future<Output = Result<LaneState, QueueError>> + Send;
 
-    /// Clears park, back-off and flag.
+    /// Clears park, back-off and flag. Attempts that began until `now` still settle, but leave no effect on the lane.
     fn release_lane(
         &self,
         workspace: &WorkspaceName,
         connection: &ConnectionName,
+        now: Timestamp,
     ) -> impl Future<Output = Result<(), QueueError>> + Send;
 
     /// Begins a new series of attempts for a dead letter, under the same idempotency key and correlation id.

@@ -1,63 +1,73 @@
 //! What is done about leases whose holder is gone, and counting what a former process left.
 
-use cofferdam_domain::{DeliveryState, Timestamp};
-use cofferdam_store::{Entry, Key, Keyspace, SCAN_RECORDS_MAX, Scan};
+use std::time::Duration;
+
+use cofferdam_domain::{ConnectionName, DeliveryState, Timestamp, WorkspaceName, retry};
+use cofferdam_store::{Entry, Key, Keyspace, NotThisKey, SCAN_RECORDS_MAX, Scan};
 
 use crate::error::QueueError;
-use crate::keys::{self, LaneEntry, LaneIndex};
+use crate::keys::{self, LaneIndex};
 use crate::lanes::Move;
 use crate::standing::Standing;
-use crate::step::{Step, Stepped};
+use crate::step::{Step, Stepped, listed_bytes};
 use crate::store_queue::StoreQueue;
 
 /// Most leases that are voided in one batch.
 const VOID_LEASES_MAX: usize = 256;
 
+/// The wait after an interruption doubles up to 2⁸ s.
+const INTERRUPTION_DOUBLINGS_MAX: u32 = 8;
+
+/// How long a delivery waits whose attempt ended with its process or its lease. The first charged attempt of a series waits
+/// for nothing, so that a restart delivers promptly; a delivery that was charged before may be what ends the process again
+/// and again, and others must get their turn meanwhile.
+fn wait_after_interruption(charged: u32) -> Duration {
+    match charged {
+        0 | 1 => Duration::ZERO,
+        more => Duration::from_secs(1 << more.min(INTERRUPTION_DOUBLINGS_MAX)),
+    }
+}
+
 impl StoreQueue {
     /// Fills the counts of all lanes from the indexes.
     pub(crate) fn count(&self) -> Result<(), QueueError> {
-        let listed = [
-            (LaneIndex::Due, Standing::Pending),
-            (LaneIndex::Lease, Standing::InFlight),
-            (LaneIndex::Delivered, Standing::Delivered),
-        ];
-        for (index, standing) in listed {
-            self.each_of(index.space(), |(key, _)| {
-                let entry = index.read(&key)?;
-                let lane = self.lanes.lane(&entry.workspace, &entry.connection);
-                Move {
-                    lane,
-                    from: None,
-                    to: Some(standing),
-                }
-                .apply();
-                Ok(())
+        for index in [LaneIndex::Due, LaneIndex::Lease, LaneIndex::Delivered] {
+            self.count_each(index.space(), index.standing(), |(key, value)| {
+                let entry = index.read(key)?;
+                Ok((entry.workspace, entry.connection, listed_bytes(value)))
             })?;
         }
-        self.each_of(Keyspace::Dead, |(key, connection)| {
-            let (workspace, ..) = keys::read_dead(&key)?;
-            let lane = self.lanes.lane(&workspace, &keys::name(&connection)?);
-            Move {
-                lane,
-                from: None,
-                to: Some(Standing::Dead),
-            }
-            .apply();
-            Ok(())
+        self.count_each(Keyspace::Dead, Standing::Dead, |(key, connection)| {
+            let (workspace, ..) = keys::read_dead(key)?;
+            Ok((workspace, keys::name(connection)?, 0))
         })
     }
 
-    fn each_of(
+    /// An entry that cannot be read is counted nowhere.
+    fn count_each(
         &self,
         space: Keyspace,
-        mut each: impl FnMut(Entry) -> Result<(), QueueError>,
+        standing: Standing,
+        read: impl Fn(&Entry) -> Result<(WorkspaceName, ConnectionName, u64), NotThisKey>,
     ) -> Result<(), QueueError> {
         let mut scan = Scan::prefix(Key::of(space), SCAN_RECORDS_MAX);
         loop {
             let page = self.store.scan(&scan)?;
             let Some((last, _)) = page.last() else { return Ok(()) };
             scan = scan.after(last.clone());
-            page.into_iter().try_for_each(&mut each)?;
+            for entry in page {
+                let Ok((workspace, connection, body_bytes)) = read(&entry) else {
+                    tracing::error!(key = %entry.0.escape_ascii(), "an index entry cannot be read; it is not counted");
+                    continue;
+                };
+                Move {
+                    lane: self.lanes.lane(&workspace, &connection),
+                    from: None,
+                    to: Some(standing),
+                    body_bytes,
+                }
+                .apply();
+            }
         }
     }
 
@@ -72,7 +82,7 @@ impl StoreQueue {
             }
             let mut step = Step::default();
             for (key, _) in page {
-                voided += usize::from(self.stage_void(&mut step, &LaneIndex::Lease.read(&key)?, now)?);
+                voided += usize::from(self.stage_void(&mut step, &key, now)?);
             }
             if self.commit(step).await? == Stepped::Conflict {
                 return Err(QueueError::Contended("void the leases of the former process"));
@@ -80,34 +90,57 @@ impl StoreQueue {
         }
     }
 
-    /// Voids the leases of each lane that ended before `now`.
+    /// Voids the leases of each lane that ended before `now`. A lane in which that fails is logged and tried at the next call.
     pub(crate) async fn void_overdue(&self, now: Timestamp) -> Result<usize, QueueError> {
         let mut voided = 0;
         for (workspace, connection) in self.lanes.in_flight() {
-            let lane = LaneIndex::Lease.of(&workspace, &connection);
-            let overdue = Scan::prefix(lane.clone(), VOID_LEASES_MAX).until(lane.u64(now.as_millis()));
-            for (key, _) in self.store.scan(&overdue)? {
-                let mut step = Step::default();
-                let void = self.stage_void(&mut step, &LaneIndex::Lease.read(&key)?, now)?;
-                // A conflict means that its holder has settled or extended it just now.
-                if self.commit(step).await? == Stepped::Done {
-                    voided += usize::from(void);
-                }
+            match self.void_overdue_of(&workspace, &connection, now).await {
+                Ok(here) => voided += here,
+                Err(error) => tracing::error!(
+                    %workspace,
+                    %connection,
+                    error = &error as &dyn std::error::Error,
+                    "leases of the lane that ran out could not be voided"
+                ),
+            }
+        }
+        Ok(voided)
+    }
+
+    async fn void_overdue_of(
+        &self,
+        workspace: &WorkspaceName,
+        connection: &ConnectionName,
+        now: Timestamp,
+    ) -> Result<usize, QueueError> {
+        let mut voided = 0;
+        let lane = LaneIndex::Lease.of(workspace, connection);
+        let overdue = Scan::prefix(lane.clone(), VOID_LEASES_MAX).until(lane.u64(now.as_millis()));
+        for (key, _) in self.store.scan(&overdue)? {
+            let mut step = Step::default();
+            let void = self.stage_void(&mut step, &key, now)?;
+            // A conflict means that its holder has settled or extended it just now.
+            if self.commit(step).await? == Stepped::Done {
+                voided += usize::from(void);
             }
         }
         Ok(voided)
     }
 
     /// Whether there is such a lease; an index entry that nothing stands behind is removed.
-    fn stage_void(&self, step: &mut Step, entry: &LaneEntry, now: Timestamp) -> Result<bool, QueueError> {
-        let found = self.found(&entry.workspace, entry.delivery)?;
-        let lease = DeliveryState::Leased { until: entry.at };
-        let Some(found) = found.filter(|found| found.delivery.state == lease) else {
-            step.batch.delete(entry.key(LaneIndex::Lease));
+    fn stage_void(&self, step: &mut Step, key: &[u8], now: Timestamp) -> Result<bool, QueueError> {
+        let Some(entry) = self.entry(step, LaneIndex::Lease, key) else {
+            return Ok(false);
+        };
+        let Some(found) = self.listed(step, LaneIndex::Lease, &entry)? else {
             return Ok(false);
         };
         let mut delivery = found.delivery.clone();
-        delivery.state = DeliveryState::Pending { due_at: now };
+        // Past its end the lease was nobody's: the process may have been down for days.
+        delivery.series_at = retry::series_at(&delivery, entry.at, now);
+        delivery.state = DeliveryState::Pending {
+            due_at: now.after(wait_after_interruption(delivery.charged)),
+        };
         step.change(&self.lanes, found, &delivery);
         Ok(true)
     }

@@ -56,7 +56,7 @@ impl StoreQueue {
             let mut step = Step::default();
             step.batch.put(attempt_key.clone(), record::encode(&attempt));
             step.change(&self.lanes, found, &delivery);
-            self.stage_lane(&mut step, &delivery, &lane, now)?;
+            self.stage_lane(&mut step, &attempt, &lane, now)?;
             let produced = self.stage(&mut step, &produced, now)?;
             if self.commit(step).await? == Stepped::Done {
                 return Ok(Settled { delivery, produced });
@@ -68,16 +68,21 @@ impl StoreQueue {
     fn stage_lane(
         &self,
         step: &mut Step,
-        delivery: &Delivery,
+        attempt: &Attempt,
         effect: &LaneEffect,
         now: Timestamp,
     ) -> Result<(), QueueError> {
         if *effect == LaneEffect::None {
             return Ok(());
         }
-        let key = keys::lane(&delivery.workspace, &delivery.connection);
-        let (raw, state) = self.read_lane(&delivery.workspace, &delivery.connection)?;
-        // Two attempts that end together must not undo each other's effect, nor a release what came after it.
+        let key = keys::lane(&attempt.workspace, &attempt.connection);
+        let (raw, state) = self.read_lane(&attempt.workspace, &attempt.connection)?;
+        // The attempt met the lane as it was before the release, with the old credential perhaps: it must not undo it.
+        if state.outdates(attempt.started_at) {
+            return Ok(());
+        }
+        // Two attempts that end together must not undo each other's effect, and a release that comes between the reading
+        // above and the commit must be seen: both change this record, so the settle is planned anew.
         match raw {
             Some(raw) => step.batch.expect(key.clone(), raw),
             None => step.batch.expect_absent(key.clone()),

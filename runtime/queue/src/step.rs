@@ -58,6 +58,23 @@ impl Step {
         self.moves.push(lanes.transition(Some(&found.delivery.state), after));
     }
 
+    /// An index entry behind which no delivery stands goes, provided that it is still there, and is counted no more.
+    pub(crate) fn unlist(&mut self, lanes: &Lanes, index: LaneIndex, entry: &LaneEntry, value: Vec<u8>) {
+        let key = entry.key(index);
+        self.moves.push(Move {
+            lane: lanes.lane(&entry.workspace, &entry.connection),
+            from: Some(index.standing()),
+            to: None,
+            body_bytes: listed_bytes(&value),
+        });
+        self.batch.expect(key.clone(), value).delete(key);
+    }
+
+    /// Whether there is nothing to commit.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.batch.bytes() == 0
+    }
+
     /// The batch, which counts its moves once it is durable.
     pub(crate) fn into_batch(mut self) -> Batch {
         let moves = self.moves;
@@ -67,17 +84,24 @@ impl Step {
 
     fn index(&mut self, delivery: &Delivery) {
         if let Some(key) = index_key(delivery) {
-            // The dead index spans connections: its value says which one, so that counting needs no delivery records.
+            // Values hold what counting at open needs, so that it reads no delivery records: the dead index spans
+            // connections, and what waits is counted in bytes too.
             let value = match delivery.state {
-                DeliveryState::Dead { .. } => delivery.connection.as_str(),
-                DeliveryState::Pending { .. }
-                | DeliveryState::Leased { .. }
-                | DeliveryState::Delivered { .. }
-                | DeliveryState::Discarded { .. } => "",
+                DeliveryState::Dead { .. } => delivery.connection.as_str().as_bytes().to_vec(),
+                DeliveryState::Pending { .. } => delivery.body_bytes.to_be_bytes().to_vec(),
+                DeliveryState::Leased { .. } | DeliveryState::Delivered { .. } | DeliveryState::Discarded { .. } => {
+                    Vec::new()
+                }
             };
             self.batch.put(key, value);
         }
     }
+}
+
+/// The body's size as an entry of the due index holds it; entries from before it was kept, and those of the other indexes,
+/// are empty.
+pub(crate) fn listed_bytes(value: &[u8]) -> u64 {
+    value.try_into().map_or(0, u64::from_be_bytes)
 }
 
 /// Where a delivery in this state is listed; none when it is in no list.

@@ -27,7 +27,8 @@ pub struct StoreQueue {
 }
 
 impl StoreQueue {
-    /// Opens the queue and takes over what a former process left: its leases are void, and their deliveries due at `now`.
+    /// Opens the queue and takes over what a former process left: its leases are void, as by
+    /// [`expire_leases`](Queue::expire_leases) at `now`.
     /// Delivery ids and attempt spans are drawn from `rng`. There must be one queue on a store.
     pub async fn open(store: Store, now: Timestamp, rng: StdRng) -> Result<Self, QueueError> {
         let queue = Self {
@@ -66,11 +67,20 @@ impl StoreQueue {
         }
     }
 
-    async fn clear_lane(&self, workspace: &WorkspaceName, connection: &ConnectionName) -> Result<(), QueueError> {
+    /// Whatever the lane's state was, it goes: the batch has no precondition. A settle that read it before does.
+    async fn clear_lane(
+        &self,
+        workspace: &WorkspaceName,
+        connection: &ConnectionName,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
         let lane = self.lanes.lane(workspace, connection);
         let mut step = Step::default();
         step.batch
-            .delete(keys::lane(workspace, connection))
+            .put(
+                keys::lane(workspace, connection),
+                record::encode(&LaneState::released(now)),
+            )
             .then(move || lane.signal());
         match self.commit(step).await? {
             Stepped::Done => Ok(()),
@@ -145,8 +155,13 @@ impl Queue for StoreQueue {
         Ok(self.read_lane(workspace, connection)?.1)
     }
 
-    async fn release_lane(&self, workspace: &WorkspaceName, connection: &ConnectionName) -> Result<(), QueueError> {
-        self.clear_lane(workspace, connection).await
+    async fn release_lane(
+        &self,
+        workspace: &WorkspaceName,
+        connection: &ConnectionName,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        self.clear_lane(workspace, connection, now).await
     }
 
     async fn replay(

@@ -1,12 +1,15 @@
 //! The queue's promises, each over a real store in a directory of its own. Time is an argument throughout.
 
 mod accept;
+mod damage;
 mod dead_letters;
 mod lease;
 mod reads;
 mod recover;
 mod settle;
 
+use std::sync::mpsc::{self, Sender};
+use std::thread;
 use std::time::Duration;
 
 use cofferdam_domain::attempt::AttemptEnd;
@@ -16,7 +19,7 @@ use cofferdam_domain::{
     ConnectionName, DeliveryState, EventDraft, FailureClass, LaneEffect, NewEvent, Origin, Outcome, Receipt, Timestamp,
     Usage, WorkspaceName,
 };
-use cofferdam_store::{OpenOptions, Store};
+use cofferdam_store::{Batch, OpenOptions, Store};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tempfile::TempDir;
@@ -55,6 +58,25 @@ impl Bed {
         self.queue.lease(&home(), &sink(), now, LEASE).await.unwrap()
     }
 
+    /// Nothing is committed until what this returns is dropped; what is asked for meanwhile is judged in that order.
+    fn hold_commits(&self) -> Sender<()> {
+        let (begin, begun) = mpsc::channel();
+        let (held, end) = mpsc::channel();
+        let mut batch = Batch::new();
+        batch.then(move || {
+            begin.send(()).unwrap();
+            let _ = end.recv();
+        });
+        let store = self.queue.store.clone();
+        thread::spawn(move || store.commit_blocking(batch).unwrap());
+        begun.recv().unwrap();
+        held
+    }
+
+    fn pending_bytes(&self) -> u64 {
+        self.queue.depth(&home(), &sink()).pending_bytes
+    }
+
     fn state(&self, leased: &Leased) -> DeliveryState {
         self.queue.delivery(&home(), leased.delivery.id).unwrap().unwrap().state
     }
@@ -65,6 +87,7 @@ impl Bed {
             in_flight,
             dead,
             delivered,
+            pending_bytes: _,
         } = self.queue.depth(&home(), &sink());
         [pending, in_flight, dead, delivered]
     }

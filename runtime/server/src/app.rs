@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cofferdam_egress::Gate;
-use cofferdam_host::Catalogue;
+use cofferdam_host::{Catalogue, Engine};
 use cofferdam_queue::StoreQueue;
 use cofferdam_store::Store;
 use cofferdam_vault::Vault;
@@ -18,23 +18,25 @@ use crate::tokens::Tokens;
 #[derive(Clone)]
 pub struct App {
     /// Events, deliveries, attempts.
-    pub queue: Arc<StoreQueue>,
+    pub(crate) queue: Arc<StoreQueue>,
     /// Secrets.
-    pub vault: Arc<Vault>,
+    pub(crate) vault: Arc<Vault>,
     /// The way out.
-    pub gate: Arc<Gate>,
+    pub(crate) gate: Arc<Gate>,
+    /// What runs connectors.
+    pub(crate) engine: Engine,
     /// Connectors.
-    pub catalogue: Arc<Catalogue>,
+    pub(crate) catalogue: Arc<Catalogue>,
     /// Connections.
-    pub connections: Arc<Connections>,
+    pub(crate) connections: Arc<Connections>,
     /// Tokens.
-    pub tokens: Arc<Tokens>,
+    pub(crate) tokens: Arc<Tokens>,
     /// Counters and histograms.
-    pub metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Who is signed in to the panel.
-    pub sessions: Arc<Sessions>,
+    pub(crate) sessions: Arc<Sessions>,
     /// The store under all of it, for its health.
-    pub store: Store,
+    pub(crate) store: Store,
     /// Bounds on what comes in.
-    pub limits: Limits,
+    pub(crate) limits: Limits,
 }

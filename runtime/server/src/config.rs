@@ -54,6 +54,8 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Deliveries that may wait in all before producers are told to come back later.
     pub pending: u64,
+    /// The same for each connection: one that is off or slow stops only what it is owed itself.
+    pub pending_per_connection: u64,
 }
 
 /// The durable store.
@@ -236,10 +238,17 @@ fn read_limits(root: &mut Document<'_>, mut section: Section<'_>, defaults: Opti
         defaults.map(|config| config.limits.pending),
         1..=100_000_000,
     );
+    let per_connection = section.within(
+        root,
+        "pending_per_connection",
+        defaults.map(|config| config.limits.pending_per_connection),
+        1..=100_000_000,
+    );
     section.finish(root);
     Some(Limits {
         body_bytes: usize::try_from(body?).ok()?,
         pending: pending?,
+        pending_per_connection: per_connection?,
     })
 }
 

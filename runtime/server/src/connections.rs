@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cofferdam_domain::connection::{Connection, ConnectionSpec};
-use cofferdam_domain::{ConnectionName, WorkspaceName};
+use cofferdam_domain::{ConnectionName, Digest, WorkspaceName};
 use cofferdam_store::{Batch, CommitError, Key, Keyspace, Scan, Store, StoreError};
 use tokio::sync::{Mutex, watch};
 
@@ -103,22 +103,27 @@ impl Connections {
             .collect()
     }
 
-    /// Creates or replaces; a new connection is enabled. The new spec applies from the next attempt on.
+    /// Creates or replaces, for the connector of this digest; a new connection is enabled. The new spec applies from the next attempt on.
     pub async fn apply(
         &self,
         workspace: &WorkspaceName,
         spec: ConnectionSpec,
+        granted: Digest,
     ) -> Result<Arc<Connection>, ConnectionError> {
         let _changing = self.changing.lock().await;
         let present = self.get(workspace, &spec.name);
         if present.is_none() && self.snapshot().len() >= CONNECTIONS_MAX {
             return Err(ConnectionError::Full);
         }
-        if let Some(same) = present.as_ref().filter(|present| present.spec == spec) {
+        if let Some(same) = present
+            .as_ref()
+            .filter(|present| present.spec == spec && present.granted == Some(granted))
+        {
             return Ok(Arc::clone(same));
         }
         self.keep(Connection {
             workspace: workspace.clone(),
+            granted: Some(granted),
             enabled: present.as_ref().is_none_or(|present| present.enabled),
             revision: present.map_or(1, |present| present.revision + 1),
             updated_at: now(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_domain::{Connection, ConnectionName, Policy, WorkspaceName};
-use cofferdam_host::{CallLimits, Environment};
+use cofferdam_host::{CallLimits, Connector, Environment};
 use cofferdam_queue::Queue;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +21,32 @@ use crate::clock::now;
 
 /// How often leases that ran out and dedupe keys that expired are looked for.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
+
+/// Why a connection's connector cannot be called now. Deliveries wait, uncharged, until it can.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Hold {
+    /// It is not loaded.
+    #[error("it is not loaded")]
+    NotLoaded,
+    /// The file has changed since an admin granted the connection what the connector asked for then.
+    #[error(
+        "its file has changed since the connection was applied; look at what it asks for and apply the connection again"
+    )]
+    Changed,
+}
+
+/// The connector that runs this connection: exactly the code that was granted, by its digest. Another file that takes the
+/// name, or a new version that asks for more, gets nothing.
+pub(crate) fn granted(app: &App, connection: &Connection) -> Result<Arc<Connector>, Hold> {
+    let connector = app.catalogue.get(&connection.spec.connector).ok_or(Hold::NotLoaded)?;
+    if connection.granted != Some(connector.digest) {
+        return Err(Hold::Changed);
+    }
+    Ok(Arc::clone(connector))
+}
+
+/// Pages of expired dedupe keys that are forgotten each time.
+const SWEEPS_MAX: usize = 64;
 
 /// What an incoming request's call may reach: settings, and nothing else.
 pub(crate) fn source_environment(connection: &Connection) -> Arc<dyn Environment> {
@@ -101,11 +127,16 @@ async fn keep_house(app: App, stop: CancellationToken) {
                 "leases that ran out could not be given back"
             );
         }
-        if let Err(error) = app.queue.sweep(now()).await {
-            tracing::error!(
-                error = crate::problem::chain(&error),
-                "expired dedupe keys could not be forgotten"
-            );
+        for _ in 0..SWEEPS_MAX {
+            match app.queue.sweep(now()).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) => {
+                    let error = crate::problem::chain(&error);
+                    tracing::error!(error, "expired dedupe keys could not be forgotten");
+                    break;
+                }
+            }
         }
     }
 }

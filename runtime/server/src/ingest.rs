@@ -1,6 +1,7 @@
 //! The public listener: webhooks and events. Nothing is acknowledged before it is durable.
 
 mod accept;
+mod body;
 mod cloudevents;
 mod events;
 pub(crate) mod hooks;
@@ -8,7 +9,6 @@ pub(crate) mod raw_request;
 mod verify;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::routing::post;
 
 use crate::app::App;
@@ -16,17 +16,16 @@ use crate::app::App;
 pub(crate) use events::receive as receive_events;
 pub use events::{EventAccepted, EventsAccepted};
 
-/// The routes of the public listener. Bodies are capped before anything reads them.
+/// The routes of the public listener. Each handler reads its body itself, by [`body::read`].
 pub fn router(app: App) -> Router {
-    let cap = DefaultBodyLimit::max(app.limits.body_bytes);
     Router::new()
         .route("/hooks/{connection}", post(hooks::receive))
-        .route("/hooks/{connection}/{*rest}", post(hooks::receive_below))
+        .route("/hooks/{connection}/{*rest}", post(hooks::receive))
+        .route("/workspaces/{workspace}/hooks/{connection}", post(hooks::receive))
         .route(
-            "/workspaces/{workspace}/hooks/{connection}",
-            post(hooks::receive_in_workspace),
+            "/workspaces/{workspace}/hooks/{connection}/{*rest}",
+            post(hooks::receive),
         )
         .route("/v1/events", post(events::receive))
-        .layer(cap)
         .with_state(app)
 }

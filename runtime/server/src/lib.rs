@@ -10,6 +10,7 @@ pub mod config;
 pub mod connections;
 mod dispatch;
 pub mod ingest;
+mod listener;
 mod metrics;
 mod panel;
 pub mod problem;

@@ -10,14 +10,14 @@ use prometheus_client::registry::{Registry, Unit};
 
 /// A connection of a workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct Lane {
+pub(crate) struct Lane {
     workspace: String,
     connection: String,
 }
 
 impl Lane {
     /// The labels of this connection.
-    pub fn of(connection: &Connection) -> Self {
+    pub(crate) fn of(connection: &Connection) -> Self {
         Self {
             workspace: connection.workspace.to_string(),
             connection: connection.spec.name.to_string(),
@@ -27,7 +27,7 @@ impl Lane {
 
 /// What an attempt came to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct AttemptLabels {
+pub(crate) struct AttemptLabels {
     workspace: String,
     connection: String,
     outcome: &'static str,
@@ -36,7 +36,7 @@ pub struct AttemptLabels {
 
 impl AttemptLabels {
     /// The labels of this outcome; the class is empty for a delivery.
-    pub fn of(connection: &Connection, outcome: &Outcome, class: &'static str) -> Self {
+    pub(crate) fn of(connection: &Connection, outcome: &Outcome, class: &'static str) -> Self {
         let Lane { workspace, connection } = Lane::of(connection);
         let outcome = match outcome {
             Outcome::Delivered => "delivered",
@@ -55,7 +55,7 @@ impl AttemptLabels {
 
 /// How an incoming request was answered.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct IngestLabels {
+pub(crate) struct IngestLabels {
     /// `hook` or `api`.
     pub door: &'static str,
     /// `accepted`, `duplicate`, `unverified`, `refused`, `kept-raw`, `failed`.
@@ -63,7 +63,7 @@ pub struct IngestLabels {
 }
 
 /// Everything that is counted.
-pub struct Metrics {
+pub(crate) struct Metrics {
     registry: Registry,
     /// Requests by door and answer.
     pub ingest: Family<IngestLabels, Counter>,
@@ -86,7 +86,7 @@ fn seconds() -> Histogram {
 
 impl Metrics {
     /// All at zero.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("cofferdam");
         let ingest = Family::default();
         let attempts = Family::default();
@@ -130,12 +130,12 @@ impl Metrics {
     }
 
     /// One more request.
-    pub fn count_ingest(&self, door: &'static str, answer: &'static str) {
+    pub(crate) fn count_ingest(&self, door: &'static str, answer: &'static str) {
         self.ingest.get_or_create(&IngestLabels { door, answer }).inc();
     }
 
     /// OpenMetrics text.
-    pub fn encode(&self) -> String {
+    pub(crate) fn encode(&self) -> String {
         let mut out = String::new();
         // Writing to a String does not fail.
         let _ = text::encode(&mut out, &self.registry);

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::Router;
 use cofferdam_egress::{Gate, GateConfig, GateError, SystemResolver};
 use cofferdam_host::{Catalogue, Engine, EngineError, EngineSettings};
 use cofferdam_queue::{QueueError, StoreQueue};
@@ -19,11 +18,11 @@ use tokio_util::sync::CancellationToken;
 use crate::app::App;
 use crate::clock::now;
 use crate::config::Config;
-use crate::connections::{ConnectionError, Connections};
+use crate::connections::{CONNECTIONS_MAX, ConnectionError, Connections};
 use crate::dispatch::Dispatcher;
 use crate::metrics::Metrics;
 use crate::tokens::{TokenError, Tokens};
-use crate::{admin, ingest};
+use crate::{admin, ingest, listener};
 
 /// The vault's key may come from here, so that it never lies on the disk that it protects.
 pub const VAULT_KEY_VARIABLE: &str = "COFFERDAM_VAULT_KEY";
@@ -121,6 +120,7 @@ impl Server {
         }
         let engine = Engine::new(&EngineSettings {
             calls_max: config.host.calls,
+            lanes_max: CONNECTIONS_MAX as u32,
             memory_bytes_max: config.host.memory_bytes,
             cache_dir: options.data.join("compiled"),
         })?;
@@ -135,6 +135,7 @@ impl Server {
             queue,
             vault,
             gate: Arc::new(gate),
+            engine,
             catalogue: Arc::new(catalogue),
             connections: Arc::new(Connections::open(store.clone())?),
             tokens: Arc::new(tokens),
@@ -146,8 +147,8 @@ impl Server {
 
         let stop = CancellationToken::new();
         let listeners = vec![
-            listen(public, ingest::router(app.clone()), stop.clone()),
-            listen(admin, admin::router(app.clone()), stop.clone()),
+            tokio::spawn(listener::serve(public, ingest::router(app.clone()), stop.clone())),
+            tokio::spawn(listener::serve(admin, admin::router(app.clone()), stop.clone())),
         ];
         let dispatcher = Dispatcher::start(&app);
         tracing::info!(public = %public_at, admin = %admin_at, "ready");
@@ -177,19 +178,21 @@ impl Server {
         &self.app
     }
 
-    /// Takes no new requests, lets those under way end, then lets attempts under way settle, all within the bound.
+    /// Takes nothing new, neither requests nor deliveries, and waits for the requests and attempts under way, both within the
+    /// bound: a client that hangs takes none of the attempts' time. Answers whether everything came to its end.
     pub async fn drain(self) -> bool {
-        let began = tokio::time::Instant::now();
         let bound = self.options.config.drain;
         tracing::info!(bound_ms = bound.as_millis(), "stopping: waiting for what is under way");
         self.stop.cancel();
-        for mut listener in self.listeners {
-            let left = bound.saturating_sub(began.elapsed());
-            if tokio::time::timeout(left, &mut listener).await.is_err() {
-                listener.abort();
+        let listeners = async {
+            for listener in self.listeners {
+                let abort = listener.abort_handle();
+                if tokio::time::timeout(bound, listener).await.is_err() {
+                    abort.abort();
+                }
             }
-        }
-        let drained = self.dispatcher.drain(bound.saturating_sub(began.elapsed())).await;
+        };
+        let ((), drained) = tokio::join!(listeners, self.dispatcher.drain(bound));
         if drained {
             tracing::info!("stopped");
         } else {
@@ -264,16 +267,4 @@ async fn bind(which: &'static str, address: SocketAddr) -> Result<TcpListener, S
 /// With port 0 the system has chosen one.
 fn local(listener: &TcpListener, asked: SocketAddr) -> SocketAddr {
     listener.local_addr().unwrap_or(asked)
-}
-
-fn listen(listener: TcpListener, router: Router, stop: CancellationToken) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        let served = axum::serve(listener, service)
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await;
-        if let Err(error) = served {
-            tracing::error!(%error, "a listener ended");
-        }
-    })
 }

@@ -1,24 +1,31 @@
-//! API tokens: who may call what. Only the SHA-256 of a token is kept.
+//! API tokens: who may call what, until it is revoked.
+//!
+//! Only the SHA-256 of a token is kept. Changes are made one after the other, each durable before it shows, and a caller who
+//! hangs up half-way leaves none that is durable and does not show. The last admin token of a workspace stays.
+
+mod first;
+mod hash;
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use cofferdam_domain::{Digest, Timestamp, WorkspaceName};
-use cofferdam_store::{Batch, CommitError, Key, Keyspace, Scan, Store, StoreError};
-use rand::Rng;
+use cofferdam_domain::{Timestamp, WorkspaceName};
+use cofferdam_store::{Batch, CommitError, Key, KeyReader, Keyspace, NotThisKey, Scan, Store, StoreError};
+use rand::CryptoRng;
 use serde::{Deserialize, Serialize};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::clock::now;
 
-/// Most tokens of one server.
+pub use hash::{NotATokenId, TokenHash, TokenId};
+
+/// Most tokens of one workspace.
 pub const TOKENS_MAX: usize = 1_024;
 
-/// In front of every token, so that scanners for leaked secrets can find one.
-const PREFIX: &str = "cofferdam_";
+/// Records read per step of opening.
+const OPEN_PAGE: usize = 1_024;
 
 /// What the holder of a token may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,18 +63,34 @@ pub struct Principal {
     pub created_at: Timestamp,
 }
 
-/// Tokens cannot be read or made.
+/// What may be known about a token: everything but the token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenInfo {
+    /// What it is revoked by.
+    pub id: TokenId,
+    /// For records.
+    pub name: String,
+    /// What its holder may do.
+    pub role: Role,
+    /// When it was made.
+    pub created_at: Timestamp,
+}
+
+/// Tokens cannot be read, made or revoked.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {
     /// The store fails.
     #[error("tokens cannot be read")]
     Store(#[from] StoreError),
     /// The store fails.
-    #[error("the token could not be made durable")]
+    #[error("the change could not be made durable")]
     Commit(#[from] CommitError),
     /// A stored token cannot be read.
     #[error("a stored token cannot be read")]
     Record(#[from] serde_json::Error),
+    /// A stored token cannot be read.
+    #[error("a stored token cannot be found by its key")]
+    Key(#[from] NotThisKey),
     /// The first token's file cannot be written.
     #[error("{} cannot be written", path.display())]
     File {
@@ -77,93 +100,223 @@ pub enum TokenError {
         #[source]
         source: io::Error,
     },
-    /// The server is full.
-    #[error("there are {TOKENS_MAX} tokens already")]
+    /// The workspace is full.
+    #[error("there are {TOKENS_MAX} tokens already; revoke one that is no longer used")]
     Full,
+    /// No such token in the workspace.
+    #[error("no token {0}")]
+    Unknown(TokenId),
+    /// Without it nobody could change anything any more.
+    #[error("token {0} is the last one with the role admin; make another one first")]
+    LastAdmin(TokenId),
 }
+
+type Known = BTreeMap<TokenHash, Arc<Principal>>;
 
 /// Every token, by its hash. A look-up by hash tells nothing by its timing about the token itself.
 pub struct Tokens {
     store: Store,
-    by_hash: RwLock<BTreeMap<Digest, Arc<Principal>>>,
+    known: Arc<RwLock<Known>>,
+    /// Held while a change is made durable: changes count what is there, so none may overtake another. The change itself
+    /// holds it, not who asked for it, for it goes on when the caller has gone.
+    changing: Arc<Mutex<()>>,
 }
 
 impl Tokens {
     /// Reads all of them.
     pub fn open(store: Store) -> Result<Self, TokenError> {
-        let mut by_hash = BTreeMap::new();
-        for (key, value) in store.scan(&Scan::prefix(Key::of(Keyspace::Token), TOKENS_MAX))? {
-            let hash = key
-                .get(1..33)
-                .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok())
-                .map(Digest::from_bytes);
-            if let Some(hash) = hash {
-                by_hash.insert(hash, Arc::new(serde_json::from_slice(&value)?));
+        let mut known = Known::new();
+        let mut scan = Scan::prefix(Key::of(Keyspace::Token), OPEN_PAGE);
+        loop {
+            let page = store.scan(&scan)?;
+            for (key, value) in &page {
+                known.insert(read_key(key)?, Arc::new(serde_json::from_slice(value)?));
+            }
+            match page.into_iter().next_back() {
+                Some((last, _)) => scan = scan.after(last),
+                None => break,
             }
         }
         Ok(Self {
             store,
-            by_hash: RwLock::new(by_hash),
+            known: Arc::new(RwLock::new(known)),
+            changing: Arc::default(),
         })
     }
 
-    /// Whose token this is.
+    /// Whose token this is; none once it is revoked.
     pub fn principal(&self, token: &str) -> Option<Arc<Principal>> {
-        let by_hash = self.by_hash.read().unwrap_or_else(PoisonError::into_inner);
-        by_hash.get(&Digest::of(token.as_bytes())).cloned()
+        self.find(TokenHash::of(token))
+    }
+
+    /// As [`Tokens::principal`], for who keeps the hash instead of the token.
+    pub fn find(&self, hash: TokenHash) -> Option<Arc<Principal>> {
+        self.known().get(&hash).cloned()
+    }
+
+    /// Those of a workspace, oldest first.
+    pub fn of(&self, workspace: &WorkspaceName) -> Vec<TokenInfo> {
+        let known = self.known();
+        let mut listed: Vec<_> = of(&known, workspace)
+            .map(|(hash, principal)| info(*hash, principal))
+            .collect();
+        listed.sort_by_key(|info| (info.created_at, info.id));
+        listed
     }
 
     /// Makes a token. The answer is the only time that it is seen.
+    ///
+    /// # Errors
+    /// When the workspace has [`TOKENS_MAX`] already, or the store fails.
     pub async fn create(&self, name: String, workspace: WorkspaceName, role: Role) -> Result<String, TokenError> {
-        if self.by_hash.read().unwrap_or_else(PoisonError::into_inner).len() >= TOKENS_MAX {
+        let changing = self.changing().await;
+        if of(&self.known(), &workspace).count() >= TOKENS_MAX {
             return Err(TokenError::Full);
         }
-        let mut random = [0; 32];
-        rand::rng().fill_bytes(&mut random);
-        let token = format!("{PREFIX}{}", data_encoding::BASE64URL_NOPAD.encode(&random));
-        let hash = Digest::of(token.as_bytes());
+        let (token, hash) = minted(&self.known(), &mut rand::rng());
         let principal = Principal {
             name,
             workspace,
             role,
             created_at: now(),
         };
-        let mut batch = Batch::new();
-        batch.put(
-            Key::of(Keyspace::Token).bytes(hash.as_bytes()),
-            serde_json::to_vec(&principal)?,
-        );
-        self.store.commit(batch).await?;
-        self.by_hash
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(hash, Arc::new(principal));
+        self.keep(hash, principal, changing).await?;
         Ok(token)
     }
 
     /// At the very first start: makes an admin token and writes it into a file that only this user can read.
+    ///
+    /// The file is durable before the token counts. A crash in between leaves a file whose token nobody knows, and a server
+    /// that still has none, so that its next start writes the file anew.
+    ///
+    /// # Errors
+    /// When the file cannot be written, or the store fails; the next start tries again.
     pub async fn create_first(&self, dir: &Path) -> Result<Option<PathBuf>, TokenError> {
-        if !self.by_hash.read().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        let changing = self.changing().await;
+        if !self.known().is_empty() {
             return Ok(None);
         }
-        let path = dir.join("admin.token");
-        let failed = |source| TokenError::File {
+        let (token, hash) = minted(&self.known(), &mut rand::rng());
+        let path = dir.join(first::NAME);
+        first::write(dir, &token).map_err(|source| TokenError::File {
             path: path.clone(),
             source,
+        })?;
+        let principal = Principal {
+            name: "first-admin".to_owned(),
+            workspace: WorkspaceName::default(),
+            role: Role::Admin,
+            created_at: now(),
         };
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        let token = self
-            .create("first-admin".to_owned(), WorkspaceName::default(), Role::Admin)
-            .await?;
-        writeln!(file, "{token}")
-            .and_then(|()| file.sync_all())
-            .map_err(failed)?;
+        self.keep(hash, principal, changing).await?;
         Ok(Some(path))
     }
+
+    /// Ends a token of this workspace for good; when this returns, nothing takes it any more.
+    ///
+    /// # Errors
+    /// When the workspace has no such token, when it is the last one that may change things there, or the store fails.
+    pub async fn revoke(&self, workspace: &WorkspaceName, id: TokenId) -> Result<TokenInfo, TokenError> {
+        let changing = self.changing().await;
+        let (hash, revoked) = self.revocable(workspace, id)?;
+        let mut batch = Batch::new();
+        batch.delete(key(hash));
+        self.commit(batch, changing, move |known| {
+            known.remove(&hash);
+        })
+        .await?;
+        Ok(revoked)
+    }
+
+    fn revocable(&self, workspace: &WorkspaceName, id: TokenId) -> Result<(TokenHash, TokenInfo), TokenError> {
+        let known = self.known();
+        let (hash, principal) = of(&known, workspace)
+            .find(|(hash, _)| hash.id() == id)
+            .ok_or(TokenError::Unknown(id))?;
+        let is_admin = |principal: &Principal| principal.role == Role::Admin;
+        let others = of(&known, workspace).filter(|(other, principal)| *other != hash && is_admin(principal));
+        if is_admin(principal) && others.count() == 0 {
+            return Err(TokenError::LastAdmin(id));
+        }
+        Ok((*hash, info(*hash, principal)))
+    }
+
+    async fn keep(
+        &self,
+        hash: TokenHash,
+        principal: Principal,
+        changing: OwnedMutexGuard<()>,
+    ) -> Result<(), TokenError> {
+        let mut batch = Batch::new();
+        batch.put(key(hash), serde_json::to_vec(&principal)?);
+        self.commit(batch, changing, move |known| {
+            known.insert(hash, Arc::new(principal));
+        })
+        .await
+    }
+
+    /// Makes a change durable, and then shows it, whether or not the caller still waits: a revoked token that went on working
+    /// until the next start would be the worse for it.
+    async fn commit(
+        &self,
+        mut batch: Batch,
+        changing: OwnedMutexGuard<()>,
+        show: impl FnOnce(&mut Known) + Send + 'static,
+    ) -> Result<(), TokenError> {
+        let known = Arc::clone(&self.known);
+        batch.then(move || {
+            show(&mut known.write().unwrap_or_else(PoisonError::into_inner));
+            drop(changing);
+        });
+        Ok(self.store.commit(batch).await?)
+    }
+
+    async fn changing(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.changing).lock_owned().await
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+fn of<'a>(known: &'a Known, workspace: &WorkspaceName) -> impl Iterator<Item = (&'a TokenHash, &'a Arc<Principal>)> {
+    known
+        .iter()
+        .filter(move |(_, principal)| principal.workspace == *workspace)
+}
+
+fn info(hash: TokenHash, principal: &Principal) -> TokenInfo {
+    TokenInfo {
+        id: hash.id(),
+        name: principal.name.clone(),
+        role: principal.role,
+        created_at: principal.created_at,
+    }
+}
+
+/// A token that is not there yet, and whose id is none's: what is revoked by an id must be one token.
+fn minted(known: &Known, rng: &mut impl CryptoRng) -> (String, TokenHash) {
+    loop {
+        let token = hash::mint(rng);
+        let hash = TokenHash::of(&token);
+        // An id has 48 random bits: a second turn is next to never taken, and a third is not to be waited for.
+        if known.keys().all(|taken| taken.id() != hash.id()) {
+            return (token, hash);
+        }
+    }
+}
+
+fn key(hash: TokenHash) -> Key {
+    Key::of(Keyspace::Token).bytes(hash.as_bytes())
+}
+
+fn read_key(key: &[u8]) -> Result<TokenHash, NotThisKey> {
+    let mut reader = KeyReader::of(Keyspace::Token, key)?;
+    let hash = TokenHash::from_bytes(reader.bytes()?);
+    reader.end()?;
+    Ok(hash)
+}
+
+#[cfg(test)]
+mod tests;

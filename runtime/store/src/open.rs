@@ -2,11 +2,12 @@
 //!
 //! The directory holds `lock` (held for as long as a store is open), `format` (written once the first store was durable),
 //! `watermark` and `sled/`. An engine that drops what it cannot read may take a damaged file for an empty one; the `format` file
-//! says that there must be a format record, so that such a loss is an error and not a fresh start.
+//! says that there must be a format record, so that such a loss is an error and not a fresh start. The directory is closed to
+//! all other users at every opening.
 
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ pub struct OpenOptions {
 }
 
 impl OpenOptions {
-    /// A store in this directory, which is made (for this user only) if it is not there. The cache takes 64 MiB.
+    /// A store in this directory, which is made if it is not there and closed to all other users. The cache takes 64 MiB.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self {
             dir: dir.into(),
@@ -66,6 +67,8 @@ pub(crate) fn open_with<E: Engine>(
         .mode(0o700)
         .create(dir)
         .map_err(not_writable)?;
+    // One that was there may be open to others; behind a closed one, the modes of the files inside do not matter.
+    fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(not_writable)?;
     let lock = lock(dir)?;
     let format = read_format(dir)?;
     let engine = engine(&dir.join("sled")).map_err(|error| match error {

@@ -29,6 +29,11 @@ impl Request {
         Self::new(Method::PUT, path)
     }
 
+    /// Ends something.
+    pub(crate) fn delete(path: &[&str]) -> Self {
+        Self::new(Method::DELETE, path)
+    }
+
     fn new(method: Method, path: &[&str]) -> Self {
         Self {
             method,

@@ -144,17 +144,11 @@ fn a_fault_is_the_connectors_unless_a_request_was_under_way_at_the_deadline() {
         vec![answered(200)],
         Some(FailureClass::ConnectorFault),
     );
-    let in_flight = |request_sent| vec![ExchangeResult::InFlight { request_sent }];
-    check(
-        &fault(FaultKind::Deadline),
-        in_flight(true),
-        Some(FailureClass::Timeout),
-    );
-    check(
-        &fault(FaultKind::Trap),
-        in_flight(true),
-        Some(FailureClass::ConnectorFault),
-    );
+    for (request_sent, class) in [(true, FailureClass::Timeout), (false, FailureClass::Transport)] {
+        let in_flight = || vec![ExchangeResult::InFlight { request_sent }];
+        check(&fault(FaultKind::Deadline), in_flight(), Some(class));
+        check(&fault(FaultKind::Trap), in_flight(), Some(FailureClass::ConnectorFault));
+    }
 }
 
 #[test]

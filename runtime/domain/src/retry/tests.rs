@@ -25,6 +25,7 @@ fn delivery(charged: u32, faults: u32) -> Delivery {
         replays: 0,
         interventions: Vec::new(),
         last_failure: None,
+        body_bytes: 0,
     }
 }
 
@@ -99,8 +100,46 @@ fn a_series_past_its_age_is_dead_even_when_only_rate_limited() {
     let max_age = RetryPolicy::default().max_age_ms;
     for class in [FailureClass::RateLimited, FailureClass::Transport] {
         let outcome_at = |now| decided(&delivery(1, 0), &failed(class, None), now, 1).outcome;
-        assert!(matches!(outcome_at(max_age - 1), Outcome::Retry { .. }));
+        // Neither waits for more than ten seconds here, and each for at least one.
+        assert!(matches!(outcome_at(max_age - 10_000), Outcome::Retry { .. }));
         assert_eq!(outcome_at(max_age), Outcome::Dead);
+    }
+}
+
+#[test]
+fn a_wait_that_alone_outlasts_the_age_is_not_waited_for() {
+    let policy = RetryPolicy {
+        schedule_ms: vec![0, 1_000],
+        max_age_ms: 10_000,
+        ..RetryPolicy::default()
+    };
+    // A wait of a second has no jitter.
+    let verdict = failed(FailureClass::Dependency, None);
+    for (now_ms, expected) in [
+        (
+            9_000,
+            Outcome::Retry {
+                due_at: Timestamp::from_millis(10_000),
+                charged: true,
+            },
+        ),
+        (9_001, Outcome::Dead),
+    ] {
+        let now = Timestamp::from_millis(now_ms);
+        let decision = decide(&policy, &delivery(1, 0), &verdict, now, &mut StdRng::seed_from_u64(1));
+        assert_eq!(decision.outcome, expected, "at {now_ms}");
+    }
+}
+
+#[test]
+fn time_that_a_ready_delivery_was_not_taken_is_not_its_age() {
+    let at = Timestamp::from_millis;
+    for (ready_at, now, began) in [(100, 100, 0), (100, 1_000, 900), (100, 50, 0)] {
+        assert_eq!(
+            series_at(&delivery(0, 0), at(ready_at), at(now)),
+            at(began),
+            "{ready_at} {now}"
+        );
     }
 }
 

@@ -45,6 +45,7 @@ const BLOCKED_V4: [(Ipv4Net, &str); 18] = [
 ];
 
 const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0], [0; 4], 96);
+const LOCAL_NAT64: Ipv6Net = v6([0x64, 0xff9b, 1, 0], [0; 4], 48);
 const COMPATIBLE: Ipv6Net = v6([0; 4], [0; 4], 96);
 const MAPPED: Ipv6Net = v6([0; 4], [0, 0xffff, 0, 0], 96);
 const TRANSLATED: Ipv6Net = v6([0; 4], [0xffff, 0, 0, 0], 96);
@@ -60,7 +61,7 @@ const BLOCKED_V6: [(Ipv6Net, &str); 21] = [
     (MAPPED, "IPv4-mapped (RFC 4291)"),
     (TRANSLATED, "IPv4-translated (RFC 2765)"),
     (NAT64, "NAT64 (RFC 6052)"),
-    (v6([0x64, 0xff9b, 1, 0], [0; 4], 48), "local NAT64 (RFC 8215)"),
+    (LOCAL_NAT64, "local NAT64 (RFC 8215)"),
     (v6([0x100, 0, 0, 0], [0; 4], 64), "discard-only (RFC 6666)"),
     (v6([0x100, 0, 0, 1], [0; 4], 64), "dummy prefix (RFC 9780)"),
     (TEREDO, "Teredo (RFC 4380)"),
@@ -109,47 +110,83 @@ fn blocked_range(ip: IpAddr, granted: &[IpNet]) -> Option<&'static str> {
             .map(|(_, name)| *name)
             .or_else(|| (!GLOBAL_UNICAST.contains(&ip)).then_some("unallocated (RFC 4291)")),
     };
-    if range.is_some() && !granted.iter().any(|net| net.contains(&ip)) {
+    let listed = granted
+        .iter()
+        .filter(|net| net.contains(&ip))
+        .map(IpNet::prefix_len)
+        .max();
+    if range.is_some() && listed.is_none() {
         return range;
     }
     match ip {
         IpAddr::V4(_) => None,
-        IpAddr::V6(ip) => embedded(ip).and_then(|inner| blocked_range(IpAddr::V4(inner), granted)),
+        IpAddr::V6(ip) => embedded(ip, listed.unwrap_or(0))
+            .into_iter()
+            .find_map(|inner| blocked_range(IpAddr::V4(inner), granted)),
     }
 }
 
-/// The IPv4 address that a translator or tunnel would make of `ip`.
-fn embedded(ip: Ipv6Addr) -> Option<Ipv4Addr> {
+/// The IPv4 addresses that a translator or tunnel could make of `ip`, which is in a network of `listed` bits. There are
+/// several where nothing but the network's length tells how the translator reads it.
+fn embedded(ip: Ipv6Addr, listed: u8) -> Vec<Ipv4Addr> {
     let bits = ip.to_bits();
-    let low_32_from = |shift: u32| {
-        let [.., a, b, c, d] = (bits >> shift).to_be_bytes();
-        Ipv4Addr::new(a, b, c, d)
-    };
     // `::` and `::1` are addresses of their own, not IPv4-compatible ones.
     let compatible = COMPATIBLE.contains(&ip) && bits > 1;
     if compatible || [MAPPED, TRANSLATED, NAT64].iter().any(|net| net.contains(&ip)) {
-        Some(low_32_from(0))
+        vec![low_32(bits, 0)]
+    } else if LOCAL_NAT64.contains(&ip) {
+        locally_translated(bits, listed)
     } else if SIX_TO_FOUR.contains(&ip) {
-        Some(low_32_from(80))
+        vec![low_32(bits, 80)]
     } else if TEREDO.contains(&ip) {
         // The client's address is stored inverted (RFC 4380 section 4).
-        Some(Ipv4Addr::from_bits(!low_32_from(0).to_bits()))
+        vec![Ipv4Addr::from_bits(!low_32(bits, 0).to_bits())]
     } else {
-        None
+        Vec::new()
     }
+}
+
+/// Every layout of RFC 6052 section 2.2 for a translator's prefix inside [`LOCAL_NAT64`] that is no shorter than the listed
+/// network. A layout that reads as `0.0.0.0/8` is not the translator's: it read the padding of another one, and no router
+/// forwards to there.
+fn locally_translated(bits: u128, listed: u8) -> Vec<Ipv4Addr> {
+    // Bits 64 to 71 are no part of an address that lies around them.
+    let joined = bits >> 64 << 56 | bits & (u128::MAX >> 72);
+    [
+        (48, low_32(joined, 40)),
+        (56, low_32(joined, 32)),
+        (64, low_32(joined, 24)),
+        (96, low_32(bits, 0)),
+    ]
+    .into_iter()
+    .filter(|(prefix, inner)| *prefix >= listed.min(96) && inner.octets()[0] != 0)
+    .map(|(_, inner)| inner)
+    .collect()
+}
+
+fn low_32(bits: u128, shift: u32) -> Ipv4Addr {
+    let [.., a, b, c, d] = (bits >> shift).to_be_bytes();
+    Ipv4Addr::new(a, b, c, d)
 }
 
 fn is_own(address: SocketAddr, own: &[SocketAddr]) -> bool {
     let plain = |ip: IpAddr| match ip {
-        IpAddr::V6(inner) => embedded(inner).map_or(ip, IpAddr::V4),
-        IpAddr::V4(_) => ip,
+        IpAddr::V4(_) => vec![ip],
+        IpAddr::V6(outer) => match embedded(outer, 0) {
+            inner if inner.is_empty() => vec![ip],
+            inner => inner.into_iter().map(IpAddr::V4).collect(),
+        },
     };
-    let ip = plain(address.ip());
+    let targets = plain(address.ip());
     own.iter()
         .filter(|listener| listener.port() == address.port())
-        .map(|listener| plain(listener.ip()))
-        // Dialling the unspecified address reaches this machine.
-        .any(|listener| listener == ip || ip.is_unspecified() || (listener.is_unspecified() && is_this_machine(ip)))
+        .flat_map(|listener| plain(listener.ip()))
+        .any(|listener| {
+            targets.iter().any(|ip| {
+                // Dialling the unspecified address reaches this machine.
+                listener == *ip || ip.is_unspecified() || (listener.is_unspecified() && is_this_machine(*ip))
+            })
+        })
 }
 
 /// Asks the routing table, without sending anything: what would be sent to ourselves would be sent from there too.

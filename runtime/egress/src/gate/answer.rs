@@ -10,7 +10,7 @@ use http::header::RETRY_AFTER;
 
 use super::reflect::Scanner;
 use super::wire::Answer;
-use crate::exchange::GuestResponse;
+use crate::exchange::{GuestResponse, HttpError};
 
 /// Longest header value that is recorded, in bytes.
 const RECORDED_VALUE_BYTES_MAX: usize = 256;
@@ -41,12 +41,18 @@ const RECORDED: [&str; 16] = [
 /// As [`RECORDED`], any name that starts so.
 const RECORDED_PREFIXES: [&str; 3] = ["ratelimit", "x-ratelimit", "x-rate-limit"];
 
-/// Headers of the connection rather than of the answer, and the length, which decoding and redaction change.
-const DROPPED: [&str; 9] = [
+/// Largest body that is searched where it is; a larger one would keep the executor's thread from its other work.
+const SEARCHED_IN_PLACE_BYTES_MAX: usize = 256 * 1024;
+
+/// Headers of the connection rather than of the answer, the length, which decoding and redaction change, and cookies: a
+/// session is a credential, and a guest, which cannot send one back, is to hold none.
+const DROPPED: [&str; 11] = [
     "connection",
     "content-encoding",
     "content-length",
     "keep-alive",
+    "set-cookie",
+    "set-cookie2",
     "te",
     "trailer",
     "transfer-encoding",
@@ -61,7 +67,31 @@ pub(crate) struct Cleaned {
 }
 
 /// Takes out what `scanner` finds. Without a credential there is nothing to look for.
-pub(crate) fn clean(answer: Answer, scanner: Option<&Scanner>) -> Cleaned {
+///
+/// A search on a thread of its own goes on when the caller is dropped; it ends by itself, since its body is bounded.
+pub(crate) async fn clean(answer: Answer, scanner: Option<Scanner>) -> Result<Cleaned, HttpError> {
+    let bytes = if scanner.is_some() { answer.body.len() } else { 0 };
+    off_the_executor(bytes, move || cleaned(answer, scanner.as_ref())).await
+}
+
+/// Runs what takes time in proportion to `bytes` where it holds up nobody.
+async fn off_the_executor<T: Send + 'static>(
+    bytes: usize,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, HttpError> {
+    if bytes <= SEARCHED_IN_PLACE_BYTES_MAX {
+        return Ok(work());
+    }
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "an answer could not be searched for the credential"
+        );
+        HttpError::Interrupted("the host could not search the response for the credential".to_owned())
+    })
+}
+
+fn cleaned(answer: Answer, scanner: Option<&Scanner>) -> Cleaned {
     let mut reflected = false;
     let mut redact = |bytes: Bytes| match scanner {
         Some(scanner) => {
@@ -156,6 +186,18 @@ mod tests {
         check("1.5", None);
         check("soon", None);
         assert_eq!(retry_after_ms(&HeaderMap::new(), now), None);
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_is_searched_on_another_thread() {
+        let here = std::thread::current().id();
+        for (bytes, in_place) in [
+            (SEARCHED_IN_PLACE_BYTES_MAX, true),
+            (SEARCHED_IN_PLACE_BYTES_MAX + 1, false),
+        ] {
+            let there = off_the_executor(bytes, || std::thread::current().id()).await.unwrap();
+            assert_eq!(there == here, in_place, "{bytes}");
+        }
     }
 
     #[test]

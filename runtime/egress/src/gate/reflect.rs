@@ -4,6 +4,8 @@
 //! percent-encoded or JSON-escaped in any of the ways these allow. Encodings of fewer than [`ENCODED_BYTES_MIN`] bytes
 //! are not looked for, since they would match innocent text; the plain secret is, however short it is. Not seen:
 //! compression inside the body, encryption, HTML entities, or any encoding of an upstream's own devising.
+//!
+//! A scan takes memory for one more copy of the body, and one for the cleaned body if there is something to take out.
 
 mod view;
 
@@ -69,23 +71,23 @@ impl Scanner {
     /// The bytes without secrets, and whether there was one.
     pub(crate) fn redact(&self, bytes: Bytes) -> (Bytes, bool) {
         let mut spans = self.spans(&bytes);
-        for view in [View::percent_decoded(&bytes), View::json_unescaped(&bytes)]
-            .into_iter()
-            .flatten()
-        {
-            let found = self.spans(&view.bytes);
-            spans.extend(found.into_iter().map(|span| {
-                let (start, end) = view.origin(span.start, span.end);
-                Span { start, end }
-            }));
+        // One view at a time, so that a body costs one copy of itself.
+        for view in View::ALL {
+            if let Some(text) = view.text(&bytes) {
+                let found = self.spans(&text);
+                drop(text);
+                spans.extend(view.origins(&bytes, found));
+            }
         }
         if spans.is_empty() {
             return (bytes, false);
         }
         spans.sort_unstable_by_key(|span| span.start);
-        let mut clean = Vec::with_capacity(bytes.len());
+        let spans = merged(spans);
+        let covered: usize = spans.iter().map(|span| span.end - span.start).sum();
+        let mut clean = Vec::with_capacity(bytes.len() - covered + spans.len() * REDACTED.len());
         let mut at = 0;
-        for span in merged(spans) {
+        for span in spans {
             clean.extend_from_slice(&bytes[at..span.start]);
             clean.extend_from_slice(REDACTED);
             at = span.end;

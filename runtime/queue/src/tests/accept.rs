@@ -164,6 +164,42 @@ async fn a_lane_is_told_of_what_was_accepted_for_it_and_of_nothing_else() {
     changes.mark_unchanged();
     bed.lease(at(0)).await.unwrap();
     assert!(!changes.has_changed().unwrap());
-    bed.queue.release_lane(&home(), &sink()).await.unwrap();
+    bed.queue.release_lane(&home(), &sink(), at(0)).await.unwrap();
     assert!(changes.has_changed().unwrap());
+}
+
+#[tokio::test]
+async fn a_sweep_forgets_many_keys_in_one_commit() {
+    const KEYS: usize = 100;
+    let bed = Bed::new().await;
+    let requests = (0..KEYS).map(|key| owed(b"{}", Some(&key.to_string()), at(0)));
+    bed.queue.accept(requests.collect(), at(0)).await.unwrap();
+    let over = at(1).after(DEDUPE_WINDOW);
+    let bed = bed.reopened(over).await;
+    let before = commits(&bed);
+    assert_eq!(bed.queue.sweep(over).await.unwrap(), KEYS);
+    let bed = bed.reopened(over).await;
+    assert_eq!(commits(&bed), before + 1);
+}
+
+/// Groups of commits that the store had made when it was last closed; opening it makes none.
+fn commits(bed: &Bed) -> u64 {
+    let note = std::fs::read_to_string(bed.dir.path().join("watermark")).unwrap();
+    note.trim().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_key_that_is_taken_again_during_a_sweep_keeps_no_other_from_being_forgotten() {
+    let bed = Bed::new().await;
+    for key in ["a", "b", "c"] {
+        bed.accept(owed(b"{}", Some(key), at(0)), at(0)).await;
+    }
+    let over = at(1).after(DEDUPE_WINDOW);
+    let held = bed.hold_commits();
+    let again = bed.queue.accept(vec![owed(b"{}", Some("b"), over)], over);
+    let (again, forgotten, ()) = tokio::join!(biased; again, bed.queue.sweep(over), async { drop(held) });
+    assert!(!again.unwrap()[0].duplicate);
+    assert_eq!(forgotten.unwrap(), 3);
+    assert_eq!(bed.queue.sweep(over).await.unwrap(), 0);
+    assert!(bed.accept(owed(b"{}", Some("b"), over), over).await.duplicate);
 }

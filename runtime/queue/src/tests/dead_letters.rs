@@ -28,7 +28,7 @@ async fn a_replay_is_a_new_series_under_the_same_names() {
     assert_eq!(after.id, id);
     assert_eq!(after.idempotency_key, before.idempotency_key);
     assert_eq!(after.correlation_id, before.correlation_id);
-    assert_eq!((after.series_at, after.accepted_at), (at(50), at(0)));
+    assert_eq!((after.series_at, after.accepted_at), (at(51), at(0)));
     assert_eq!((after.charged, after.faults, after.replays), (1, 0, 1));
     assert_eq!((leased.attempt.number, leased.attempt.run), (1, 2));
     assert_eq!(bed.queue.attempts(&home(), id).unwrap().len(), 2);

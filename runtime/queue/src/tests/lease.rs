@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 
+use cofferdam_domain::{RetryPolicy, Verdict, retry};
 use tokio::task::JoinSet;
 
 use super::*;
@@ -187,4 +188,91 @@ async fn workspaces_never_cross() {
         []
     );
     assert_eq!(bed.queue.depth(&other, &sink()), Depth::default());
+}
+
+/// A settlement of a lane that is told to slow down, as the domain decides it.
+fn limited(leased: &Leased, now: Timestamp) -> Settlement {
+    let verdict = Verdict::Failed(failure(FailureClass::RateLimited));
+    let policy = RetryPolicy::default();
+    let decision = retry::decide(&policy, &leased.delivery_after(&verdict), &verdict, now, &mut rng());
+    Settlement {
+        lane: decision.lane,
+        ..outcome(decision.outcome, Some(FailureClass::RateLimited), now)
+    }
+}
+
+#[tokio::test]
+async fn a_series_that_is_only_ever_rate_limited_ends_by_its_age() {
+    let bed = Bed::new().await;
+    bed.accept(owed(b"{}", None, at(0)), at(0)).await;
+    let max_age = Duration::from_millis(RetryPolicy::default().max_age_ms);
+    let step = max_age / 4;
+    // The upstream asks for a day and a quarter at once: what it asks for counts, who else the lane serves does not matter.
+    let mut now = at(0);
+    let mut attempts = 0;
+    loop {
+        let leased = bed.lease(now).await.unwrap();
+        attempts += 1;
+        let mut settlement = limited(&leased, now);
+        if let Outcome::Retry { due_at, .. } = &mut settlement.end.outcome {
+            *due_at = now.after(step);
+            settlement.lane = LaneEffect::BackOff { until: now.after(step) };
+        }
+        let settled = bed.queue.settle(leased, settlement).await.unwrap();
+        match settled.delivery.state {
+            DeliveryState::Pending { due_at } => now = due_at,
+            other => {
+                assert!(matches!(other, DeliveryState::Dead { .. }), "{other:?}");
+                break;
+            }
+        }
+    }
+    assert_eq!((attempts, now), (5, at(0).after(max_age)));
+}
+
+#[tokio::test]
+async fn waiting_in_a_lane_that_is_off_or_parked_does_not_age_a_series() {
+    let bed = Bed::new().await;
+    let week = Duration::from_hours(168);
+    // Before its first attempt: the connection was off.
+    bed.accept(owed(b"{}", None, at(0)), at(0)).await;
+    let first_at = at(0).after(week);
+    let leased = bed.lease(first_at).await.unwrap();
+    assert_eq!(leased.delivery.series_at, first_at);
+    // Charged once, and waiting for its second attempt when another delivery parks the lane.
+    let due_at = first_at.after(Duration::from_secs(5));
+    let retry = Outcome::Retry { due_at, charged: true };
+    bed.queue
+        .settle(leased, outcome(retry, Some(FailureClass::Dependency), first_at))
+        .await
+        .unwrap();
+    let leased = bed.lease(due_at.after(week)).await.unwrap();
+    assert_eq!(leased.delivery.series_at, first_at.after(week));
+    // Parked itself.
+    let parked_at = due_at.after(week);
+    bed.queue
+        .settle(leased, outcome(Outcome::Parked, Some(FailureClass::Auth), parked_at))
+        .await
+        .unwrap();
+    let leased = bed.lease(parked_at.after(week)).await.unwrap();
+    assert_eq!(leased.delivery.series_at, first_at.after(week).after(week));
+    let age = leased.attempt.started_at.since(leased.delivery.series_at);
+    assert_eq!(age, Duration::from_secs(5), "what its own retry cost");
+}
+
+#[tokio::test]
+async fn the_lanes_back_off_ages_everything_that_waits_in_it() {
+    let bed = Bed::new().await;
+    for _ in 0..2 {
+        bed.accept(owed(b"{}", None, at(0)), at(0)).await;
+    }
+    let first = bed.lease(at(0)).await.unwrap();
+    let settlement = limited(&first, at(0));
+    let LaneEffect::BackOff { until } = settlement.lane else {
+        panic!("{:?}", settlement.lane)
+    };
+    bed.queue.settle(first, settlement).await.unwrap();
+    let idle = Duration::from_secs(1);
+    let second = bed.lease(until.after(idle)).await.unwrap();
+    assert_eq!(second.delivery.series_at, at(0).after(idle));
 }

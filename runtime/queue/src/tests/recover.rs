@@ -71,3 +71,60 @@ async fn a_dropped_call_is_counted_and_signalled_if_it_was_done() {
     assert_eq!(bed.depth(), [1, 0, 0, 0]);
     assert!(bed.lease(at(0)).await.is_some());
 }
+
+#[tokio::test]
+async fn a_delivery_that_ends_the_process_again_and_again_waits_longer_each_time() {
+    let mut bed = Bed::new().await;
+    let charged_before = |bed: &Bed, id| bed.queue.delivery(&home(), id).unwrap().unwrap().charged;
+    let id = bed.accept(owed(b"{}", None, at(0)), at(0)).await.deliveries[0];
+    let mut now = at(0);
+    let waits = [0, 4, 8, 16, 32, 64, 128, 256, 256, 256];
+    for (charged, wait_s) in (1u32..).zip(waits) {
+        let lost = bed.lease(now).await.unwrap();
+        bed = bed.reopened(now).await;
+        let due_at = now.after(Duration::from_secs(wait_s));
+        assert_eq!(bed.state(&lost), DeliveryState::Pending { due_at }, "charged {charged}");
+        assert_eq!(charged_before(&bed, id), charged);
+        now = due_at;
+    }
+}
+
+#[tokio::test]
+async fn days_without_a_process_are_not_the_age_of_an_interrupted_series() {
+    let bed = Bed::new().await;
+    bed.accept(owed(b"{}", None, at(0)), at(0)).await;
+    let lost = bed.lease(at(0)).await.unwrap();
+    let down = Duration::from_hours(96);
+    let bed = bed.reopened(at(0).after(LEASE).after(down)).await;
+    let delivery = bed.queue.delivery(&home(), lost.delivery.id).unwrap().unwrap();
+    assert_eq!(delivery.series_at, at(0).after(down));
+}
+
+#[tokio::test]
+async fn bytes_that_wait_are_counted_at_every_step_and_after_reopening() {
+    let bed = Bed::new().await;
+    for body in [&b"12345"[..], b"123", b""] {
+        bed.accept(owed(body, None, at(0)), at(0)).await;
+    }
+    assert_eq!(bed.pending_bytes(), 8);
+    let leased = bed.queue.lease_many(&home(), &sink(), at(0), LEASE, 3).await.unwrap();
+    assert_eq!(bed.pending_bytes(), 0);
+    let [five, three] = [5, 3].map(|bytes| leased.iter().find(|it| it.body.len() == bytes).unwrap().clone());
+    bed.queue
+        .settle(three, outcome(Outcome::Dead, Some(FailureClass::Schema), at(1)))
+        .await
+        .unwrap();
+    bed.queue.release(five).await.unwrap();
+    assert_eq!(bed.pending_bytes(), 5);
+    let bed = bed.reopened(at(2)).await;
+    assert_eq!(bed.pending_bytes(), 5, "and the empty one, whose lease was void");
+    assert_eq!(bed.depth(), [2, 0, 1, 0]);
+    let dead = bed
+        .queue
+        .dead_letters(&home(), &Default::default(), 1, None)
+        .unwrap()
+        .items[0]
+        .id;
+    bed.queue.replay(&home(), dead, at(3), "anna").await.unwrap();
+    assert_eq!(bed.pending_bytes(), 8);
+}

@@ -1,5 +1,5 @@
-use cofferdam_domain::Verdict;
 use cofferdam_domain::classify::Receipt;
+use cofferdam_domain::{LaneState, Verdict};
 
 use super::*;
 use crate::SettleError;
@@ -112,8 +112,67 @@ async fn the_lane_remembers_the_effect_until_it_is_released() {
     let state = bed.queue.lane_state(&home(), &sink()).await.unwrap();
     assert_eq!(state.parked.as_ref().unwrap().since, at(1));
     assert_eq!(state.back_off_until, Some(at(900)));
-    bed.queue.release_lane(&home(), &sink()).await.unwrap();
-    assert!(bed.queue.lane_state(&home(), &sink()).await.unwrap().is_open(at(3)));
+    bed.queue.release_lane(&home(), &sink(), at(3)).await.unwrap();
+    let bed = bed.reopened(at(4)).await;
+    assert!(bed.queue.lane_state(&home(), &sink()).await.unwrap().is_open(at(4)));
+}
+
+#[tokio::test]
+async fn a_release_is_not_undone_by_an_attempt_that_began_before_it() {
+    let class = FailureClass::Auth;
+    let reason = || "401".to_owned();
+    let effects = [
+        LaneEffect::Park {
+            class,
+            reason: reason(),
+        },
+        LaneEffect::BackOff { until: at(900) },
+        LaneEffect::Flag {
+            class,
+            reason: reason(),
+        },
+    ];
+    for effect in effects {
+        let bed = Bed::new().await;
+        let settle = async |leased, now| {
+            let settlement = Settlement {
+                lane: effect.clone(),
+                ..outcome(Outcome::Parked, Some(class), now)
+            };
+            bed.queue.settle(leased, settlement).await.unwrap().delivery.state
+        };
+        let before = leased(&bed).await;
+        bed.queue.release_lane(&home(), &sink(), at(5)).await.unwrap();
+        assert_eq!(settle(before, at(9)).await, DeliveryState::Pending { due_at: at(9) });
+        let released = LaneState::released(at(5));
+        assert_eq!(bed.queue.lane_state(&home(), &sink()).await.unwrap(), released);
+        let after = bed.lease(at(9)).await.unwrap();
+        settle(after, at(11)).await;
+        assert_eq!(
+            bed.queue.lane_state(&home(), &sink()).await.unwrap(),
+            released.after(&effect, at(11))
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_races_with_a_settle_stands() {
+    let bed = Bed::new().await;
+    let leased = leased(&bed).await;
+    let settlement = Settlement {
+        lane: LaneEffect::BackOff { until: at(900) },
+        ..outcome(Outcome::Parked, Some(FailureClass::RateLimited), at(2))
+    };
+    // The settle reads the lane as it was before the release, and is committed after it.
+    let held = bed.hold_commits();
+    let (workspace, connection) = (home(), sink());
+    let release = bed.queue.release_lane(&workspace, &connection, at(1));
+    let settle = bed.queue.settle(leased, settlement);
+    let (released, settled, ()) = tokio::join!(biased; release, settle, async { drop(held) });
+    released.unwrap();
+    settled.unwrap();
+    let state = bed.queue.lane_state(&home(), &sink()).await.unwrap();
+    assert_eq!(state, LaneState::released(at(1)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

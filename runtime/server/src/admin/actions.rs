@@ -37,7 +37,10 @@ pub(crate) async fn toggle(app: &App, by: &Principal, name: &str, enabled: bool)
 /// Clears park, back-off and flag: what waits is tried now.
 pub(crate) async fn release(app: &App, by: &Principal, name: &str) -> Result<Arc<Connection>, Problem> {
     let connection = connection(app, &by.workspace, name)?;
-    let released = app.queue.release_lane(&by.workspace, &connection.spec.name).await;
+    let released = app
+        .queue
+        .release_lane(&by.workspace, &connection.spec.name, now())
+        .await;
     released.map_err(|error| Problem::internal("releasing the lane", &error))?;
     tracing::info!(connection = name, by = by.name, "lane released");
     Ok(connection)

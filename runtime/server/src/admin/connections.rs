@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use cofferdam_domain::Connection;
 use cofferdam_domain::connection::ConnectionSpec;
+use cofferdam_domain::{Connection, Digest};
 
 use super::actions;
 use super::auth::{Admin, Viewer};
@@ -45,18 +45,18 @@ pub(super) async fn apply(
         problem.mistakes = mistakes;
         problem
     })?;
-    check_against_connector(&app, &spec)?;
+    let granted = check_against_connector(&app, &spec)?;
     let connection = app
         .connections
-        .apply(&caller.workspace, spec)
+        .apply(&caller.workspace, spec, granted)
         .await
         .map_err(actions::connection_problem)?;
     tracing::info!(connection = %connection.spec.name, revision = connection.revision, by = caller.name, "connection applied");
     view(&app, &connection).await
 }
 
-/// A grant that the connector never asked for is a typing mistake or a misunderstanding; both are worth an answer.
-fn check_against_connector(app: &App, spec: &ConnectionSpec) -> Result<(), Problem> {
+/// The digest of the connector that is granted. A grant that the connector never asked for is a typing mistake or a misunderstanding; both are worth an answer.
+fn check_against_connector(app: &App, spec: &ConnectionSpec) -> Result<Digest, Problem> {
     let bad = |detail: String| Err(Problem::new(StatusCode::BAD_REQUEST, "bad-connection", detail));
     let Some(connector) = app.catalogue.get(&spec.connector) else {
         let known: Vec<_> = app
@@ -90,7 +90,7 @@ fn check_against_connector(app: &App, spec: &ConnectionSpec) -> Result<(), Probl
             spec.connector
         ));
     }
-    Ok(())
+    Ok(connector.digest)
 }
 
 pub(super) async fn enable(

@@ -15,11 +15,18 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// The store takes writes: an empty batch goes the way of every other. A store that has failed once says so until a restart.
+/// The store takes writes, as far as it knows: the committer answers, and no commit has failed since the start. It writes
+/// nothing itself, since anybody may ask.
 pub(super) async fn ready(State(app): State<App>) -> (StatusCode, String) {
     match app.store.commit(Batch::new()).await {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("{}\n", chain(&error))),
+        Err(error) => {
+            tracing::error!(error = chain(&error), "not ready");
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not ready: the store takes no writes; the log says why\n".to_owned(),
+            )
+        }
     }
 }
 

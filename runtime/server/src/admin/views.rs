@@ -12,12 +12,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::clock::now;
+use crate::dispatch::{Hold, granted};
 
 /// Most rows of a list.
 pub const ROWS_MAX: usize = 200;
 
 /// Most events of one trace. A correlation id that a caller reuses for ever still has an answer.
 pub const TRACE_EVENTS_MAX: usize = 100;
+
+/// Most attempts of one trace: each may hold what a chatty connector noted. A delivery's own page has the rest.
+pub const TRACE_ATTEMPTS_MAX: usize = 500;
 
 /// The plugins folder.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -77,6 +81,8 @@ pub enum Health {
     Off,
     /// Its connector is not loaded.
     NoConnector,
+    /// Its connector is not the one that was granted.
+    Changed,
 }
 
 impl Health {
@@ -89,6 +95,7 @@ impl Health {
             Self::Parked => "parked",
             Self::Off => "off",
             Self::NoConnector => "no connector",
+            Self::Changed => "connector changed",
         }
     }
 }
@@ -184,14 +191,12 @@ pub async fn connection_view(app: &App, connection: &Connection) -> Result<Conne
 }
 
 fn health(app: &App, connection: &Connection, lane: &LaneState) -> (Health, Option<String>) {
-    if app.catalogue.get(&connection.spec.connector).is_none() {
-        return (
-            Health::NoConnector,
-            Some(format!(
-                "no connector {} is loaded; its deliveries wait",
-                connection.spec.connector
-            )),
-        );
+    if let Err(hold) = granted(app, connection) {
+        let health = match hold {
+            Hold::NotLoaded => Health::NoConnector,
+            Hold::Changed => Health::Changed,
+        };
+        return (health, Some(format!("connector {}: {hold}", connection.spec.connector)));
     }
     if !connection.enabled {
         return (Health::Off, Some("turned off; its deliveries wait".to_owned()));
@@ -243,10 +248,18 @@ fn unset_credentials(app: &App, connection: &Connection) -> Vec<String> {
 /// Everything under one correlation id; none if there is nothing.
 pub async fn trace(app: &App, workspace: &WorkspaceName, id: &CorrelationId) -> Result<Option<TraceView>, QueueError> {
     let mut events = Vec::new();
+    let mut left = TRACE_ATTEMPTS_MAX;
     for event in app.queue.events_by_correlation(workspace, id, TRACE_EVENTS_MAX)? {
         let mut deliveries = Vec::new();
         for delivery in app.queue.deliveries_of(workspace, event.id)? {
-            let attempts = app.queue.attempts(workspace, delivery.id)?;
+            // The latest attempts say most, so they are what is kept of many.
+            let mut attempts = if left == 0 {
+                Vec::new()
+            } else {
+                app.queue.attempts(workspace, delivery.id)?
+            };
+            attempts.drain(..attempts.len().saturating_sub(left));
+            left -= attempts.len();
             deliveries.push(DeliveryTrace { delivery, attempts });
         }
         events.push(EventTrace { event, deliveries });

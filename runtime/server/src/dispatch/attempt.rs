@@ -7,10 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_domain::attempt::{AttemptEnd, ConnectorRef, Exchange};
+use cofferdam_domain::classify::Failure;
 use cofferdam_domain::delivery::DeliveryKind;
 use cofferdam_domain::retry::{self, Decision};
-use cofferdam_domain::{CallResult, Connection, Fault, FaultKind, LogLine, Outcome, Receipt, Usage, Verdict, classify};
-use cofferdam_host::{Connector, DeliverRequest};
+use cofferdam_domain::{
+    CallResult, Connection, FailureClass, Fault, FaultKind, LogLine, Outcome, Receipt, Usage, Verdict, classify,
+};
+use cofferdam_host::{Connector, DeliverRequest, Slot};
 use cofferdam_queue::{Accept, Leased, Queue, SettleError, Settlement};
 use tracing::Instrument;
 
@@ -40,31 +43,81 @@ struct Classified {
     decision: Decision,
 }
 
-/// Runs one attempt to its settle.
-pub(super) async fn run(app: App, connection: Arc<Connection>, connector: Arc<Connector>, leased: Leased) {
-    let span = tracing::info_span!(
-        "process",
-        correlation_id = %leased.event.correlation_id,
-        trace_id = leased.attempt.trace.trace_id(),
-        span_id = leased.attempt.trace.span_id(),
-        delivery = %leased.delivery.id,
-        connection = %connection.spec.name,
-        workspace = %connection.workspace,
-        attempt = leased.attempt.number,
-    );
-    async {
-        let called = match leased.delivery.kind {
-            DeliveryKind::Deliver => deliver(&app, &connection, &connector, &leased).await,
-            DeliveryKind::Receive => receive_again(&app, &connection, &connector, &leased).await,
-        };
-        let classified = classify(&connection, &leased, &called);
-        settle(&app, &connection, leased, called, classified).await;
-    }
-    .instrument(span)
-    .await;
+/// What one attempt runs in.
+pub(super) struct Runner {
+    pub(super) app: App,
+    pub(super) connection: Arc<Connection>,
+    pub(super) connector: Arc<Connector>,
 }
 
-async fn deliver(app: &App, connection: &Connection, connector: &Connector, leased: &Leased) -> Called {
+impl Runner {
+    /// Runs one attempt to its settle, in this slot.
+    pub(super) async fn run(self, leased: Leased, slot: Slot) {
+        let Self {
+            app,
+            connection,
+            connector,
+        } = self;
+        let span = tracing::info_span!(
+            "process",
+            correlation_id = %leased.event.correlation_id,
+            trace_id = leased.attempt.trace.trace_id(),
+            span_id = leased.attempt.trace.span_id(),
+            delivery = %leased.delivery.id,
+            connection = %connection.spec.name,
+            workspace = %connection.workspace,
+            attempt = leased.attempt.number,
+        );
+        async {
+            let called = match leased.delivery.kind {
+                _ if interrupted_too_often(&connection, &leased) => given_up(&connector),
+                DeliveryKind::Deliver => deliver(&app, &connection, &connector, &leased, slot).await,
+                DeliveryKind::Receive => receive_again(&app, &connection, &connector, &leased).await,
+            };
+            let classified = classify(&connection, &leased, &called);
+            settle(&app, &connection, leased, called, classified).await;
+        }
+        .instrument(span)
+        .await;
+    }
+}
+
+/// An attempt is charged when it is leased, so only attempts that were never settled take a delivery past its schedule: each
+/// time the process ended in it. It is not tried once more.
+fn interrupted_too_often(connection: &Connection, leased: &Leased) -> bool {
+    leased.delivery.charged as usize > connection.spec.policy.retry.schedule_ms.len()
+}
+
+fn given_up(connector: &Connector) -> Called {
+    let failure = Failure {
+        class: FailureClass::ConnectorFault,
+        code: Some("interrupted".to_owned()),
+        message: "every attempt of the schedule ended with the process in it".to_owned(),
+        ambiguous: true,
+        retry_after_ms: None,
+    };
+    Called {
+        result: CallResult::Refused(failure),
+        ..Called::nothing(connector)
+    }
+}
+
+impl Called {
+    /// A call that has left nothing yet.
+    fn nothing(connector: &Connector) -> Self {
+        Self {
+            result: CallResult::Done(Receipt::default()),
+            trail: Vec::new(),
+            logs: Vec::new(),
+            logs_dropped: 0,
+            usage: Usage::default(),
+            connector: connector.reference(),
+            produced: Vec::new(),
+        }
+    }
+}
+
+async fn deliver(app: &App, connection: &Connection, connector: &Connector, leased: &Leased, slot: Slot) -> Called {
     let limits = call_limits(&connection.spec.policy);
     let deadline = now().after(limits.deadline);
     let environment = Arc::new(GateEnvironment::new(app, connection, connector, leased, deadline));
@@ -75,7 +128,9 @@ async fn deliver(app: &App, connection: &Connection, connector: &Connector, leas
         idempotency_key: leased.delivery.idempotency_key.clone(),
         deadline,
     };
-    let report = connector.deliver(request, Arc::clone(&environment) as _, limits).await;
+    let report = connector
+        .deliver(request, Arc::clone(&environment) as _, limits, slot)
+        .await;
     Called {
         result: report.result.unwrap_or_else(CallResult::Faulted),
         trail: environment.trail(),
@@ -90,15 +145,7 @@ async fn deliver(app: &App, connection: &Connection, connector: &Connector, leas
 /// A raw request that the source connector could not read at first: its events are accepted with the settle, in one batch.
 async fn receive_again(app: &App, connection: &Connection, connector: &Connector, leased: &Leased) -> Called {
     let began = now();
-    let mut called = Called {
-        result: CallResult::Done(Receipt::default()),
-        trail: Vec::new(),
-        logs: Vec::new(),
-        logs_dropped: 0,
-        usage: Usage::default(),
-        connector: connector.reference(),
-        produced: Vec::new(),
-    };
+    let mut called = Called::nothing(connector);
     let Some(request) = raw_request::read(&leased.body) else {
         let message = "the kept request cannot be read back".to_owned();
         called.result = CallResult::Faulted(Fault {
@@ -111,7 +158,7 @@ async fn receive_again(app: &App, connection: &Connection, connector: &Connector
         connection,
         correlation_id: leased.event.correlation_id.clone(),
         received_at: leased.event.received_at,
-        provider_id: None,
+        provider_id: raw_request::provider_id(&leased.event),
     };
     let read = normalise(app, connection, request)
         .await
@@ -155,21 +202,13 @@ async fn settle(app: &App, connection: &Connection, leased: Leased, called: Call
         Verdict::Delivered(receipt) => (None, Some(receipt)),
         Verdict::Failed(failure) => (Some(failure), None),
     };
-    let class = failure.as_ref().map_or("", |failure| failure.class.as_str());
-    match &failure {
-        None => tracing::info!(usage_us = called.usage.wall_us, "delivered"),
-        Some(failure) => {
-            tracing::warn!(class, outcome = ?decision.outcome, message = failure.message, "attempt failed");
-        }
-    }
-    count(
-        app,
-        connection,
-        &decision.outcome,
-        class,
-        called.usage.wall_us,
-        at.since(leased.delivery.accepted_at),
-    );
+    let told = Told {
+        outcome: decision.outcome.clone(),
+        class: failure.as_ref().map_or("", |failure| failure.class.as_str()),
+        message: failure.as_ref().map(|failure| failure.message.clone()),
+        wall: Duration::from_micros(called.usage.wall_us),
+        age: at.since(leased.delivery.accepted_at),
+    };
     let delivery = leased.delivery.id;
     let settlement = Settlement {
         end: AttemptEnd {
@@ -188,7 +227,7 @@ async fn settle(app: &App, connection: &Connection, leased: Leased, called: Call
         now: at,
     };
     match app.queue.settle(leased, settlement).await {
-        Ok(_) => {}
+        Ok(_) => told.tell(app, connection),
         Err(SettleError::Stale(_)) => {
             tracing::warn!(%delivery, "the lease had run out before the attempt was settled; its outcome is not counted");
         }
@@ -198,18 +237,42 @@ async fn settle(app: &App, connection: &Connection, leased: Leased, called: Call
     }
 }
 
-fn count(app: &App, connection: &Connection, outcome: &Outcome, class: &'static str, wall_us: u64, age: Duration) {
-    app.metrics
-        .attempts
-        .get_or_create(&AttemptLabels::of(connection, outcome, class))
-        .inc();
-    let lane = Lane::of(connection);
-    let wall = Duration::from_micros(wall_us).as_secs_f64();
-    app.metrics.attempt_seconds.get_or_create(&lane).observe(wall);
-    if *outcome == Outcome::Delivered {
+/// What the log and the metrics say of an attempt, once it is durable.
+struct Told {
+    outcome: Outcome,
+    class: &'static str,
+    message: Option<String>,
+    wall: Duration,
+    age: Duration,
+}
+
+impl Told {
+    fn tell(self, app: &App, connection: &Connection) {
+        let Self {
+            outcome,
+            class,
+            message,
+            wall,
+            age,
+        } = self;
+        match message {
+            None => tracing::info!(took_us = wall.as_micros(), "delivered"),
+            Some(message) => tracing::warn!(class, ?outcome, message, "attempt failed"),
+        }
         app.metrics
-            .delivery_seconds
+            .attempts
+            .get_or_create(&AttemptLabels::of(connection, &outcome, class))
+            .inc();
+        let lane = Lane::of(connection);
+        app.metrics
+            .attempt_seconds
             .get_or_create(&lane)
-            .observe(age.as_secs_f64());
+            .observe(wall.as_secs_f64());
+        if outcome == Outcome::Delivered {
+            app.metrics
+                .delivery_seconds
+                .get_or_create(&lane)
+                .observe(age.as_secs_f64());
+        }
     }
 }

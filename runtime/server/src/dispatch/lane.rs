@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_domain::{Connection, ConnectionName, Timestamp, WorkspaceName};
-use cofferdam_host::Connector;
+use cofferdam_host::{Connector, LaneSlots, Slot};
 use cofferdam_queue::{LEASES_PER_CALL_MAX, Leased, Queue, QueueError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::attempt;
+use super::attempt::Runner;
+use super::granted;
 use crate::app::App;
 use crate::clock::now;
 use crate::problem::chain;
@@ -21,6 +22,9 @@ const POLL: Duration = Duration::from_secs(30);
 /// After the store has failed.
 const STORE_FAULT_WAIT: Duration = Duration::from_secs(1);
 
+/// After the head of the lane was due and could not be leased: another took it, or its record is being mended.
+const STALE_HEAD_WAIT: Duration = Duration::from_millis(50);
+
 /// A lease outlives its call's deadline by this much: the settle must fit in.
 const LEASE_SLACK: Duration = Duration::from_secs(30);
 
@@ -30,14 +34,17 @@ pub(super) struct Lane {
     workspace: WorkspaceName,
     name: ConnectionName,
     stop: CancellationToken,
+    slots: LaneSlots,
     queued: watch::Receiver<u64>,
     configured: watch::Receiver<u64>,
 }
 
 /// What the lane does next.
 enum Next {
-    /// There is work, and room for this many.
-    Lease(Arc<Connection>, Arc<Connector>, usize),
+    /// There is work, and these slots to do it in.
+    Lease(Arc<Connection>, Arc<Connector>, Vec<Slot>),
+    /// There is work, and every slot is taken: until one is free, or a signal.
+    WaitForSlot,
     /// Nothing until a signal, or this time.
     Wait(Duration),
 }
@@ -46,7 +53,9 @@ impl Lane {
     pub(super) fn new(app: App, workspace: WorkspaceName, name: ConnectionName, stop: CancellationToken) -> Self {
         let queued = app.queue.subscribe(&workspace, &name);
         let configured = app.connections.changed();
+        let slots = app.engine.lane_slots();
         Self {
+            slots,
             app,
             workspace,
             name,
@@ -67,30 +76,35 @@ impl Lane {
                 tracing::error!(connection = %self.name, error = chain(&error), "the lane cannot read its queue");
                 Next::Wait(STORE_FAULT_WAIT)
             });
-            let wait = match next {
-                Next::Lease(connection, connector, room) => match self.lease(&connection, room).await {
-                    Ok(leased) if leased.is_empty() => Duration::ZERO,
+            let (wait, for_slot) = match next {
+                Next::Lease(connection, connector, slots) => match self.lease(&connection, slots.len()).await {
+                    Ok(leased) if leased.is_empty() => (STALE_HEAD_WAIT, false),
                     Ok(leased) => {
-                        for leased in leased {
-                            let (app, connection, connector) =
-                                (self.app.clone(), Arc::clone(&connection), Arc::clone(&connector));
-                            attempts.spawn(attempt::run(app, connection, connector, leased));
+                        for (leased, slot) in leased.into_iter().zip(slots) {
+                            let runner = Runner {
+                                app: self.app.clone(),
+                                connection: Arc::clone(&connection),
+                                connector: Arc::clone(&connector),
+                            };
+                            attempts.spawn(runner.run(leased, slot));
                         }
                         continue;
                     }
                     Err(error) => {
                         tracing::error!(connection = %self.name, error = chain(&error), "the lane cannot take its work");
-                        STORE_FAULT_WAIT
+                        (STORE_FAULT_WAIT, false)
                     }
                 },
-                Next::Wait(wait) => wait,
+                Next::WaitForSlot => (POLL, true),
+                Next::Wait(wait) => (wait, false),
             };
-            // Cancel-safe, all of them: `changed`, `join_next`, `cancelled` and `sleep` lose nothing when dropped.
+            // Cancel-safe, all of them: `changed`, `join_next`, `freed`, `cancelled` and `sleep` lose nothing when dropped.
             tokio::select! {
                 () = self.stop.cancelled() => {}
                 _ = self.queued.changed() => {}
                 _ = self.configured.changed() => {}
                 Some(_) = attempts.join_next() => {}
+                () = self.slots.freed(), if for_slot => {}
                 () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {}
             }
             while attempts.try_join_next().is_some() {}
@@ -102,9 +116,8 @@ impl Lane {
         let Some(connection) = self.app.connections.get(&self.workspace, &self.name) else {
             return Ok(Next::Wait(POLL));
         };
-        // Without its connector a lane waits, as if it were off: attempts would only be burnt.
-        let connector = self.app.catalogue.get(&connection.spec.connector).cloned();
-        let (true, Some(connector)) = (connection.enabled, connector) else {
+        // Without the connector that was granted a lane waits, as if it were off: attempts would only be burnt.
+        let (true, Ok(connector)) = (connection.enabled, granted(&self.app, &connection)) else {
             return Ok(Next::Wait(POLL));
         };
         let room = usize::from(connection.spec.policy.concurrency)
@@ -122,7 +135,15 @@ impl Lane {
         match self.app.queue.next_due(&self.workspace, &self.name).await? {
             None => Ok(Next::Wait(POLL)),
             Some(due) if due > now => Ok(Next::Wait(wait_for(due, now))),
-            Some(_) => Ok(Next::Lease(connection, connector, room)),
+            Some(_) => {
+                // Taken before the lease: neither lease nor deadline runs while a delivery waits for its turn.
+                let slots: Vec<_> = std::iter::from_fn(|| self.slots.try_take()).take(room).collect();
+                Ok(if slots.is_empty() {
+                    Next::WaitForSlot
+                } else {
+                    Next::Lease(connection, connector, slots)
+                })
+            }
         }
     }
 

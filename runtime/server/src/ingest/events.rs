@@ -1,15 +1,13 @@
 //! `POST /v1/events`: CloudEvents 1.0 over HTTP, from callers with a token.
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use cofferdam_domain::event::{Origin, Stamp};
 use cofferdam_domain::{CorrelationId, EventId, TraceContext};
 use serde::{Deserialize, Serialize};
 
-use super::{accept, cloudevents};
+use super::{accept, body, cloudevents};
 use crate::admin::auth;
 use crate::app::App;
 use crate::clock::now;
@@ -38,10 +36,9 @@ pub struct EventAccepted {
 
 pub(crate) async fn receive(
     State(app): State<App>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<(StatusCode, Json<EventsAccepted>), Problem> {
-    let answer = handle(&app, &headers, body).await;
+    let answer = handle(&app, request).await;
     app.metrics.count_ingest(
         "api",
         match &answer {
@@ -55,17 +52,14 @@ pub(crate) async fn receive(
     Ok((StatusCode::ACCEPTED, Json(answer?)))
 }
 
-async fn handle(
-    app: &App,
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<EventsAccepted, Problem> {
+async fn handle(app: &App, request: Request) -> Result<EventsAccepted, Problem> {
+    let (parts, body) = request.into_parts();
+    let headers = &parts.headers;
     let principal = auth::bearer(app, headers)?;
     if !matches!(principal.role, Role::Admin | Role::Ingest) {
         return Err(Problem::forbidden("ingest or admin"));
     }
-    accept::refuse_when_full(app)?;
-    let body = body.map_err(|rejection| body_problem(app, &rejection))?;
+    let body = body::read(app, body).await?;
     let drafts = cloudevents::read(headers, &body).map_err(|fault| {
         Problem::new(StatusCode::BAD_REQUEST, "malformed-event", fault.to_string()).field(fault.field)
     })?;
@@ -117,17 +111,4 @@ fn correlation_id(headers: &HeaderMap) -> Result<Option<CorrelationId>, Problem>
         )
         .field("x-correlation-id")
     })
-}
-
-/// 413 for a body over the cap, 400 for one that broke off.
-pub(super) fn body_problem(app: &App, rejection: &BytesRejection) -> Problem {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        let detail = format!("the body is larger than {} bytes", app.limits.body_bytes);
-        return Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body-too-large", detail);
-    }
-    Problem::new(
-        StatusCode::BAD_REQUEST,
-        "body-unreadable",
-        "the body could not be read to its end",
-    )
 }

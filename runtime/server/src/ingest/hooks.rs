@@ -4,109 +4,55 @@
 //! then acknowledged. A verified request that the connector cannot read is kept as a dead letter and acknowledged too.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, RawQuery, State};
+use axum::body::Body;
+use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cofferdam_domain::classify::Failure;
 use cofferdam_domain::event::{EventDraft, Origin, Stamp};
+use cofferdam_domain::limits::{MESSAGE_BYTES_MAX, one_line};
 use cofferdam_domain::{
     Connection, ConnectionName, CorrelationId, FailureClass, Fault, FaultKind, Timestamp, WorkspaceName,
 };
-use cofferdam_host::{InboundRequest, Received, Rejected, Reply};
+use cofferdam_host::{CallLimits, InboundRequest, Received, Rejected, Reply};
 use cofferdam_queue::{Accept, Owed};
+use serde::Deserialize;
 
-use super::events::{EventAccepted, EventsAccepted, body_problem};
-use super::{accept, raw_request, verify};
+use super::events::{EventAccepted, EventsAccepted};
+use super::{accept, body, raw_request, verify};
 use crate::app::App;
 use crate::clock::now;
-use crate::dispatch::source_environment;
+use crate::dispatch::{call_limits, granted, source_environment};
 use crate::problem::Problem;
+
+/// Longest provider's delivery id that is taken for a dedupe key, in bytes.
+const PROVIDER_ID_BYTES_MAX: usize = 200;
+
+/// Longest time of one `receive`, its wait for a slot included.
+const RECEIVE_DEADLINE_MAX: Duration = Duration::from_secs(10);
 
 /// What a provider is told to wait while a connection is off.
 const DISABLED_WAIT_S: u64 = 60;
 
+/// Which hook was called, from the path.
+#[derive(Deserialize)]
+pub(super) struct Hook {
+    #[serde(default)]
+    workspace: Option<String>,
+    connection: String,
+    #[serde(default)]
+    rest: Option<String>,
+}
+
 pub(super) async fn receive(
     State(app): State<App>,
-    Path(connection): Path<String>,
-    query: RawQuery,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
-    answer(
-        &app,
-        Hook {
-            workspace: "default",
-            connection: &connection,
-            path: "",
-        },
-        query,
-        headers,
-        body,
-    )
-    .await
-}
-
-pub(super) async fn receive_below(
-    State(app): State<App>,
-    Path((connection, rest)): Path<(String, String)>,
-    query: RawQuery,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
-    let path = format!("/{rest}");
-    answer(
-        &app,
-        Hook {
-            workspace: "default",
-            connection: &connection,
-            path: &path,
-        },
-        query,
-        headers,
-        body,
-    )
-    .await
-}
-
-pub(super) async fn receive_in_workspace(
-    State(app): State<App>,
-    Path((workspace, connection)): Path<(String, String)>,
-    query: RawQuery,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Problem> {
-    answer(
-        &app,
-        Hook {
-            workspace: &workspace,
-            connection: &connection,
-            path: "",
-        },
-        query,
-        headers,
-        body,
-    )
-    .await
-}
-
-/// Which hook was called.
-struct Hook<'a> {
-    workspace: &'a str,
-    connection: &'a str,
-    path: &'a str,
-}
-
-async fn answer(
-    app: &App,
-    hook: Hook<'_>,
+    Path(hook): Path<Hook>,
     RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    request: Request,
 ) -> Result<Response, Problem> {
-    let answered = handle(app, hook, query.unwrap_or_default(), &headers, body).await;
+    let answered = handle(&app, &hook, query.unwrap_or_default(), request).await;
     app.metrics.count_ingest(
         "hook",
         match &answered {
@@ -138,25 +84,21 @@ enum Answer {
     KeptRaw(EventAccepted),
 }
 
-async fn handle(
-    app: &App,
-    hook: Hook<'_>,
-    query: String,
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Answer, Problem> {
-    let connection = find(app, &hook)?;
-    let body = body.map_err(|rejection| body_problem(app, &rejection))?;
+async fn handle(app: &App, hook: &Hook, query: String, request: Request) -> Result<Answer, Problem> {
+    // Before the body: nobody fills memory through a hook that does not exist.
+    let connection = find(app, hook)?;
+    let (parts, body) = request.into_parts();
+    let (headers, body) = (&parts.headers, body::read(app, body).await?);
     let received_at = now();
-    let provider_id = authenticate(app, &connection, headers, &body, received_at)?;
+    let provider_id =
+        authenticate(app, &connection, headers, &body, received_at)?.filter(|id| id.len() <= PROVIDER_ID_BYTES_MAX);
     if !connection.enabled {
         let detail = "the connection is turned off";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "disabled", detail).retry_after(DISABLED_WAIT_S));
     }
-    accept::refuse_when_full(app)?;
     let request = InboundRequest {
         method: "POST".to_owned(),
-        path: hook.path.to_owned(),
+        path: hook.rest.as_ref().map(|rest| format!("/{rest}")).unwrap_or_default(),
         query,
         headers: headers
             .iter()
@@ -187,9 +129,12 @@ async fn handle(
     }
 }
 
-fn find(app: &App, hook: &Hook<'_>) -> Result<Arc<Connection>, Problem> {
+fn find(app: &App, hook: &Hook) -> Result<Arc<Connection>, Problem> {
     let missing = || Problem::not_found("such hook");
-    let workspace: WorkspaceName = hook.workspace.parse().map_err(|_| missing())?;
+    let workspace = match &hook.workspace {
+        Some(name) => name.parse().map_err(|_| missing())?,
+        None => WorkspaceName::default(),
+    };
     let name: ConnectionName = hook.connection.parse().map_err(|_| missing())?;
     app.connections
         .get(&workspace, &name)
@@ -228,24 +173,25 @@ pub(crate) async fn normalise(
     connection: &Connection,
     request: InboundRequest,
 ) -> Result<Received, Failure> {
-    let Some(connector) = app
-        .catalogue
-        .get(&connection.spec.connector)
-        .filter(|connector| connector.exports.source)
-    else {
-        let message = format!("no source connector {} is loaded", connection.spec.connector);
-        return Err(fault_failure(Fault {
+    let connector = granted(app, connection)
+        .map_err(|hold| hold.to_string())
+        .and_then(|connector| {
+            if connector.exports.source {
+                Ok(connector)
+            } else {
+                Err("it is no source".to_owned())
+            }
+        });
+    let connector = connector.map_err(|problem| {
+        let message = format!("connector {} cannot read it: {problem}", connection.spec.connector);
+        fault_failure(Fault {
             kind: FaultKind::NotRunnable,
             message,
-        }));
-    };
+        })
+    })?;
     let environment = source_environment(connection);
     let report = connector
-        .receive(
-            request,
-            environment,
-            crate::dispatch::call_limits(&connection.spec.policy),
-        )
+        .receive(request, environment, receive_limits(connection))
         .await;
     match report.result {
         Ok(Ok(received)) => Ok(received),
@@ -260,11 +206,20 @@ pub(crate) async fn normalise(
     }
 }
 
+/// The sender waits for the answer, so a request gets less time than a delivery may have.
+fn receive_limits(connection: &Connection) -> CallLimits {
+    let limits = call_limits(&connection.spec.policy);
+    CallLimits {
+        deadline: limits.deadline.min(RECEIVE_DEADLINE_MAX),
+        ..limits
+    }
+}
+
 fn fault_failure(fault: Fault) -> Failure {
     Failure {
         class: FailureClass::ConnectorFault,
         code: Some(fault.kind.code().to_owned()),
-        message: fault.message,
+        message: one_line(&fault.message, MESSAGE_BYTES_MAX),
         ambiguous: false,
         retry_after_ms: None,
     }
@@ -321,6 +276,7 @@ async fn keep_raw(
         arrival.correlation_id.clone(),
         request,
         arrival.received_at,
+        arrival.provider_id.as_deref(),
     )
     .map_err(|error| Problem::internal("keeping the request", &error))?;
     let fan_out = vec![Owed::unreadable(name.clone(), failure)];

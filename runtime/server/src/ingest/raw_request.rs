@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) const MEDIA_TYPE: &str = "application/vnd.cofferdam.request+json";
 
+/// In front of the provider's delivery id: the same request sent twice is kept once, apart from the event it would make.
+const KEPT: &str = "kept:";
+
 #[derive(Serialize, Deserialize)]
 struct Stored {
     method: String,
@@ -28,6 +31,7 @@ pub(crate) fn event(
     correlation_id: CorrelationId,
     request: &InboundRequest,
     received_at: Timestamp,
+    provider_id: Option<&str>,
 ) -> Result<NewEvent, serde_json::Error> {
     let encode = |bytes: &[u8]| data_encoding::BASE64.encode(bytes);
     let body = serde_json::to_vec(&Stored {
@@ -58,9 +62,14 @@ pub(crate) fn event(
         extensions: BTreeMap::new(),
         body_bytes: body.len() as u64,
         body_hash: Digest::of(&body),
-        dedupe_key: None,
+        dedupe_key: provider_id.map(|id| format!("{KEPT}{id}")),
     };
     Ok(NewEvent { event, body })
+}
+
+/// The provider's own id of the request that this event holds.
+pub(crate) fn provider_id(event: &Event) -> Option<String> {
+    event.dedupe_key.as_deref()?.strip_prefix(KEPT).map(str::to_owned)
 }
 
 /// The request that an event holds; none if its body is not of this format.
@@ -102,9 +111,11 @@ mod tests {
             correlation,
             &request,
             Timestamp::ZERO,
+            Some("d-1"),
         )
         .unwrap();
         assert_eq!(read(&kept.body), Some(request));
+        assert_eq!(provider_id(&kept.event).as_deref(), Some("d-1"));
         assert_eq!(read(b"{}"), None);
     }
 }

@@ -55,16 +55,14 @@ pub(super) const HOST_HEADERS: [&str; 10] = [
     "x-hub-signature-256",
 ];
 
-/// HMAC-SHA256 (RFC 2104), compared in constant time.
-fn hmac_sha256_matches(key: &[u8], parts: &[&[u8]], expected: &[u8]) -> bool {
+/// HMAC-SHA256 (RFC 2104) of the parts, one after the other. Compare it in constant time.
+fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> Option<[u8; 32]> {
     use hmac::{KeyInit, Mac};
-    let Ok(mut mac) = hmac::Hmac::<sha2::Sha256>::new_from_slice(key) else {
-        return false;
-    };
+    let mut mac = hmac::Hmac::<sha2::Sha256>::new_from_slice(key).ok()?;
     for part in parts {
         mac.update(part);
     }
-    mac.verify_slice(expected).is_ok()
+    Some(mac.finalize().into_bytes().into())
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use super::{connections, provenance};
 use crate::app::App;
 use crate::clock::now;
 use crate::problem::Problem;
-use crate::tokens::Role;
+use crate::tokens::{Role, TokenHash};
 
 pub(super) const PATH: &str = "/panel/sign-in";
 
@@ -72,7 +72,8 @@ enum Denied {
 
 /// The session that the request belongs to.
 pub(super) fn session(app: &App, headers: &HeaderMap) -> Option<Session> {
-    SESSION.read(headers).and_then(|id| app.sessions.find(id, now()))
+    let id = SESSION.read(headers)?;
+    app.sessions.find(id, now(), |token| app.tokens.find(token))
 }
 
 pub(super) async fn show(
@@ -127,7 +128,8 @@ fn sign_in(app: &App, headers: &HeaderMap, submitted: &Submitted, address: IpAdd
     }
     let now = now();
     app.sessions.throttle.admit(address, now).map_err(Denied::TooOften)?;
-    let principal = app.tokens.principal(submitted.token.trim()).ok_or(Denied::Unknown)?;
+    let token = TokenHash::of(submitted.token.trim());
+    let principal = app.tokens.find(token).ok_or(Denied::Unknown)?;
     match principal.role {
         Role::Admin | Role::Viewer => {}
         Role::Ingest => return Err(Denied::IngestOnly),
@@ -141,7 +143,7 @@ fn sign_in(app: &App, headers: &HeaderMap, submitted: &Submitted, address: IpAdd
         role = principal.role.as_str(),
         "signed in to the panel"
     );
-    Ok(app.sessions.open(principal, now, &mut rand::rng()))
+    Ok(app.sessions.open(token, now, &mut rand::rng()))
 }
 
 fn is_our_form(headers: &HeaderMap, form_token: &str) -> bool {

@@ -6,6 +6,7 @@ mod fixtures;
 use askama::Template;
 use cofferdam_queue::DeadFilter;
 
+use super::badge::Tone;
 use super::connection::{ConnectionPage, Shown};
 use super::connections::{Back, ConnectionRow, ConnectionsPage};
 use super::connectors::ConnectorsPage;
@@ -17,6 +18,7 @@ use super::frame::{Frame, Section};
 use super::problem_page::ProblemPage;
 use super::sign_in::SignInPage;
 use super::trace::TracePage;
+use crate::admin::views::Health;
 use crate::problem::Problem;
 use crate::timeline::{self, StepKind};
 use crate::tokens::Role;
@@ -232,4 +234,13 @@ fn a_trace_shows_every_step_once_and_each_attempt_by_itself() {
 fn the_filter_of_dead_letters_survives_a_replay() {
     let html = dead_letters(frame(Role::Admin, Section::DeadLetters));
     assert!(html.contains("/replay?connection=tickets\""), "{html}");
+}
+
+#[test]
+fn a_changed_connector_asks_for_somebody_and_no_button_grants_it() {
+    let views = fixtures::connections();
+    let changed = views.iter().find(|view| view.health == Health::Changed).unwrap();
+    let row = ConnectionRow::new(changed, Some("1.4.0".into()), Back::List);
+    assert_eq!((row.badge.tone, row.badge.word), (Tone::Warning, "connector changed"));
+    assert!(row.release.is_none());
 }

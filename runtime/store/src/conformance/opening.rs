@@ -1,3 +1,4 @@
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
@@ -34,6 +35,17 @@ fn the_directory_is_made_for_this_user_only() {
         let dir = dir.join("a").join("b");
         let _store = open(&dir).unwrap();
         assert_eq!(dir.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    });
+}
+
+#[test]
+fn a_directory_that_was_open_to_others_is_closed_to_them() {
+    each_engine(|open, dir| {
+        for mode in [0o755, 0o777, 0o2770] {
+            std::fs::set_permissions(dir, Permissions::from_mode(mode)).unwrap();
+            let _store = open(dir).unwrap();
+            assert_eq!(dir.metadata().unwrap().permissions().mode() & 0o7777, 0o700, "{mode:o}");
+        }
     });
 }
 

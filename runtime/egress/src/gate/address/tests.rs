@@ -125,6 +125,34 @@ fn a_listed_network_opens_itself_and_nothing_inside_a_translation() {
 }
 
 #[test]
+fn an_address_behind_a_local_translator_is_judged_however_its_prefix_is_read() {
+    let check = |ip: &str, listed: &str, open: bool| {
+        assert_eq!(
+            super::check(at(ip), &nets(&[listed]), &[]).is_ok(),
+            open,
+            "{ip} with {listed}"
+        );
+    };
+    // RFC 6052 section 2.2: 10.1.2.3 and 8.8.4.4 behind prefixes of 48, 56, 64 and 96 bits.
+    for (private, public) in [
+        ("64:ff9b:1:a01:2:300::", "64:ff9b:1:808:4:400::"),
+        ("64:ff9b:1:a:1:203::", "64:ff9b:1:8:8:404::"),
+        ("64:ff9b:1:0:a:102:300:0", "64:ff9b:1:0:8:804:400:0"),
+        ("64:ff9b:1::10.1.2.3", "64:ff9b:1::8.8.4.4"),
+    ] {
+        check(private, "64:ff9b:1::/48", false);
+        check(public, "64:ff9b:1::/48", true);
+        check(public, "64:ff9b::/96", false);
+    }
+    check("64:ff9b:1::169.254.169.254", "64:ff9b:1::/96", false);
+    check("64:ff9b:1::169.254.169.254", "64:ff9b:1::a9fe:a9fe/128", false);
+    // What lies in the prefix itself is no address once the prefix is listed in full length.
+    check("64:ff9b:1:fffe::8.8.8.8", "64:ff9b:1:fffe::/96", true);
+    check("64:ff9b:1:fffe::8.8.8.8", "64:ff9b:1::/48", false);
+    check("64:ff9b:1:fffe::10.1.2.3", "64:ff9b:1:fffe::/96", false);
+}
+
+#[test]
 fn our_own_listeners_stay_blocked_whatever_is_listed() {
     let check = |target: &str, listener: &str, blocked: bool| {
         let own = [listener.parse().unwrap()];
@@ -134,6 +162,9 @@ fn our_own_listeners_stay_blocked_whatever_is_listed() {
     check("127.0.0.1:8080", "127.0.0.1:8080", true);
     check("127.0.0.1:8081", "127.0.0.1:8080", false);
     check("[::ffff:127.0.0.1]:8080", "127.0.0.1:8080", true);
+    check("[64:ff9b:1::127.0.0.1]:8080", "127.0.0.1:8080", true);
+    check("[64:ff9b:1:7f00:0:100::]:8080", "127.0.0.1:8080", true);
+    check("[64:ff9b:1::8.8.8.8]:8080", "127.0.0.1:8080", false);
     check("0.0.0.0:8080", "127.0.0.1:8080", true);
     check("127.9.9.9:8080", "0.0.0.0:8080", true);
     check("127.0.0.1:8080", "[::]:8080", true);

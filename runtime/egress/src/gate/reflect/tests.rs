@@ -1,6 +1,7 @@
 use data_encoding::{BASE64, BASE64URL};
 
 use super::*;
+use crate::heap;
 
 const SECRET: &str = "xoxb-12?34>ab/cd+éZ\"q";
 
@@ -76,6 +77,10 @@ fn several_and_touching_occurrences_all_go() {
     assert_eq!(redact("aba", "ababa"), "[redacted]");
     assert_eq!(redact("ab", "%61b-\\u0061b-ab"), "[redacted]-[redacted]-[redacted]");
     assert_eq!(redact("😀x", "1\\ud83d\\ude00x2"), "1[redacted]2");
+    // An escape that is covered in part is covered, once, whatever of it is covered.
+    let halves = Scanner::new(["x\u{1f600}".as_bytes().split_at(3).0, &"😀".as_bytes()[3..]]).unwrap();
+    let (clean, _) = halves.redact(Bytes::from_static(b"1x\\ud83d\\ude002"));
+    assert_eq!(clean, "1[redacted]2");
 }
 
 #[test]
@@ -92,4 +97,25 @@ fn a_secret_in_a_header_name_is_seen_although_it_is_in_lower_case() {
     let scanner = Scanner::new([&b"SeCrEt"[..]]).unwrap();
     assert!(scanner.is_in_name("x-secret-1"));
     assert!(!scanner.is_in_name("x-request-id"));
+}
+
+#[test]
+fn a_scan_takes_one_more_copy_of_the_body_and_one_to_clean_it() {
+    const BODY_BYTES: usize = 1024 * 1024;
+    // Room for what does not grow with the body.
+    const SLACK: usize = 64 * 1024;
+    let scanner = Scanner::new([SECRET.as_bytes()]).unwrap();
+    let taken = |piece: &str, end: &str| {
+        let body = Bytes::from(piece.repeat(BODY_BYTES / piece.len()) + end);
+        let (peak, (_, found)) = heap::peak(|| scanner.redact(body.clone()));
+        assert_eq!(found, end == SECRET);
+        peak
+    };
+    assert!(taken("nothing to undo ", "") < SLACK);
+    for piece in ["%41", "\\n", "%41\\u0041", "% \\ no escapes"] {
+        for (end, copies) in [("", 1), (SECRET, 2)] {
+            let peak = taken(piece, end);
+            assert!(peak <= copies * BODY_BYTES + SLACK, "{piece}{end}: {peak}");
+        }
+    }
 }

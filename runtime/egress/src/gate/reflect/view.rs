@@ -2,13 +2,38 @@
 //!
 //! Looking at the undone text finds every way in which a secret can be escaped, which no list of patterns could: one
 //! character of it, or all, in either case, as `\u0041`, `\/` or `%41`.
+//!
+//! A view takes no more memory than its source: the way back is read again when it is needed, which is hardly ever, instead
+//! of kept for every byte.
 
-/// The undone text and its origin.
-pub(super) struct View {
-    /// The text.
-    pub(super) bytes: Vec<u8>,
-    /// Where each byte's source starts; one more entry for the end.
-    starts: Vec<usize>,
+use std::ops::Range;
+
+use super::Span;
+
+/// A way of escaping.
+#[derive(Clone, Copy)]
+pub(super) enum View {
+    /// `%XX`.
+    Percent,
+    /// RFC 8259 section 7.
+    Json,
+}
+
+/// One byte, or one escape and what it stands for.
+struct Unit {
+    /// Which bytes of the text it makes.
+    text: Range<usize>,
+    /// Where it stands in the source.
+    origin: Range<usize>,
+    stands_for: [u8; 4],
+}
+
+/// Reads a source unit by unit.
+struct Units<'a> {
+    view: View,
+    source: &'a [u8],
+    text_at: usize,
+    source_at: usize,
 }
 
 /// An escape read at some place: what it stands for, and how long it is.
@@ -19,58 +44,83 @@ struct Escape {
 }
 
 impl View {
-    /// With `%XX` undone; none if there is nothing to undo.
-    pub(super) fn percent_decoded(source: &[u8]) -> Option<Self> {
-        Self::undo(source, b'%', |rest| {
-            Some(Escape::byte(hex(rest.get(1..3)?)?.to_be_bytes()[3], 3))
-        })
-    }
+    /// Every view that is looked at.
+    pub(super) const ALL: [Self; 2] = [Self::Percent, Self::Json];
 
-    /// With the escapes of RFC 8259 section 7 undone; none if there is nothing to undo.
-    pub(super) fn json_unescaped(source: &[u8]) -> Option<Self> {
-        Self::undo(source, b'\\', |rest| {
-            Some(match rest.get(1)? {
-                b'b' => Escape::byte(0x08, 2),
-                b'f' => Escape::byte(0x0c, 2),
-                b'n' => Escape::byte(b'\n', 2),
-                b'r' => Escape::byte(b'\r', 2),
-                b't' => Escape::byte(b'\t', 2),
-                b'u' => return json_unicode(rest),
-                plain @ (b'"' | b'\\' | b'/') => Escape::byte(*plain, 2),
-                _ => return None,
-            })
-        })
-    }
-
-    fn undo(source: &[u8], mark: u8, read: impl Fn(&[u8]) -> Option<Escape>) -> Option<Self> {
-        if !source.contains(&mark) {
+    /// The text; none if there is nothing to undo.
+    pub(super) fn text(self, source: &[u8]) -> Option<Vec<u8>> {
+        if !source.contains(&self.mark()) {
             return None;
         }
-        let mut view = Self {
-            bytes: Vec::with_capacity(source.len()),
-            starts: Vec::with_capacity(source.len() + 1),
-        };
-        let mut at = 0;
-        while at < source.len() {
-            let escape = (source[at] == mark)
-                .then(|| read(&source[at..]))
-                .flatten()
-                .unwrap_or_else(|| Escape::byte(source[at], 1));
-            for byte in &escape.stands_for[..escape.stands_for_len] {
-                view.bytes.push(*byte);
-                view.starts.push(at);
-            }
-            at += escape.len;
+        let mut text = Vec::with_capacity(source.len());
+        for unit in self.units(source) {
+            text.extend_from_slice(&unit.stands_for[..unit.text.len()]);
         }
-        view.starts.push(source.len());
-        Some(view)
+        Some(text)
     }
 
-    /// What `start..end` of the text covers in the source. An escape that is covered in part is covered.
-    pub(super) fn origin(&self, start: usize, end: usize) -> (usize, usize) {
-        let last = self.starts[end - 1];
-        let beyond = self.starts[end..].iter().find(|begin| **begin > last);
-        (self.starts[start], beyond.copied().unwrap_or(last))
+    /// What spans of the text cover in its source. An escape that is covered in part is covered. The spans are not empty,
+    /// sorted, and do not overlap.
+    pub(super) fn origins(self, source: &[u8], spans: impl IntoIterator<Item = Span>) -> impl Iterator<Item = Span> {
+        let mut units = self.units(source);
+        let mut unit = units.next();
+        let mut origin_of = move |text_at: usize| {
+            while let Some(passed) = unit.take_if(|unit| unit.text.end <= text_at) {
+                unit = units.next();
+                debug_assert!(unit.is_some(), "the text ends at {}", passed.text.end);
+            }
+            unit.as_ref()
+                .map_or(source.len()..source.len(), |unit| unit.origin.clone())
+        };
+        spans.into_iter().map(move |span| Span {
+            start: origin_of(span.start).start,
+            end: origin_of(span.end - 1).end,
+        })
+    }
+
+    fn units(self, source: &[u8]) -> Units<'_> {
+        Units {
+            view: self,
+            source,
+            text_at: 0,
+            source_at: 0,
+        }
+    }
+
+    fn mark(self) -> u8 {
+        match self {
+            Self::Percent => b'%',
+            Self::Json => b'\\',
+        }
+    }
+
+    /// The escape at the start of `rest`, which starts with the mark.
+    fn escape(self, rest: &[u8]) -> Option<Escape> {
+        match self {
+            Self::Percent => Some(Escape::byte(hex(rest.get(1..3)?)?.to_be_bytes()[3], 3)),
+            Self::Json => json_escape(rest),
+        }
+    }
+}
+
+impl Iterator for Units<'_> {
+    type Item = Unit;
+
+    fn next(&mut self) -> Option<Unit> {
+        let rest = &self.source[self.source_at..];
+        let first = *rest.first()?;
+        let escape = (first == self.view.mark())
+            .then(|| self.view.escape(rest))
+            .flatten()
+            .unwrap_or_else(|| Escape::byte(first, 1));
+        let unit = Unit {
+            text: self.text_at..self.text_at + escape.stands_for_len,
+            origin: self.source_at..self.source_at + escape.len,
+            stands_for: escape.stands_for,
+        };
+        self.text_at = unit.text.end;
+        self.source_at = unit.origin.end;
+        Some(unit)
     }
 }
 
@@ -82,6 +132,19 @@ impl Escape {
             len,
         }
     }
+}
+
+fn json_escape(rest: &[u8]) -> Option<Escape> {
+    Some(match rest.get(1)? {
+        b'b' => Escape::byte(0x08, 2),
+        b'f' => Escape::byte(0x0c, 2),
+        b'n' => Escape::byte(b'\n', 2),
+        b'r' => Escape::byte(b'\r', 2),
+        b't' => Escape::byte(b'\t', 2),
+        b'u' => return json_unicode(rest),
+        plain @ (b'"' | b'\\' | b'/') => Escape::byte(*plain, 2),
+        _ => return None,
+    })
 }
 
 fn json_unicode(rest: &[u8]) -> Option<Escape> {

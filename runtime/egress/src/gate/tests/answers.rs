@@ -165,6 +165,29 @@ async fn a_credential_is_found_inside_a_compressed_body() {
     assert_eq!(response.headers, []);
 }
 
+#[tokio::test]
+async fn a_credential_is_found_in_a_large_answer_too() {
+    let padding = "x".repeat(300 * 1024);
+    let upstream = Upstream::saying(&format!("{padding}{SECRET}")).await;
+    let mut world = World::new(&upstream.url(), "bearer");
+    world.passport.response_bytes_max = 1024 * 1024;
+    let response = world.send(get()).await.unwrap();
+    assert!(response.body == format!("{padding}[redacted]"));
+    assert!(world.last().credential_reflected);
+}
+
+#[tokio::test]
+async fn a_guest_gets_no_cookie() {
+    let upstream = Upstream::answering(
+        "HTTP/1.1 200 OK\r\nset-cookie: session=1\r\nSet-Cookie: b=2\r\nset-cookie2: c=3\r\nx-a: 1\r\ncontent-length: 0\r\n\r\n",
+    )
+    .await;
+    for slot in ["bearer", "none"] {
+        let response = World::new(&upstream.url(), slot).send(get()).await.unwrap();
+        assert_eq!(response.headers, [("x-a".to_owned(), b"1".to_vec())], "{slot}");
+    }
+}
+
 /// RFC 1952 around one stored block of RFC 1951.
 fn stored_gzip(body: &[u8]) -> Vec<u8> {
     let length = u16::try_from(body.len()).unwrap();

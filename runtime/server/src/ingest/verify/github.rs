@@ -2,6 +2,7 @@
 //! <https://docs.github.com/en/webhooks/using-webhooks/validating-webhook-deliveries>
 
 use axum::http::HeaderMap;
+use subtle::ConstantTimeEq;
 
 pub(super) fn verify(secret: &[u8], headers: &HeaderMap, body: &[u8]) -> bool {
     let given = headers
@@ -9,5 +10,8 @@ pub(super) fn verify(secret: &[u8], headers: &HeaderMap, body: &[u8]) -> bool {
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.strip_prefix("sha256="))
         .and_then(|hex| data_encoding::HEXLOWER.decode(hex.as_bytes()).ok());
-    given.is_some_and(|given| super::hmac_sha256_matches(secret, &[body], &given))
+    let expected = super::hmac_sha256(secret, &[body]);
+    given
+        .zip(expected)
+        .is_some_and(|(given, expected)| expected.ct_eq(&given).into())
 }

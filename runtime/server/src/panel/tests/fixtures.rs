@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::admin::views::{ConnectionView, ConnectorView, ConnectorsView, Health};
 use crate::panel::frame::{Frame, Section};
 use crate::panel::sessions::Sessions;
-use crate::tokens::{Principal, Role};
+use crate::tokens::{Principal, Role, TokenHash};
 
 pub(super) use flow::{dead_letters, events, trace};
 
@@ -42,8 +42,8 @@ pub(super) fn frame(role: Role, section: Section) -> Frame {
         role,
         created_at: Timestamp::ZERO,
     };
-    let id = sessions.open(Arc::new(principal), now(), &mut StdRng::seed_from_u64(1));
-    let mut session = sessions.find(&id, now()).unwrap();
+    let id = sessions.open(TokenHash::of("t0ken"), now(), &mut StdRng::seed_from_u64(1));
+    let mut session = sessions.find(&id, now(), |_| Some(Arc::new(principal))).unwrap();
     session.form_token = FORM_TOKEN.into();
     Frame::new(&session, section, 3, now())
 }
@@ -83,6 +83,7 @@ fn view(name: &str, health: Health, reason: Option<&str>, depth: [u64; 4]) -> Co
         connection: Connection {
             workspace: WorkspaceName::default(),
             spec: spec(name, "slack"),
+            granted: Some(Digest::of(b"slack")),
             enabled: health != Health::Off,
             revision: 4,
             updated_at: ago(86_400_000 * 2),
@@ -94,6 +95,7 @@ fn view(name: &str, health: Health, reason: Option<&str>, depth: [u64; 4]) -> Co
             in_flight,
             dead,
             delivered,
+            pending_bytes: pending * 1_840,
         },
         lane: LaneState {
             parked: reason.map(note),
@@ -130,6 +132,12 @@ pub(super) fn connections() -> Vec<ConnectionView> {
             Health::NoConnector,
             Some("no connector crm is loaded; its deliveries wait"),
             [1, 0, 0, 0],
+        ),
+        view(
+            "chat",
+            Health::Changed,
+            Some("connector slack: its file has changed since the connection was applied"),
+            [5, 0, 0, 4_021],
         ),
     ]
 }

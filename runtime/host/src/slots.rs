@@ -1,0 +1,110 @@
+//! Who may run how much at once. A slot is the right to hold one instance of the pool.
+//!
+//! Each lane has one slot of its own, so whatever its neighbours do it always moves; more come from a pool that all lanes
+//! share, of which one lane may hold a quarter. Slots are taken before a delivery is leased: nobody waits for one while a
+//! lease or a deadline runs. Incoming requests and descriptors have slots apart, so that deliveries cannot hold them up.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Calls of `receive` and `describe` at once.
+pub(crate) const INCOMING_SLOTS: u32 = 32;
+
+/// One lane may hold this part of the shared slots.
+const LANE_SHARE: usize = 4;
+
+/// The right to hold one instance; given back when dropped.
+#[derive(Debug)]
+pub struct Slot {
+    _permits: Vec<OwnedSemaphorePermit>,
+}
+
+/// The slots of one lane.
+#[derive(Clone, Debug)]
+pub struct LaneSlots {
+    own: Arc<Semaphore>,
+    share: Arc<Semaphore>,
+    shared: Arc<Semaphore>,
+}
+
+/// All slots of an engine. The semaphores are never closed.
+#[derive(Clone, Debug)]
+pub(crate) struct Slots {
+    shared: Arc<Semaphore>,
+    shared_max: usize,
+    incoming: Arc<Semaphore>,
+}
+
+impl Slots {
+    pub(crate) fn new(shared_max: usize) -> Self {
+        Self {
+            shared: Arc::new(Semaphore::new(shared_max)),
+            shared_max,
+            incoming: Arc::new(Semaphore::new(INCOMING_SLOTS as usize)),
+        }
+    }
+
+    pub(crate) fn lane(&self) -> LaneSlots {
+        LaneSlots {
+            own: Arc::new(Semaphore::new(1)),
+            share: Arc::new(Semaphore::new((self.shared_max / LANE_SHARE).max(1))),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// A slot for an incoming request or a descriptor; none if there is none within the time.
+    pub(crate) async fn incoming(&self, within: Duration) -> Option<Slot> {
+        let permit = tokio::time::timeout(within, Arc::clone(&self.incoming).acquire_owned())
+            .await
+            .ok()?
+            .ok()?;
+        Some(Slot { _permits: vec![permit] })
+    }
+}
+
+impl LaneSlots {
+    /// A slot, if there is one now. A lane that holds none always gets its own.
+    pub fn try_take(&self) -> Option<Slot> {
+        if let Ok(own) = Arc::clone(&self.own).try_acquire_owned() {
+            return Some(Slot { _permits: vec![own] });
+        }
+        let share = Arc::clone(&self.share).try_acquire_owned().ok()?;
+        let shared = Arc::clone(&self.shared).try_acquire_owned().ok()?;
+        Some(Slot {
+            _permits: vec![share, shared],
+        })
+    }
+
+    /// Waits until there may be a slot beyond the lane's own. Cancel-safe.
+    pub async fn freed(&self) {
+        let _share = self.share.acquire().await;
+        let _shared = self.shared.acquire().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_greedy_lane_gets_a_quarter_and_its_own_and_a_neighbour_always_gets_one() {
+        let slots = Slots::new(8);
+        let greedy = slots.lane();
+        let held: Vec<_> = std::iter::from_fn(|| greedy.try_take()).collect();
+        assert_eq!(held.len(), 1 + 2);
+        let more: Vec<_> = (0..3).map(|_| slots.lane()).collect();
+        let held_by_all: Vec<_> = more
+            .iter()
+            .flat_map(|lane| std::iter::from_fn(|| lane.try_take()))
+            .collect();
+        assert_eq!(held_by_all.len(), 3 * 3, "the shared ones are all taken now");
+        let late = slots.lane();
+        let own = late.try_take();
+        assert!(own.is_some(), "a lane always has its own");
+        assert!(late.try_take().is_none());
+        drop(own);
+        assert!(late.try_take().is_some());
+    }
+}
