@@ -273,3 +273,30 @@ async fn a_role_does_what_it_may_and_no_more() {
     assert_eq!(change(&viewer).await.unwrap().status(), 403);
     assert_eq!(change("").await.unwrap().status(), 401);
 }
+
+#[tokio::test]
+async fn a_token_that_is_revoked_opens_nothing_any_more() {
+    let server = probe_server().await;
+    let body = serde_json::json!({"name": "leaked", "role": "viewer"}).to_string();
+    let request = server
+        .api
+        .request(reqwest::Method::POST, "/v1/tokens")
+        .header("content-type", "application/json");
+    let made: serde_json::Value = api::read(request.body(body).send().await.unwrap()).await;
+    let token = made["token"].as_str().unwrap().to_owned();
+    let read = || {
+        let request = api::client().get(format!("{}/v1/connections", server.api.admin));
+        request.bearer_auth(&token).send()
+    };
+    assert_eq!(read().await.unwrap().status(), 200);
+    let listed: Vec<serde_json::Value> = server.api.get("/v1/tokens").await;
+    let entry = listed.iter().find(|entry| entry["name"] == "leaked").unwrap();
+    assert!(
+        !listed.iter().any(|entry| entry.to_string().contains(&token)),
+        "a token is shown once"
+    );
+    let path = format!("/v1/tokens/{}", entry["id"].as_str().unwrap());
+    let revoked = server.api.request(reqwest::Method::DELETE, &path).send().await.unwrap();
+    assert_eq!(revoked.status(), 200);
+    assert_eq!(read().await.unwrap().status(), 401);
+}

@@ -1,5 +1,7 @@
 //! Flows across the whole product, on the real binary.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
+
 mod connections;
 mod crash;
 mod delivery;

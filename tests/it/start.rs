@@ -155,12 +155,17 @@ async fn a_connector_that_does_not_load_is_named_with_its_reason_and_the_rest_ru
     assert_eq!(view.problems.len(), 7);
 }
 
-/// The smallest component that imports an instance of this name: magic, version and layer, one empty instance type, one
-/// import of it (<https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md>).
+/// The smallest component that needs an instance of this name with one function in it: magic, version and layer; a type
+/// section with that instance type; an import section with that instance
+/// (<https://github.com/WebAssembly/component-model/blob/main/design/mvp/Binary.md>).
 fn component_that_imports(name: &str) -> Vec<u8> {
     let length = u8::try_from(name.len()).unwrap();
+    let function_type = [0x01, 0x40, 0x00, 0x01, 0x00];
+    let exported = [0x04, 0x00, 0x01, b'f', 0x01, 0x00];
     let mut bytes = vec![0, b'a', b's', b'm', 0x0d, 0, 1, 0];
-    bytes.extend([7, 3, 1, 0x42, 0]);
+    bytes.extend([7, 14, 1, 0x42, 2]);
+    bytes.extend(function_type);
+    bytes.extend(exported);
     bytes.extend([10, length + 5, 1, 0, length]);
     bytes.extend(name.as_bytes());
     bytes.extend([5, 0]);

@@ -183,7 +183,7 @@ fn standing(view: &ConnectionView, paint: Paint) -> String {
 fn health(health: Health, paint: Paint) -> String {
     match health {
         Health::Ok => paint.good(health.as_str()),
-        Health::BackingOff | Health::Attention | Health::NoConnector => paint.warn(health.as_str()),
+        Health::BackingOff | Health::Attention | Health::NoConnector | Health::Changed => paint.warn(health.as_str()),
         Health::Parked => paint.bad(health.as_str()),
         Health::Off => paint.dim(health.as_str()),
     }

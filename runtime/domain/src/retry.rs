@@ -16,6 +16,10 @@ const JITTER_FLOOR: Duration = Duration::from_secs(1);
 /// A lane that is told to slow down without being told for how long waits this long.
 const RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 
+/// The least wait after a first rate limit, and the most that it grows to; what is asked for may be longer.
+const RATE_LIMIT_WAIT_MIN: Duration = Duration::from_secs(1);
+const RATE_LIMIT_WAIT_FLOOR_MAX: Duration = Duration::from_secs(60);
+
 /// The longest Retry-After that is believed; past it the value says more about the upstream than about time.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
 
@@ -106,7 +110,9 @@ pub fn decide(
             },
         },
         FailureClass::RateLimited => {
-            let wait = asked(failure).unwrap_or(RATE_LIMIT_WAIT);
+            let wait = asked(failure)
+                .unwrap_or(RATE_LIMIT_WAIT)
+                .max(rate_limit_floor(delivery));
             let due_at = now.after(wait + jitter(wait / 4, rng));
             let back_off = LaneEffect::BackOff { until: now.after(wait) };
             retry_unless_too_old(policy, delivery, due_at, false, back_off)
@@ -170,6 +176,15 @@ fn retry_unless_too_old(
         Outcome::Retry { due_at, charged }
     };
     Decision { outcome, lane }
+}
+
+/// Rate-limited attempts are not charged, so an upstream or a connector that asks to wait for nothing could be asked for
+/// ever: each one that was not charged doubles the least wait, from a second to a minute.
+fn rate_limit_floor(delivery: &Delivery) -> Duration {
+    let uncharged = delivery.runs.saturating_sub(delivery.charged);
+    RATE_LIMIT_WAIT_MIN
+        .saturating_mul(1 << uncharged.min(6))
+        .min(RATE_LIMIT_WAIT_FLOOR_MAX)
 }
 
 fn asked(failure: &Failure) -> Option<Duration> {

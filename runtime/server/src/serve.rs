@@ -120,7 +120,7 @@ impl Server {
         }
         let engine = Engine::new(&EngineSettings {
             calls_max: config.host.calls,
-            lanes_max: CONNECTIONS_MAX as u32,
+            lanes_max: u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX),
             memory_bytes_max: config.host.memory_bytes,
             cache_dir: options.data.join("compiled"),
         })?;

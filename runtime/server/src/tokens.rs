@@ -5,76 +5,28 @@
 
 mod first;
 mod hash;
+mod principal;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use cofferdam_domain::{Timestamp, WorkspaceName};
+use cofferdam_domain::WorkspaceName;
 use cofferdam_store::{Batch, CommitError, Key, KeyReader, Keyspace, NotThisKey, Scan, Store, StoreError};
 use rand::CryptoRng;
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::clock::now;
 
 pub use hash::{NotATokenId, TokenHash, TokenId};
+pub use principal::{Principal, Role, TokenInfo};
 
 /// Most tokens of one workspace.
 pub const TOKENS_MAX: usize = 1_024;
 
 /// Records read per step of opening.
 const OPEN_PAGE: usize = 1_024;
-
-/// What the holder of a token may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// Everything in its workspace.
-    Admin,
-    /// Read everything but secrets, which nobody reads.
-    Viewer,
-    /// Send events, and nothing else.
-    Ingest,
-}
-
-impl Role {
-    /// The name in the API.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Viewer => "viewer",
-            Self::Ingest => "ingest",
-        }
-    }
-}
-
-/// Who a token speaks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Principal {
-    /// The token's name, for records.
-    pub name: String,
-    /// The only workspace that it reaches.
-    pub workspace: WorkspaceName,
-    /// What it may do there.
-    pub role: Role,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
-
-/// What may be known about a token: everything but the token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TokenInfo {
-    /// What it is revoked by.
-    pub id: TokenId,
-    /// For records.
-    pub name: String,
-    /// What its holder may do.
-    pub role: Role,
-    /// When it was made.
-    pub created_at: Timestamp,
-}
 
 /// Tokens cannot be read, made or revoked.
 #[derive(Debug, thiserror::Error)]
@@ -158,7 +110,7 @@ impl Tokens {
     pub fn of(&self, workspace: &WorkspaceName) -> Vec<TokenInfo> {
         let known = self.known();
         let mut listed: Vec<_> = of(&known, workspace)
-            .map(|(hash, principal)| info(*hash, principal))
+            .map(|(hash, principal)| TokenInfo::of(*hash, principal))
             .collect();
         listed.sort_by_key(|info| (info.created_at, info.id));
         listed
@@ -238,7 +190,7 @@ impl Tokens {
         if is_admin(principal) && others.count() == 0 {
             return Err(TokenError::LastAdmin(id));
         }
-        Ok((*hash, info(*hash, principal)))
+        Ok((*hash, TokenInfo::of(*hash, principal)))
     }
 
     async fn keep(
@@ -284,15 +236,6 @@ fn of<'a>(known: &'a Known, workspace: &WorkspaceName) -> impl Iterator<Item = (
     known
         .iter()
         .filter(move |(_, principal)| principal.workspace == *workspace)
-}
-
-fn info(hash: TokenHash, principal: &Principal) -> TokenInfo {
-    TokenInfo {
-        id: hash.id(),
-        name: principal.name.clone(),
-        role: principal.role,
-        created_at: principal.created_at,
-    }
 }
 
 /// A token that is not there yet, and whose id is none's: what is revoked by an id must be one token.

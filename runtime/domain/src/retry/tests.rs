@@ -153,6 +153,18 @@ fn a_connector_that_keeps_faulting_is_given_up_early() {
     assert_eq!(decided(&delivery(3, 3), &verdict, 0, 1).outcome, Outcome::Dead);
 }
 
+#[test]
+fn a_rate_limit_that_asks_for_nothing_is_no_hot_loop() {
+    let limited = failed(FailureClass::RateLimited, Some(0));
+    let wait_after = |runs: u32| {
+        let delivery = Delivery { runs, ..delivery(1, 0) };
+        wait_ms(&decided(&delivery, &limited, 1_000, 1), 1_000)
+    };
+    assert!((1_000..=1_250).contains(&wait_after(1)), "{}", wait_after(1));
+    assert!(wait_after(2) >= 2_000);
+    assert!((60_000..=75_000).contains(&wait_after(1_000)), "{}", wait_after(1_000));
+}
+
 proptest! {
     #[test]
     fn nothing_is_due_before_what_the_upstream_asked_for(

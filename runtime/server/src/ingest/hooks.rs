@@ -184,7 +184,7 @@ pub(crate) async fn normalise(
         });
     let connector = connector.map_err(|problem| {
         let message = format!("connector {} cannot read it: {problem}", connection.spec.connector);
-        fault_failure(Fault {
+        fault_failure(&Fault {
             kind: FaultKind::NotRunnable,
             message,
         })
@@ -202,7 +202,7 @@ pub(crate) async fn normalise(
             ambiguous: false,
             retry_after_ms: None,
         }),
-        Err(fault) => Err(fault_failure(fault)),
+        Err(fault) => Err(fault_failure(&fault)),
     }
 }
 
@@ -215,7 +215,7 @@ fn receive_limits(connection: &Connection) -> CallLimits {
     }
 }
 
-fn fault_failure(fault: Fault) -> Failure {
+fn fault_failure(fault: &Fault) -> Failure {
     Failure {
         class: FailureClass::ConnectorFault,
         code: Some(fault.kind.code().to_owned()),
@@ -250,7 +250,7 @@ pub(crate) fn stamp_all(app: &App, arrival: &Arrival<'_>, drafts: Vec<EventDraft
             body_bytes_max: app.limits.body_bytes,
         };
         let new = draft.stamp(stamp, &mut rand::rng()).map_err(|fault| {
-            fault_failure(Fault {
+            fault_failure(&Fault {
                 kind: FaultKind::BadReturn,
                 message: format!("an event draft is malformed: {fault}"),
             })

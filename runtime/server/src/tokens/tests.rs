@@ -1,5 +1,6 @@
 use std::fs;
 
+use cofferdam_domain::{Digest, Timestamp};
 use cofferdam_store::OpenOptions;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -29,10 +30,7 @@ async fn a_token_and_its_revocation_survive_a_restart() {
     assert_eq!(tokens.principal(&revoked).unwrap().role, Role::Viewer);
     let ended = tokens.revoke(&workspace("a"), id).await.unwrap();
     assert_eq!((ended.id, ended.role, ended.name.as_str()), (id, Role::Viewer, "ann"));
-    for _ in 0..2 {
-        assert!(tokens.principal(&revoked).is_none());
-        assert_eq!(tokens.principal(&kept).unwrap().role, Role::Admin);
-    }
+    assert!(tokens.principal(&revoked).is_none());
     drop(tokens);
     let tokens = open(dir.path());
     assert!(tokens.principal(&revoked).is_none());
@@ -56,7 +54,8 @@ async fn a_workspace_lists_and_revokes_its_own_tokens_only() {
     assert_eq!(ids, expected);
     let text = serde_json::to_string(&listed).unwrap();
     for token in [&admin, &ingest] {
-        assert!(!text.contains(token.as_str()) && !text.contains(&TokenHash::of(token).id().to_string().repeat(2)));
+        let hash = Digest::of(token.as_bytes()).to_string();
+        assert!(!text.contains(token.as_str()) && !text.contains(&hash), "{text}");
     }
     assert!(matches!(
         tokens.revoke(&workspace("a"), other_id).await,

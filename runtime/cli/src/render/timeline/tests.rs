@@ -60,6 +60,7 @@ fn delivery(state: DeliveryState) -> Delivery {
         generation: 2,
         replays: 0,
         interventions: Vec::new(),
+        body_bytes: 2,
         last_failure: None,
     }
 }
