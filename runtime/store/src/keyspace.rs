@@ -14,7 +14,7 @@ pub enum Keyspace {
     Body = b'b',
     /// Queue: workspace, delivery id → delivery.
     Delivery = b'd',
-    /// Queue: workspace, connection, due, delivery id → nothing.
+    /// Queue: workspace, connection, due, delivery id → size of the body.
     Due = b'q',
     /// Queue: workspace, connection, until, delivery id → nothing.
     Lease = b'l',
