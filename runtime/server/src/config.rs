@@ -45,6 +45,8 @@ pub struct Listen {
     pub public: SocketAddr,
     /// API, panel, health, metrics.
     pub admin: SocketAddr,
+    /// Names by which the admin listener may be called, beside addresses and `localhost`.
+    pub admin_hosts: Vec<String>,
 }
 
 /// Bounds on what comes in.
@@ -208,11 +210,14 @@ impl Default for Config {
 fn read_listen(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<Listen> {
     let public = section.value(root, "public", defaults.map(|config| config.listen.public));
     let admin = section.value(root, "admin", defaults.map(|config| config.listen.admin));
+    let default = defaults.map(|config| config.listen.admin_hosts.clone());
+    let admin_hosts = section.value(root, "admin_hosts", default);
     let line = section.line();
     section.finish(root);
     let listen = Listen {
         public: public?,
         admin: admin?,
+        admin_hosts: admin_hosts?,
     };
     if listen.public == listen.admin && listen.public.port() != 0 {
         root.mistake(

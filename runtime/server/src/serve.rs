@@ -142,6 +142,7 @@ impl Server {
             metrics: Arc::new(Metrics::new()),
             sessions: Arc::default(),
             store,
+            admin_hosts: config.listen.admin_hosts.clone().into(),
             limits: config.limits.clone(),
         };
 

@@ -143,6 +143,7 @@ fn config() -> Config {
         listen: Listen {
             public: free,
             admin: free,
+            admin_hosts: Vec::new(),
         },
         drain: DRAIN,
         ..Config::default()
