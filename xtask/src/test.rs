@@ -23,7 +23,7 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     setup::browser()?;
     setup::webhook_examples()?;
     steps
-        .next("building the runtime (the first time: about 8 minutes on 2 cores, most of it the WebAssembly compiler)");
+        .next("building the runtime (the first time: 8 to 10 minutes on 2 cores, most of it the WebAssembly compiler)");
     build::host()?;
     steps.next("building the guests for WebAssembly");
     build::guests()?;
