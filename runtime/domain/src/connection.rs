@@ -54,6 +54,9 @@ pub struct ConnectionSpec {
     /// Event types that are delivered to it. A source has none.
     #[serde(default)]
     pub subscribe: Vec<TypePattern>,
+    /// A CEL expression over the event's attributes and JSON body that must be true for an event to be owed to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
     /// Handed to the connector; holds no secret.
     #[serde(default)]
     pub settings: serde_json::Map<String, serde_json::Value>,
@@ -204,8 +207,70 @@ pub struct Policy {
     pub memory_bytes: u64,
     /// Largest response body that a guest gets, in bytes.
     pub response_bytes_max: u64,
+    /// Attempts that may begin in a span of time; none means as fast as they come.
+    pub rate: Option<Rate>,
+    /// When to stop trying a destination that does not work, and how to begin again.
+    pub breaker: BreakerPolicy,
+    /// What deliveries must share to be made one after the other, in the order in which their events were accepted; none
+    /// means no order.
+    pub order_by: Option<OrderBy>,
+    /// Deliveries that may wait before producers are told to come back later; none means the server's mark.
+    pub pending_max: Option<u64>,
+    /// The same for the bytes of their bodies.
+    pub pending_bytes_max: Option<u64>,
+    /// The same for how long the first of them has been due, in milliseconds.
+    pub pending_age_max_ms: Option<u64>,
     /// Retries.
     pub retry: RetryPolicy,
+}
+
+/// A token bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Attempts in each span; 1 to 1,000,000.
+    pub count: u32,
+    /// The span, in milliseconds; 1 to 86,400,000.
+    pub per_ms: u64,
+    /// Attempts that may begin at once after a quiet time; none means `count`.
+    #[serde(default)]
+    pub burst: Option<u32>,
+}
+
+/// When to stop trying, and how to begin again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BreakerPolicy {
+    /// Failures of the destination in a row that open the breaker; 0 means never.
+    pub failures: u32,
+    /// How long it stays open at first, in milliseconds; each probe that fails doubles it.
+    pub open_ms: u64,
+    /// The most that it grows to, in milliseconds.
+    pub open_max_ms: u64,
+}
+
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        Self {
+            failures: 10,
+            open_ms: 10_000,
+            open_max_ms: 300_000,
+        }
+    }
+}
+
+/// What ordered deliveries of one connection have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OrderBy {
+    /// All of them: one after the other.
+    Connection,
+    /// The CloudEvents `source`.
+    Source,
+    /// The CloudEvents `subject`; events without one have no order.
+    Subject,
+    /// The CloudEvents extension `partitionkey`; events without one have no order.
+    Partitionkey,
 }
 
 impl Default for Policy {
@@ -217,6 +282,12 @@ impl Default for Policy {
             cpu_ms: 2_000,
             memory_bytes: 64 * 1024 * 1024,
             response_bytes_max: 1024 * 1024,
+            rate: None,
+            breaker: BreakerPolicy::default(),
+            order_by: None,
+            pending_max: None,
+            pending_bytes_max: None,
+            pending_age_max_ms: None,
             retry: RetryPolicy::default(),
         }
     }
@@ -245,6 +316,27 @@ impl Policy {
         );
         within("retry.max_age_ms", self.retry.max_age_ms, 1_000, 30 * 24 * 3_600_000);
         within("retry.faults_max", self.retry.faults_max.into(), 1, 100);
+        within("retry.interruptions_max", self.retry.interruptions_max.into(), 1, 100);
+        if let Some(rate) = self.rate {
+            within("rate.count", rate.count.into(), 1, 1_000_000);
+            within("rate.per_ms", rate.per_ms, 1, 24 * 3_600_000);
+            within("rate.burst", rate.burst.unwrap_or(rate.count).into(), 1, 1_000_000);
+        }
+        within("breaker.failures", self.breaker.failures.into(), 0, 10_000);
+        within("breaker.open_ms", self.breaker.open_ms, 100, 24 * 3_600_000);
+        within(
+            "breaker.open_max_ms",
+            self.breaker.open_max_ms,
+            self.breaker.open_ms,
+            24 * 3_600_000,
+        );
+        for (name, value) in [
+            ("pending_max", self.pending_max),
+            ("pending_bytes_max", self.pending_bytes_max),
+            ("pending_age_max_ms", self.pending_age_max_ms),
+        ] {
+            within(name, value.unwrap_or(1), 1, 1 << 50);
+        }
         problems
     }
 }

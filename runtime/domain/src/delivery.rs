@@ -48,9 +48,31 @@ pub struct Delivery {
     /// The latest failure of any attempt.
     #[serde(default)]
     pub last_failure: Option<Failure>,
+    /// The event's type, so that dead letters can be found by it; empty in records older than the field.
+    #[serde(default)]
+    pub event_type: String,
+    /// Its place among deliveries of the same key, where the connection asks for order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<OrderPlace>,
+    /// Attempts of the present series that ended with the process or its lease and not with an answer: the host's trouble,
+    /// counted apart from the destination's.
+    #[serde(default)]
+    pub interruptions: u32,
     /// Size of the event's body, kept here so that lanes can be counted in bytes; 0 in records older than the field.
     #[serde(default)]
     pub body_bytes: u64,
+}
+
+/// A delivery's place among those of one connection that share an order key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderPlace {
+    /// The first 16 bytes of the key's SHA-256, as lower-case hexadecimal.
+    pub key: String,
+    /// Rises with acceptance; a replay takes a new one, at the end.
+    pub place: u64,
+    /// It waits behind another and is not listed as due.
+    #[serde(default)]
+    pub behind: bool,
 }
 
 /// How many interventions a delivery remembers.

@@ -30,6 +30,15 @@ pub enum LaneEffect {
         /// For the admin.
         reason: String,
     },
+    /// The breaker opens: nothing is tried before this, and then one probe.
+    Trip {
+        /// Until then.
+        until: Timestamp,
+        /// For the person on call.
+        reason: String,
+    },
+    /// The breaker closes: a probe has got through.
+    Recover,
 }
 
 /// What a lane remembers, durable with the settle that changed it.
@@ -44,9 +53,25 @@ pub struct LaneState {
     /// Set when an admin should look.
     #[serde(default)]
     pub flagged: Option<Note>,
+    /// Set while the breaker is open or waits for its probe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tripped: Option<Tripped>,
     /// When a person, or a changed credential, last released the lane.
     #[serde(default)]
     pub released_at: Option<Timestamp>,
+}
+
+/// A breaker that is not closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tripped {
+    /// When it opened first.
+    pub since: Timestamp,
+    /// When the next probe may go.
+    pub until: Timestamp,
+    /// How often in a row it has opened.
+    pub trips: u32,
+    /// For the person on call: the failure that opened it.
+    pub reason: String,
 }
 
 /// Why, and since when.
@@ -92,6 +117,16 @@ impl LaneState {
             LaneEffect::Flag { class, reason } => {
                 self.flagged.get_or_insert_with(|| note(class, reason));
             }
+            LaneEffect::Trip { until, reason } => {
+                let before = self.tripped.take();
+                self.tripped = Some(Tripped {
+                    since: before.as_ref().map_or(now, |before| before.since),
+                    until: *until,
+                    trips: before.map_or(1, |before| before.trips.saturating_add(1)),
+                    reason: reason.clone(),
+                });
+            }
+            LaneEffect::Recover => self.tripped = None,
         }
         self
     }

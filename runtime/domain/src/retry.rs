@@ -35,6 +35,9 @@ pub struct RetryPolicy {
     pub max_age_ms: u64,
     /// Connector faults in one series before the delivery is dead.
     pub faults_max: u32,
+    /// Attempts in one series that may end with the process in them before the delivery is a dead letter (code `poison`): it
+    /// may be what ends the process.
+    pub interruptions_max: u32,
 }
 
 impl Default for RetryPolicy {
@@ -46,6 +49,7 @@ impl Default for RetryPolicy {
             schedule_ms: vec![0, 5 * S, 30 * S, 2 * M, 10 * M, 30 * M, 2 * H, 6 * H, 12 * H],
             max_age_ms: 72 * H,
             faults_max: 3,
+            interruptions_max: 5,
         }
     }
 }

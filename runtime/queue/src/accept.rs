@@ -45,6 +45,8 @@ pub struct Owed {
     pub kind: DeliveryKind,
     /// Until the first attempt: the first entry of the connection's schedule.
     pub first_wait: Duration,
+    /// Deliveries of one connection that share it are made one after the other, in the order of acceptance.
+    pub order_key: Option<String>,
     /// Makes it a dead letter at once: a raw request that no connector could read.
     pub dead: Option<Failure>,
 }
@@ -56,6 +58,7 @@ impl Owed {
             connection,
             kind: DeliveryKind::Deliver,
             first_wait,
+            order_key: None,
             dead: None,
         }
     }
@@ -66,6 +69,7 @@ impl Owed {
             connection,
             kind: DeliveryKind::Receive,
             first_wait: Duration::ZERO,
+            order_key: None,
             dead: Some(why),
         }
     }
@@ -257,6 +261,9 @@ fn delivery(id: DeliveryId, event: &Event, owed: Owed, now: Timestamp) -> Delive
         replays: 0,
         interventions: Vec::new(),
         last_failure: owed.dead,
+        event_type: event.kind.clone(),
+        order: None,
+        interruptions: 0,
         body_bytes: event.body_bytes,
     }
 }

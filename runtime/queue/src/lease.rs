@@ -22,6 +22,19 @@ use crate::store_queue::StoreQueue;
 /// Most deliveries that one call leases.
 pub const LEASES_PER_CALL_MAX: usize = 64;
 
+/// What is leased, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseTerms {
+    /// The time of leasing: what is due by then is taken.
+    pub now: Timestamp,
+    /// How long the holder has.
+    pub lease_for: Duration,
+    /// At most so many, and [`LEASES_PER_CALL_MAX`].
+    pub max: usize,
+    /// A delivery whose series is older than this becomes a dead letter instead (code `expired`); none means no such bound.
+    pub max_age: Option<Duration>,
+}
+
 /// A delivery that its holder, and nobody else, may attempt until the lease ends.
 #[derive(Clone, Debug)]
 pub struct Leased {
@@ -76,10 +89,11 @@ impl StoreQueue {
         &self,
         workspace: &WorkspaceName,
         connection: &ConnectionName,
-        now: Timestamp,
-        lease_for: Duration,
-        max: usize,
+        terms: LeaseTerms,
     ) -> Result<Vec<Leased>, QueueError> {
+        let LeaseTerms {
+            now, lease_for, max, ..
+        } = terms;
         let max = max.min(LEASES_PER_CALL_MAX);
         let lane = self.lanes.lane(workspace, connection);
         let mut tidied = false;

@@ -30,7 +30,7 @@ mod tests;
 pub use accept::{Accept, Accepted, FAN_OUT_MAX, Owed};
 pub use error::{QueueError, ReplayError, SettleError};
 pub use lanes::Depth;
-pub use lease::{LEASES_PER_CALL_MAX, Leased};
+pub use lease::{LEASES_PER_CALL_MAX, LeaseTerms, Leased};
 pub use queue::Queue;
 pub use read::{ATTEMPTS_MAX, DeadCursor, DeadFilter, DeliveryFilter, PAGE_MAX, Page};
 pub use record::RecordError;

@@ -2,14 +2,13 @@
 //! kind can take its place.
 
 use std::future::Future;
-use std::time::Duration;
 
 use cofferdam_domain::{ConnectionName, DeliveryId, LaneState, Timestamp, WorkspaceName};
 use tokio::sync::watch;
 
 use crate::accept::{Accept, Accepted};
 use crate::error::{QueueError, ReplayError, SettleError};
-use crate::lease::Leased;
+use crate::lease::{LeaseTerms, Leased};
 use crate::settle::{Settled, Settlement};
 
 /// Takes events in, hands deliveries out under leases, and records what became of them.
@@ -39,9 +38,7 @@ pub trait Queue: Send + Sync {
         &self,
         workspace: &WorkspaceName,
         connection: &ConnectionName,
-        now: Timestamp,
-        lease_for: Duration,
-        max: usize,
+        terms: LeaseTerms,
     ) -> impl Future<Output = Result<Vec<Leased>, QueueError>> + Send;
 
     /// As [`Queue::lease_many`], for one.
@@ -49,10 +46,14 @@ pub trait Queue: Send + Sync {
         &self,
         workspace: &WorkspaceName,
         connection: &ConnectionName,
-        now: Timestamp,
-        lease_for: Duration,
+        terms: LeaseTerms,
     ) -> impl Future<Output = Result<Option<Leased>, QueueError>> + Send {
-        async move { Ok(self.lease_many(workspace, connection, now, lease_for, 1).await?.pop()) }
+        async move {
+            Ok(self
+                .lease_many(workspace, connection, LeaseTerms { max: 1, ..terms })
+                .await?
+                .pop())
+        }
     }
 
     /// When the head of the lane is due; none when nothing waits.

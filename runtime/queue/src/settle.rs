@@ -19,8 +19,8 @@ use crate::store_queue::StoreQueue;
 pub struct Settlement {
     /// For the attempt's record; its outcome decides the delivery's state.
     pub end: AttemptEnd,
-    /// For the lane.
-    pub lane: LaneEffect,
+    /// For the lane, in this order.
+    pub lane: Vec<LaneEffect>,
     /// Events that the attempt made: what a source read out of a raw request.
     pub produced: Vec<Accept>,
     /// The time of settling.
@@ -69,10 +69,10 @@ impl StoreQueue {
         &self,
         step: &mut Step,
         attempt: &Attempt,
-        effect: &LaneEffect,
+        effects: &[LaneEffect],
         now: Timestamp,
     ) -> Result<(), QueueError> {
-        if *effect == LaneEffect::None {
+        if effects.iter().all(|effect| *effect == LaneEffect::None) {
             return Ok(());
         }
         let key = keys::lane(&attempt.workspace, &attempt.connection);
@@ -87,7 +87,8 @@ impl StoreQueue {
             Some(raw) => step.batch.expect(key.clone(), raw),
             None => step.batch.expect_absent(key.clone()),
         };
-        step.batch.put(key, record::encode(&state.after(effect, now)));
+        let after = effects.iter().fold(state, |state, effect| state.after(effect, now));
+        step.batch.put(key, record::encode(&after));
         Ok(())
     }
 }

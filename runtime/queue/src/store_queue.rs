@@ -1,7 +1,6 @@
 //! The queue over the embedded store.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use cofferdam_domain::{ConnectionName, DeliveryId, LaneState, Timestamp, WorkspaceName};
 use cofferdam_store::{CommitError, Store};
@@ -12,7 +11,7 @@ use crate::accept::{Accept, Accepted};
 use crate::error::{QueueError, ReplayError, SettleError};
 use crate::keys;
 use crate::lanes::Lanes;
-use crate::lease::Leased;
+use crate::lease::{LeaseTerms, Leased};
 use crate::queue::Queue;
 use crate::record;
 use crate::settle::{Settled, Settlement};
@@ -116,11 +115,9 @@ impl Queue for StoreQueue {
         &self,
         workspace: &WorkspaceName,
         connection: &ConnectionName,
-        now: Timestamp,
-        lease_for: Duration,
-        max: usize,
+        terms: LeaseTerms,
     ) -> Result<Vec<Leased>, QueueError> {
-        self.take_due(workspace, connection, now, lease_for, max).await
+        self.take_due(workspace, connection, terms).await
     }
 
     async fn next_due(

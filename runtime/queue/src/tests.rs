@@ -24,10 +24,19 @@ use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tempfile::TempDir;
 
-use crate::{Accept, Accepted, Depth, Leased, Owed, Queue as _, Settlement, StoreQueue};
+use crate::{Accept, Accepted, Depth, LeaseTerms, Leased, Owed, Queue as _, Settlement, StoreQueue};
 
 /// How long the tests' leases last.
 const LEASE: Duration = Duration::from_secs(60);
+
+fn terms(now: Timestamp, max: usize) -> LeaseTerms {
+    LeaseTerms {
+        now,
+        lease_for: LEASE,
+        max,
+        max_age: None,
+    }
+}
 
 /// A queue in a directory, which can be closed and opened again.
 struct Bed {
@@ -55,7 +64,7 @@ impl Bed {
     }
 
     async fn lease(&self, now: Timestamp) -> Option<Leased> {
-        self.queue.lease(&home(), &sink(), now, LEASE).await.unwrap()
+        self.queue.lease(&home(), &sink(), terms(now, 1)).await.unwrap()
     }
 
     /// Nothing is committed until what this returns is dropped; what is asked for meanwhile is judged in that order.
@@ -180,7 +189,7 @@ fn outcome(outcome: Outcome, class: Option<FailureClass>, now: Timestamp) -> Set
     };
     Settlement {
         end,
-        lane: LaneEffect::None,
+        lane: Vec::new(),
         produced: Vec::new(),
         now,
     }

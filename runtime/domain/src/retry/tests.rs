@@ -25,6 +25,9 @@ fn delivery(charged: u32, faults: u32) -> Delivery {
         replays: 0,
         interventions: Vec::new(),
         last_failure: None,
+        event_type: String::new(),
+        order: None,
+        interruptions: 0,
         body_bytes: 0,
     }
 }

@@ -74,7 +74,7 @@ async fn a_delivery_can_be_replayed_once_its_records_are_restored() {
     let bed = Bed::new().await;
     let [(event, damaged), _] = bed.two().await;
     bed.damage(|batch| _ = batch.delete(keys::body(&home(), event))).await;
-    bed.queue.lease_many(&home(), &sink(), at(5), LEASE, 2).await.unwrap();
+    bed.queue.lease_many(&home(), &sink(), terms(at(5), 2)).await.unwrap();
     bed.damage(|batch| _ = batch.put(keys::body(&home(), event), "{}"))
         .await;
     bed.queue.replay(&home(), damaged, at(6), "anna").await.unwrap();
@@ -99,7 +99,7 @@ async fn due_entries_that_no_delivery_stands_behind_are_removed_and_counted_no_m
     .await;
     let bed = bed.reopened(at(2)).await;
     assert_eq!(bed.depth(), [4, 0, 0, 0], "the readable lies are counted");
-    let leased = bed.queue.lease_many(&home(), &sink(), at(2), LEASE, 9).await.unwrap();
+    let leased = bed.queue.lease_many(&home(), &sink(), terms(at(2), 9)).await.unwrap();
     let mut ids: Vec<_> = leased.iter().map(|leased| leased.delivery.id).collect();
     let mut expected = vec![first.delivery.id, sound];
     ids.sort_unstable();
@@ -132,7 +132,7 @@ async fn a_delivery_that_a_later_version_has_written_stops_its_lane_and_stays_in
     let [(_, later), _] = bed.two().await;
     bed.damage(|batch| _ = batch.put(keys::delivery(&home(), later), b"\x02later"))
         .await;
-    assert!(bed.queue.lease(&home(), &sink(), at(5), LEASE).await.is_err());
+    assert!(bed.queue.lease(&home(), &sink(), terms(at(5), 1)).await.is_err());
     assert_eq!(bed.queue.next_due(&home(), &sink()).await.unwrap(), Some(at(0)));
 }
 
@@ -147,7 +147,7 @@ async fn one_lanes_damage_keeps_no_other_lanes_leases_from_running_out() {
         .collect();
     let ids = bed.accept(request, at(0)).await.deliveries;
     for name in &others {
-        bed.queue.lease(&home(), name, at(0), LEASE).await.unwrap().unwrap();
+        bed.queue.lease(&home(), name, terms(at(0), 1)).await.unwrap().unwrap();
     }
     // The first can never be read by this version; of the second only the lease's entry is left.
     bed.damage(|batch| {

@@ -26,7 +26,7 @@ async fn a_lane_is_left_in_the_order_in_which_things_fall_due() {
         request.fan_out = vec![Owed::deliver(sink(), Duration::from_millis(wait))];
         bed.accept(request, at(0)).await;
     }
-    let leased = bed.queue.lease_many(&home(), &sink(), at(30), LEASE, 2).await.unwrap();
+    let leased = bed.queue.lease_many(&home(), &sink(), terms(at(30), 2)).await.unwrap();
     assert_eq!(leased.iter().map(|leased| leased.body[0]).collect::<Vec<_>>(), *b"12");
     assert_eq!(bed.lease(at(30)).await.unwrap().body, b"3");
 }
@@ -79,7 +79,7 @@ async fn callers_that_race_never_get_the_same_delivery_and_leave_none_behind() {
             loop {
                 changes.mark_unchanged();
                 let leased = queue
-                    .lease_many(&home(), &sink(), at(0), LEASE, 1 + caller % 3)
+                    .lease_many(&home(), &sink(), terms(at(0), 1 + caller % 3))
                     .await
                     .unwrap();
                 if leased.is_empty() && queue.next_due(&home(), &sink()).await.unwrap().is_none() {
@@ -102,13 +102,13 @@ async fn one_call_leases_no_more_than_the_limit() {
     bed.queue.accept(requests, at(0)).await.unwrap();
     let leased = bed
         .queue
-        .lease_many(&home(), &sink(), at(0), LEASE, usize::MAX)
+        .lease_many(&home(), &sink(), terms(at(0), usize::MAX))
         .await
         .unwrap();
     assert_eq!(leased.len(), LEASES_PER_CALL_MAX);
     assert!(
         bed.queue
-            .lease_many(&home(), &sink(), at(0), LEASE, 0)
+            .lease_many(&home(), &sink(), terms(at(0), 0))
             .await
             .unwrap()
             .is_empty()
@@ -167,7 +167,13 @@ async fn workspaces_never_cross() {
     let bed = Bed::new().await;
     let accepted = bed.accept(owed(b"{}", Some("k"), at(0)), at(0)).await;
     let other: WorkspaceName = "other".parse().unwrap();
-    assert!(bed.queue.lease(&other, &sink(), at(0), LEASE).await.unwrap().is_none());
+    assert!(
+        bed.queue
+            .lease(&other, &sink(), terms(at(0), 1))
+            .await
+            .unwrap()
+            .is_none()
+    );
     assert_eq!(bed.queue.next_due(&other, &sink()).await.unwrap(), None);
     assert_eq!(bed.queue.event(&other, accepted.event_id).unwrap(), None);
     assert_eq!(bed.queue.body(&other, accepted.event_id).unwrap(), None);
@@ -199,7 +205,7 @@ fn limited(leased: &Leased, now: Timestamp, retry_after: Option<Duration>) -> Se
     let policy = RetryPolicy::default();
     let decision = retry::decide(&policy, &leased.delivery_after(&verdict), &verdict, now, &mut rng());
     Settlement {
-        lane: decision.lane,
+        lane: vec![decision.lane],
         ..outcome(decision.outcome, Some(FailureClass::RateLimited), now)
     }
 }
@@ -262,7 +268,7 @@ async fn the_lanes_back_off_ages_everything_that_waits_in_it() {
     }
     let first = bed.lease(at(0)).await.unwrap();
     let settlement = limited(&first, at(0), None);
-    let LaneEffect::BackOff { until } = settlement.lane else {
+    let [LaneEffect::BackOff { until }] = settlement.lane[..] else {
         panic!("{:?}", settlement.lane)
     };
     bed.queue.settle(first, settlement).await.unwrap();

@@ -21,7 +21,7 @@ async fn a_lease_of_the_former_process_is_void_and_its_charge_stays() {
         .settle(lost.clone(), outcome(Outcome::Delivered, None, at(1)))
         .await;
     assert!(matches!(late, Err(SettleError::Stale(_))));
-    let both = bed.queue.lease_many(&home(), &sink(), at(1), LEASE, 2).await.unwrap();
+    let both = bed.queue.lease_many(&home(), &sink(), terms(at(1), 2)).await.unwrap();
     let again = both
         .iter()
         .find(|leased| leased.delivery.id == lost.delivery.id)
@@ -107,7 +107,7 @@ async fn bytes_that_wait_are_counted_at_every_step_and_after_reopening() {
         bed.accept(owed(body, None, at(0)), at(0)).await;
     }
     assert_eq!(bed.pending_bytes(), 8);
-    let leased = bed.queue.lease_many(&home(), &sink(), at(0), LEASE, 3).await.unwrap();
+    let leased = bed.queue.lease_many(&home(), &sink(), terms(at(0), 3)).await.unwrap();
     assert_eq!(bed.pending_bytes(), 0);
     let [five, three] = [5, 3].map(|bytes| leased.iter().find(|it| it.body.len() == bytes).unwrap().clone());
     bed.queue

@@ -93,7 +93,7 @@ async fn the_lane_remembers_the_effect_until_it_is_released() {
         reason: "401".into(),
     };
     let settlement = Settlement {
-        lane: effect,
+        lane: vec![effect],
         ..outcome(Outcome::Parked, Some(FailureClass::Auth), at(1))
     };
     bed.queue.settle(leased, settlement).await.unwrap();
@@ -104,7 +104,7 @@ async fn the_lane_remembers_the_effect_until_it_is_released() {
         charged: false,
     };
     let settlement = Settlement {
-        lane: effect,
+        lane: vec![effect],
         ..outcome(retry, Some(FailureClass::RateLimited), at(2))
     };
     bed.queue.settle(again, settlement).await.unwrap();
@@ -136,7 +136,7 @@ async fn a_release_is_not_undone_by_an_attempt_that_began_before_it() {
         let bed = Bed::new().await;
         let settle = async |leased, now| {
             let settlement = Settlement {
-                lane: effect.clone(),
+                lane: vec![effect.clone()],
                 ..outcome(Outcome::Parked, Some(class), now)
             };
             bed.queue.settle(leased, settlement).await.unwrap().delivery.state
@@ -160,7 +160,7 @@ async fn a_release_that_races_with_a_settle_stands() {
     let bed = Bed::new().await;
     let leased = leased(&bed).await;
     let settlement = Settlement {
-        lane: LaneEffect::BackOff { until: at(900) },
+        lane: vec![LaneEffect::BackOff { until: at(900) }],
         ..outcome(Outcome::Parked, Some(FailureClass::RateLimited), at(2))
     };
     // The settle reads the lane as it was before the release, and is committed after it.
@@ -195,7 +195,7 @@ async fn settles_that_race_each_leave_their_effect_on_the_lane() {
             },
         )
     };
-    let (first, second) = tokio::join!(settle(first, flag), settle(second, back_off));
+    let (first, second) = tokio::join!(settle(first, vec![flag]), settle(second, vec![back_off]));
     assert!(first.is_ok() && second.is_ok());
     let state = bed.queue.lane_state(&home(), &sink()).await.unwrap();
     assert!(state.flagged.is_some() && state.back_off_until.is_some(), "{state:?}");

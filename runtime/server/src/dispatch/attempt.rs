@@ -222,7 +222,7 @@ async fn settle(app: &App, connection: &Connection, leased: Leased, called: Call
             logs_dropped: called.logs_dropped,
             usage: called.usage,
         },
-        lane: decision.lane,
+        lane: vec![decision.lane],
         produced: called.produced,
         now: at,
     };

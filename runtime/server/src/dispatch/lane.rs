@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use cofferdam_domain::{Connection, ConnectionName, Timestamp, WorkspaceName};
 use cofferdam_host::{Connector, LaneSlots, Slot};
-use cofferdam_queue::{LEASES_PER_CALL_MAX, Leased, Queue, QueueError};
+use cofferdam_queue::{LEASES_PER_CALL_MAX, LeaseTerms, Leased, Queue, QueueError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -149,10 +149,13 @@ impl Lane {
 
     async fn lease(&self, connection: &Connection, room: usize) -> Result<Vec<Leased>, QueueError> {
         let lease_for = Duration::from_millis(connection.spec.policy.deadline_ms) + LEASE_SLACK;
-        self.app
-            .queue
-            .lease_many(&self.workspace, &self.name, now(), lease_for, room)
-            .await
+        let terms = LeaseTerms {
+            now: now(),
+            lease_for,
+            max: room,
+            max_age: Some(Duration::from_millis(connection.spec.policy.retry.max_age_ms)),
+        };
+        self.app.queue.lease_many(&self.workspace, &self.name, terms).await
     }
 }
 

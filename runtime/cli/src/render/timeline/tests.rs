@@ -60,6 +60,9 @@ fn delivery(state: DeliveryState) -> Delivery {
         generation: 2,
         replays: 0,
         interventions: Vec::new(),
+        event_type: String::new(),
+        order: None,
+        interruptions: 0,
         body_bytes: 2,
         last_failure: None,
     }
