@@ -34,7 +34,7 @@ pub(crate) async fn measure(report: &mut Report) {
     })
     .await;
     report.row(
-        "accept_per_s_1",
+        "http_accept_per_s_1",
         one.accepted_per_s,
         "events/s",
         "one producer: acknowledged, durable",
@@ -59,13 +59,18 @@ pub(crate) async fn measure(report: &mut Report) {
         "one producer: 202 to arrival at the upstream",
     );
     report.row("delivery_p99_ms_1", quantile(&one.end_to_end_ms, 0.99), "ms", "");
+    measure_many(report).await;
+}
+
+/// The same with 64 producers.
+pub(crate) async fn measure_many(report: &mut Report) {
     let many = run(&Load {
         producers: 64,
         events: 10_000,
     })
     .await;
     report.row(
-        "accept_per_s_64",
+        "http_accept_per_s_64",
         many.accepted_per_s,
         "events/s",
         "64 producers: acknowledged, durable",

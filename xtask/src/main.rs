@@ -29,7 +29,7 @@ enum Task {
     Test,
     /// Measure, and print a table; every comparison is a ratio of two things measured in the same run.
     Bench {
-        /// Only this one: `call`, `pipeline` or `memory`.
+        /// Only this one: `call`, `pipeline`, `memory` or `queue`.
         name: Option<String>,
         /// Print one JSON object whose keys are the row names.
         #[arg(long)]

@@ -1,0 +1,25 @@
+//! The queue over the store: what accepting costs beside the device and the store alone, what a million waiting deliveries
+//! change, how soon a restart is ready, and what a neighbour in trouble costs a healthy lane.
+
+mod accept;
+mod bed;
+mod cost;
+mod neighbour;
+mod replay;
+
+use crate::pipeline;
+use crate::report::Report;
+
+pub(crate) use cost::child;
+
+/// `delivered_per_s_64` belongs to both benchmarks; it is measured once.
+pub(crate) async fn measure(report: &mut Report, path_measured: bool) {
+    accept::measure(report).await;
+    if !path_measured {
+        eprintln!("  the whole path, by HTTP (about 20 s)");
+        pipeline::measure_many(report).await;
+    }
+    let million = cost::measure(report).await;
+    replay::measure(report).await;
+    neighbour::measure(report, million).await;
+}
