@@ -25,6 +25,7 @@ struct Measured {
     delivered_per_s: f64,
     ack_ms: Vec<f64>,
     end_to_end_ms: Vec<f64>,
+    processor_us_per_event: f64,
 }
 
 pub(crate) async fn measure(report: &mut Report) {
@@ -95,13 +96,19 @@ pub(crate) async fn measure_many(report: &mut Report) {
         "64 producers: 202 to arrival at the upstream",
     );
     report.row("delivery_p99_ms_64", quantile(&many.end_to_end_ms, 0.99), "ms", "");
+    report.row(
+        "processor_us_per_event_64",
+        many.processor_us_per_event,
+        "µs",
+        "processor time of the server for one event, from its receipt to its settle",
+    );
 }
 
 async fn run(load: &Load) -> Measured {
     let arrivals: Arrivals = Arc::new(Mutex::new(vec![None; load.events]));
     let upstream = start_upstream(Arc::clone(&arrivals)).await;
     let server = start_server(&upstream).await;
-    let began = Instant::now();
+    let (began, before) = (Instant::now(), server.processor_time());
     let mut producers = tokio::task::JoinSet::new();
     for producer in 0..load.producers {
         let api = server.api.clone();
@@ -146,6 +153,7 @@ async fn run(load: &Load) -> Measured {
                 .collect(),
         ),
         end_to_end_ms: sorted(end_to_end.map(millis).collect()),
+        processor_us_per_event: 1e6 / per_second(load.events, server.processor_time() - before),
     }
 }
 

@@ -169,6 +169,21 @@ impl Running {
         kib * 1024
     }
 
+    /// Processor time so far, of all its threads, in user and kernel mode.
+    pub fn processor_time(&self) -> std::time::Duration {
+        let pid = self.child.id().expect("it runs");
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
+        // The second field is the name, in parentheses; what follows is numbers. Fields 14 and 15 count ticks of 10 ms: see
+        // proc_pid_stat(5).
+        let (_, numbers) = stat.rsplit_once(')').expect("Linux says so");
+        let ticks = numbers
+            .split_whitespace()
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().expect("a number"));
+        std::time::Duration::from_millis(ticks.sum::<u64>() * 10)
+    }
+
     /// `kill -9`, and the folders it leaves.
     pub async fn kill(mut self) -> Setup {
         self.child.kill().await.expect("it runs");

@@ -25,7 +25,7 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Most idle connections of one route.
-pub(crate) const IDLE_CONNECTIONS_MAX: usize = 8;
+pub(crate) const IDLE_CONNECTIONS_MAX: usize = 64;
 
 /// TLS sessions of one route that can be resumed.
 const TLS_SESSIONS_MAX: usize = 8;
