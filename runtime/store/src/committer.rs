@@ -14,8 +14,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::batch::{Batch, Hook};
-use crate::engine::sled::panic_text;
-use crate::engine::{Engine, Writes};
+use crate::engine::{OpenEngine, Writes, panic_text};
 use crate::error::{CommitError, EngineError, StoreError};
 use crate::record::{Head, Record, encode};
 use crate::watermark::Watermark;
@@ -37,7 +36,7 @@ pub(crate) struct Request {
 
 /// The state of the committer thread.
 pub(crate) struct Committer {
-    engine: Arc<dyn Engine>,
+    engine: Arc<dyn OpenEngine>,
     next_generation: u64,
     watermark: Watermark,
     poisoned: Option<String>,
@@ -51,7 +50,7 @@ struct Judged {
 
 impl Committer {
     /// A committer over an engine in which no chunk has this generation or a later one.
-    pub(crate) fn new(engine: Arc<dyn Engine>, next_generation: u64, watermark: Watermark) -> Self {
+    pub(crate) fn new(engine: Arc<dyn OpenEngine>, next_generation: u64, watermark: Watermark) -> Self {
         Self {
             engine,
             next_generation,
@@ -77,7 +76,8 @@ impl Committer {
         }
     }
 
-    fn commit(&mut self, group: Vec<Request>) {
+    /// Commits a group and answers everybody in it.
+    pub(crate) fn commit(&mut self, group: Vec<Request>) {
         let (batches, answers): (Vec<_>, Vec<_>) = group.into_iter().map(|it| (it.batch, it.answer)).unzip();
         // sled panics on some kinds of damage; that must not leave callers without an answer.
         let result = match &self.poisoned {
@@ -133,8 +133,7 @@ impl Committer {
         if !writes.is_empty() {
             let (counter, commits) = self.watermark.next();
             writes.insert(counter, Some(commits));
-            self.engine.apply(writes).map_err(failed("write"))?;
-            self.engine.sync().map_err(failed("sync"))?;
+            self.engine.commit(writes).map_err(failed("commit"))?;
             self.watermark.committed();
         }
         Ok(verdicts)
@@ -150,7 +149,7 @@ impl Judged {
 
 /// What the engine will hold once the group is applied.
 struct Staged<'a> {
-    engine: &'a dyn Engine,
+    engine: &'a dyn OpenEngine,
     writes: Writes,
 }
 

@@ -9,20 +9,33 @@ mod scans;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use crate::engine::sled::SledEngine;
-use crate::engine::{Engine, RawRecord, Writes};
+use crate::engine::{Engine, OpenEngine, RawRecord, Writes, io_error};
 use crate::error::{EngineError, OpenError};
 use crate::open::open_with;
 use crate::scan::KeyRange;
-use crate::{Batch, CommitError, Store};
+use crate::{Batch, CommitError, OpenOptions, Store};
 
 const CACHE_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Runs a test once for every engine.
-fn each_engine(test: impl Fn(&dyn Fn(&Path) -> Result<Store, OpenError>, &Path)) {
-    let sled = |dir: &Path| open_with(dir, |path| SledEngine::open(path, CACHE_BYTES));
-    let dir = tempfile::tempdir().unwrap();
-    test(&sled, dir.path());
+/// Opens the store of a directory over the engine whose turn it is.
+type Open<'a> = &'a dyn Fn(&Path) -> Result<Store, OpenError>;
+
+/// Runs a test once for every engine, the one in memory too: the test opens once.
+fn each_engine(test: impl Fn(Open<'_>, &Path)) {
+    each_durable_engine(|engine, dir| test(&|dir| open(engine, dir), dir));
+    test(&|_| Ok(Store::in_memory()), Path::new("nowhere"));
+}
+
+/// Runs a test once for every engine that writes to disk.
+fn each_durable_engine(test: impl Fn(Engine, &Path)) {
+    for engine in Engine::ALL {
+        let dir = tempfile::tempdir().unwrap();
+        test(engine, dir.path());
+    }
+}
+
+fn open(engine: Engine, dir: &Path) -> Result<Store, OpenError> {
+    Store::open(&OpenOptions::new(dir).engine(engine).cache_bytes(CACHE_BYTES))
 }
 
 fn put(store: &Store, key: &str, value: &[u8]) -> Result<(), CommitError> {
@@ -31,30 +44,42 @@ fn put(store: &Store, key: &str, value: &[u8]) -> Result<(), CommitError> {
     store.commit_blocking(batch)
 }
 
-/// How many writes an engine takes before it fails, and what each group was.
+/// What an engine does with the commits to come, and what each group before was.
 #[derive(Default)]
 struct Script {
-    fail_from: Option<usize>,
+    fault: Option<Fault>,
     groups: Vec<Vec<Vec<u8>>>,
 }
 
-/// sled, until the script says otherwise.
+/// How a commit fails.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    /// The disk is full and nothing is written.
+    DiskFull,
+    /// Everything is written, and then the disk says that it was not.
+    AfterWriting,
+    /// The engine panics.
+    Panic,
+}
+
+/// An engine, until the script says otherwise.
 struct Scripted {
-    engine: SledEngine,
+    engine: Box<dyn OpenEngine>,
     script: Arc<Mutex<Script>>,
 }
 
 impl Scripted {
-    fn open(dir: &Path, script: &Arc<Mutex<Script>>) -> Store {
+    fn open(engine: Engine, dir: &Path, script: &Arc<Mutex<Script>>) -> Store {
         let script = Arc::clone(script);
-        open_with(dir, |path| {
-            SledEngine::open(path, CACHE_BYTES).map(|engine| Self { engine, script })
+        open_with(dir, engine, |path| {
+            let engine = engine.open(path, CACHE_BYTES)?;
+            Ok(Self { engine, script })
         })
         .unwrap()
     }
 }
 
-impl Engine for Scripted {
+impl OpenEngine for Scripted {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         self.engine.get(key)
     }
@@ -63,16 +88,20 @@ impl Engine for Scripted {
         self.engine.scan(range, limit, reverse)
     }
 
-    fn apply(&self, writes: Writes) -> Result<(), EngineError> {
-        let mut script = self.script.lock().unwrap();
-        if script.fail_from.is_some_and(|from| script.groups.len() >= from) {
-            return Err(Arc::from(Box::from("no space left on device")));
+    fn commit(&self, writes: Writes) -> Result<(), EngineError> {
+        let fault = {
+            let mut script = self.script.lock().unwrap();
+            script.groups.push(writes.keys().cloned().collect());
+            script.fault
+        };
+        match fault {
+            None => self.engine.commit(writes),
+            Some(Fault::DiskFull) => Err(io_error(std::io::ErrorKind::StorageFull.into())),
+            Some(Fault::AfterWriting) => {
+                self.engine.commit(writes)?;
+                Err(io_error(std::io::Error::other("input/output error")))
+            }
+            Some(Fault::Panic) => panic!("the engine lost its footing"),
         }
-        script.groups.push(writes.keys().cloned().collect());
-        self.engine.apply(writes)
-    }
-
-    fn sync(&self) -> Result<(), EngineError> {
-        self.engine.sync()
     }
 }

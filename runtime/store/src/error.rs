@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::batch::BATCH_BYTES_MAX;
+use crate::engine::{Engine, is_disk_full};
 use crate::record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// The engine's own error, shared by everybody whose batch was in the group that met it.
@@ -20,6 +21,21 @@ pub enum OpenError {
         /// The directory that was asked for.
         dir: PathBuf,
     },
+    /// The store was made with another engine.
+    #[error(
+        "the store in {} was made with {found}, and {asked} is configured: set store.engine = \"{found}\", or convert it with \
+         `cofferdam store compact --data {} --engine {asked}`",
+        dir.display(),
+        dir.display()
+    )]
+    OtherEngine {
+        /// The directory that was asked for.
+        dir: PathBuf,
+        /// The engine that made it.
+        found: Engine,
+        /// The engine that was asked for.
+        asked: Engine,
+    },
     /// The directory cannot be made, read or written.
     #[error("data directory {} is not writable: check that it exists and belongs to this user", dir.display())]
     NotWritable {
@@ -30,7 +46,11 @@ pub enum OpenError {
         source: io::Error,
     },
     /// What is on disk is not a store that this version can read.
-    #[error("the store in {} is damaged ({detail}): keep a copy of it, then restore the directory from a backup", dir.display())]
+    #[error(
+        "the store in {} is damaged ({detail}): restore the directory from a backup, or see what is left with \
+         `cofferdam store check` and take it over with `cofferdam store salvage`",
+        dir.display()
+    )]
     Corrupt {
         /// The directory that was asked for.
         dir: PathBuf,
@@ -108,4 +128,14 @@ pub enum CommitError {
     /// The store was closed. A batch that was under way may be there.
     #[error("the store is closed")]
     Closed,
+}
+
+impl StoreError {
+    /// Whether the engine failed because the disk is full, or the user's quota is.
+    pub fn is_disk_full(&self) -> bool {
+        match self {
+            Self::Engine { source, .. } => is_disk_full(source),
+            Self::Poisoned { .. } | Self::Corrupt { .. } | Self::Busy { .. } => false,
+        }
+    }
 }

@@ -13,19 +13,24 @@ mod engine;
 mod error;
 mod files;
 mod keyspace;
+mod layout;
 mod open;
 mod record;
 mod scan;
+mod space;
 mod store;
 mod watermark;
+mod writer;
 
 #[cfg(test)]
 mod conformance;
 
 pub use batch::{BATCH_BYTES_MAX, Batch};
+pub use engine::{Engine, NoSuchEngine};
 pub use error::{CommitError, OpenError, StoreError};
 pub use keyspace::{Key, KeyReader, Keyspace, NotThisKey};
 pub use open::OpenOptions;
 pub use record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use scan::{SCAN_RECORDS_MAX, Scan};
+pub use space::free_bytes;
 pub use store::{Entry, Store};

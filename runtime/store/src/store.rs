@@ -1,19 +1,16 @@
 //! The handle that everybody else holds.
 
-use std::fs::File;
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
-
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
 
 use crate::batch::Batch;
-use crate::committer::{Committer, Request, WAITING_BATCHES_MAX, failed};
-use crate::engine::Engine;
+use crate::committer::failed;
+use crate::engine::OpenEngine;
 use crate::error::{CommitError, OpenError, StoreError};
+use crate::layout::Directory;
 use crate::open::{self, OpenOptions};
 use crate::record::{Record, is_reserved};
 use crate::scan::Scan;
+use crate::writer::Writer;
 
 /// How often a large value is read again because it was replaced in the middle.
 const READ_TRIES: u32 = 64;
@@ -31,12 +28,11 @@ pub struct Store {
     inner: Arc<Inner>,
 }
 
-/// Fields are dropped in this order: the engine must be gone before the lock is.
+/// Fields are dropped in this order: the engine must be gone before the directory's lock is.
 struct Inner {
-    requests: Mutex<Option<mpsc::Sender<Request>>>,
-    committer: Mutex<Option<JoinHandle<()>>>,
-    engine: Arc<dyn Engine>,
-    _lock: File,
+    writer: Writer,
+    engine: Arc<dyn OpenEngine>,
+    _directory: Option<Directory>,
 }
 
 impl Store {
@@ -45,18 +41,21 @@ impl Store {
         open::open(options)
     }
 
-    pub(crate) fn start(engine: Arc<dyn Engine>, committer: Committer, lock: File) -> io::Result<Self> {
-        let (requests, waiting) = mpsc::channel(WAITING_BATCHES_MAX);
-        let thread = thread::Builder::new()
-            .name("store-committer".to_owned())
-            .spawn(move || committer.run(waiting))?;
+    /// A store in memory, for simulations and tests: nothing of it is durable, and it is gone with its last handle.
+    ///
+    /// It starts no thread: a commit is done, hooks included, on the caller's thread before the future is first pending, so a
+    /// run with simulated time and seeded randomness is the same every time.
+    pub fn in_memory() -> Self {
+        open::in_memory()
+    }
+
+    pub(crate) fn new(engine: Arc<dyn OpenEngine>, writer: Writer, directory: Option<Directory>) -> Self {
         let inner = Inner {
-            requests: Mutex::new(Some(requests)),
-            committer: Mutex::new(Some(thread)),
+            writer,
             engine,
-            _lock: lock,
+            _directory: directory,
         };
-        Ok(Self { inner: Arc::new(inner) })
+        Self { inner: Arc::new(inner) }
     }
 
     /// The value under this key.
@@ -97,34 +96,18 @@ impl Store {
     /// A future that is dropped before it ends may or may not leave the batch committed; its hooks run if it is.
     pub async fn commit(&self, batch: Batch) -> Result<(), CommitError> {
         batch.check()?;
-        let (answer, answered) = oneshot::channel();
-        let requests = self.requests()?;
-        requests
-            .send(Request { batch, answer })
-            .await
-            .map_err(|_| CommitError::Closed)?;
-        answered.await.unwrap_or(Err(CommitError::Closed))
+        self.inner.writer.commit(batch).await
     }
 
     /// As [`Store::commit`], for threads that run no executor; panics on one that does.
     pub fn commit_blocking(&self, batch: Batch) -> Result<(), CommitError> {
         batch.check()?;
-        let (answer, answered) = oneshot::channel();
-        let requests = self.requests()?;
-        requests
-            .blocking_send(Request { batch, answer })
-            .map_err(|_| CommitError::Closed)?;
-        answered.blocking_recv().unwrap_or(Err(CommitError::Closed))
+        self.inner.writer.commit_blocking(batch)
     }
 
     /// Takes no more batches, for all clones, and returns when those that were asked for are done. Reads go on.
     pub fn close(&self) {
-        self.inner.stop();
-    }
-
-    fn requests(&self) -> Result<mpsc::Sender<Request>, CommitError> {
-        let requests = self.inner.requests.lock().unwrap_or_else(PoisonError::into_inner);
-        requests.clone().ok_or(CommitError::Closed)
+        self.inner.writer.stop();
     }
 
     fn raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
@@ -155,21 +138,8 @@ impl Store {
     }
 }
 
-impl Inner {
-    fn stop(&self) {
-        self.requests.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let committer = self.committer.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(committer) = committer {
-            // The last handle may go in a hook, which runs on the committer: it cannot wait for itself.
-            if committer.thread().id() != thread::current().id() && committer.join().is_err() {
-                tracing::error!("the store's committer panicked");
-            }
-        }
-    }
-}
-
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.stop();
+        self.writer.stop();
     }
 }

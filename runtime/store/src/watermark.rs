@@ -23,7 +23,8 @@ const FILE: &str = "watermark";
 
 /// The counter and the note of it.
 pub(crate) struct Watermark {
-    dir: PathBuf,
+    /// None: there is nothing durable to hold the counter against.
+    dir: Option<PathBuf>,
     commits: u64,
     noted: u64,
 }
@@ -55,12 +56,21 @@ impl Watermark {
             return Err(WatermarkError::Lost(noted - commits));
         }
         let mut watermark = Self {
-            dir: dir.to_owned(),
+            dir: Some(dir.to_owned()),
             commits,
             noted,
         };
         watermark.note().map_err(WatermarkError::Io)?;
         Ok(watermark)
+    }
+
+    /// The counter of a store that is gone with its process.
+    pub(crate) fn in_memory() -> Self {
+        Self {
+            dir: None,
+            commits: 0,
+            noted: 0,
+        }
     }
 
     /// The record that goes with the next group.
@@ -87,8 +97,10 @@ impl Watermark {
     }
 
     fn note(&mut self) -> io::Result<()> {
-        if self.noted != self.commits {
-            replace_file(&self.dir, FILE, format!("{}\n", self.commits).as_bytes())?;
+        if let Some(dir) = &self.dir
+            && self.noted != self.commits
+        {
+            replace_file(dir, FILE, format!("{}\n", self.commits).as_bytes())?;
             self.noted = self.commits;
         }
         Ok(())

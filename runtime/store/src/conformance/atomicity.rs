@@ -57,11 +57,16 @@ fn later_writes_of_a_batch_replace_earlier_ones() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_who_expect_the_same_exactly_one_wins() {
+    let dirs = Engine::ALL.map(|engine| (engine, tempfile::tempdir().unwrap()));
+    for (engine, dir) in &dirs {
+        check_that_one_wins(open(*engine, dir.path()).unwrap()).await;
+    }
+    check_that_one_wins(Store::in_memory()).await;
+}
+
+async fn check_that_one_wins(store: Store) {
     const ROUNDS: u64 = 20;
     const CALLERS: u64 = 16;
-    let dir = tempfile::tempdir().unwrap();
-    let script = Arc::default();
-    let store = Scripted::open(dir.path(), &script);
     let hooks = Arc::new(AtomicUsize::new(0));
     for round in 0..ROUNDS {
         let mut callers = JoinSet::new();
@@ -96,9 +101,15 @@ async fn of_many_who_expect_the_same_exactly_one_wins() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_conflict_does_not_hold_up_the_rest_of_its_group_and_batches_see_those_before_them() {
+    for engine in Engine::ALL {
+        check_that_a_conflict_stands_alone(engine).await;
+    }
+}
+
+async fn check_that_a_conflict_stands_alone(engine: Engine) {
     let dir = tempfile::tempdir().unwrap();
     let script = Arc::new(Mutex::new(Script::default()));
-    let store = Scripted::open(dir.path(), &script);
+    let store = Scripted::open(engine, dir.path(), &script);
     let batch = |expected: Option<&str>, key: &str, value: &str| {
         let mut batch = Batch::new();
         match expected {

@@ -5,13 +5,11 @@ use crate::record::{INLINE_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::{CommitError, StoreError};
 
 /// How many raw records there are, the store's own two aside.
-fn raw_records(dir: &Path) -> usize {
-    let Ok(engine) = SledEngine::open(&dir.join("sled"), CACHE_BYTES) else {
-        panic!("cannot open")
-    };
-    let Ok(records) = engine.scan((Bound::Unbounded, Bound::Unbounded), usize::MAX, false) else {
-        panic!("cannot scan")
-    };
+fn raw_records(engine: Engine, dir: &Path) -> usize {
+    let engine = engine.open(&dir.join(engine.name()), CACHE_BYTES).unwrap();
+    let records = engine
+        .scan((Bound::Unbounded, Bound::Unbounded), usize::MAX, false)
+        .unwrap();
     assert!(records.iter().all(|(_, value)| value.len() <= RECORD_BYTES_MAX));
     records.len() - 2
 }
@@ -39,25 +37,25 @@ fn values_on_both_sides_of_the_record_limit_come_back_whole() {
 
 #[test]
 fn chunks_go_with_the_value_that_they_belong_to() {
-    let dir = tempfile::tempdir().unwrap();
-    let open = || open_with(dir.path(), |path| SledEngine::open(path, CACHE_BYTES)).unwrap();
-    let large = vec![7; RECORD_BYTES_MAX * 2];
-    let store = open();
-    for key in ["replaced by small", "deleted", "kept", "replaced by large"] {
-        put(&store, key, &large).unwrap();
-    }
-    drop(store);
-    assert_eq!(raw_records(dir.path()), 4 * 3);
-    let store = open();
-    put(&store, "replaced by small", b"v").unwrap();
-    put(&store, "replaced by large", &vec![8; RECORD_BYTES_MAX + 1]).unwrap();
-    let mut batch = Batch::new();
-    batch.delete("deleted");
-    store.commit_blocking(batch).unwrap();
-    assert_eq!(store.get("kept").unwrap(), Some(large));
-    assert_eq!(store.get("deleted").unwrap(), None);
-    drop(store);
-    assert_eq!(raw_records(dir.path()), 1 + 3 + 3);
+    each_durable_engine(|engine, dir| {
+        let large = vec![7; RECORD_BYTES_MAX * 2];
+        let store = open(engine, dir).unwrap();
+        for key in ["replaced by small", "deleted", "kept", "replaced by large"] {
+            put(&store, key, &large).unwrap();
+        }
+        drop(store);
+        assert_eq!(raw_records(engine, dir), 4 * 3);
+        let store = open(engine, dir).unwrap();
+        put(&store, "replaced by small", b"v").unwrap();
+        put(&store, "replaced by large", &vec![8; RECORD_BYTES_MAX + 1]).unwrap();
+        let mut batch = Batch::new();
+        batch.delete("deleted");
+        store.commit_blocking(batch).unwrap();
+        assert_eq!(store.get("kept").unwrap(), Some(large));
+        assert_eq!(store.get("deleted").unwrap(), None);
+        drop(store);
+        assert_eq!(raw_records(engine, dir), 1 + 3 + 3);
+    });
 }
 
 #[test]

@@ -9,7 +9,6 @@
 //!
 //! Space stays at its high-water mark: what is deleted is used again, not given back to the file system.
 
-use std::any::Any;
 use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +17,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::engine::{Engine, RawRecord, Writes};
+use crate::engine::{EngineOpenError, OpenEngine, RawRecord, Writes, guarded, io_error, panic_text};
 use crate::error::EngineError;
 use crate::scan::KeyRange;
 
@@ -34,28 +33,20 @@ pub(crate) struct SledEngine {
     file: File,
 }
 
-/// Why sled does not open.
-pub(crate) enum SledOpenError {
-    /// What is on disk makes no sense to it.
-    Corrupt(String),
-    /// Anything else.
-    Failed(EngineError),
-}
-
 impl SledEngine {
     /// Opens or makes a store in `path`. sled panics on some kinds of damage; a panic counts as damage.
-    pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Self, SledOpenError> {
+    pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Self, EngineOpenError> {
         let config = ::sled::Config::new()
             .path(path)
             .cache_capacity(cache_bytes)
             .flush_every_ms(None);
         let db = catch_unwind(AssertUnwindSafe(|| open_locked(&config)))
-            .map_err(|panic| SledOpenError::Corrupt(panic_text(panic.as_ref())))?
+            .map_err(|panic| EngineOpenError::Corrupt(panic_text(panic.as_ref())))?
             .map_err(|error| match error {
-                ::sled::Error::Corruption { at, .. } => SledOpenError::Corrupt(format!("corruption at {at:?}")),
-                ::sled::Error::Unsupported(text) | ::sled::Error::ReportableBug(text) => SledOpenError::Corrupt(text),
-                ::sled::Error::CollectionNotFound(_) => SledOpenError::Corrupt("the main tree is missing".to_owned()),
-                error @ ::sled::Error::Io(_) => SledOpenError::Failed(Arc::new(error)),
+                ::sled::Error::Corruption { at, .. } => EngineOpenError::Corrupt(format!("corruption at {at:?}")),
+                ::sled::Error::Unsupported(text) | ::sled::Error::ReportableBug(text) => EngineOpenError::Corrupt(text),
+                ::sled::Error::CollectionNotFound(_) => EngineOpenError::Corrupt("the main tree is missing".to_owned()),
+                error @ ::sled::Error::Io(_) => EngineOpenError::Failed(shared(error)),
             })?;
         let made_durable = || -> io::Result<File> {
             let file = File::options().write(true).open(path.join("db"))?;
@@ -66,7 +57,7 @@ impl SledEngine {
             File::open(path)?.sync_all()?;
             Ok(file)
         };
-        let file = made_durable().map_err(|error| SledOpenError::Failed(Arc::new(error)))?;
+        let file = made_durable().map_err(|error| EngineOpenError::Failed(io_error(error)))?;
         Ok(Self {
             tree: (*db).clone(),
             db,
@@ -88,23 +79,19 @@ fn open_locked(config: &::sled::Config) -> ::sled::Result<::sled::Db> {
     }
 }
 
-/// The message of a panic, on one line.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("the engine panicked");
-    text.lines().next().unwrap_or_default().to_owned()
-}
-
 fn shared(error: ::sled::Error) -> EngineError {
-    Arc::new(error)
+    match error {
+        ::sled::Error::Io(error) => io_error(error),
+        error @ (::sled::Error::CollectionNotFound(_)
+        | ::sled::Error::Unsupported(_)
+        | ::sled::Error::ReportableBug(_)
+        | ::sled::Error::Corruption { .. }) => Arc::new(error),
+    }
 }
 
-impl Engine for SledEngine {
+impl OpenEngine for SledEngine {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        Ok(self.tree.get(key).map_err(shared)?.map(|value| value.to_vec()))
+        guarded(|| Ok(self.tree.get(key).map_err(shared)?.map(|value| value.to_vec())))
     }
 
     fn scan(&self, range: KeyRange, limit: usize, reverse: bool) -> Result<Vec<RawRecord>, EngineError> {
@@ -113,15 +100,17 @@ impl Engine for SledEngine {
                 .map(|(key, value)| (key.to_vec(), value.to_vec()))
                 .map_err(shared)
         };
-        let records = self.tree.range(range);
-        if reverse {
-            records.rev().take(limit).map(owned).collect()
-        } else {
-            records.take(limit).map(owned).collect()
-        }
+        guarded(|| {
+            let records = self.tree.range(range);
+            if reverse {
+                records.rev().take(limit).map(owned).collect()
+            } else {
+                records.take(limit).map(owned).collect()
+            }
+        })
     }
 
-    fn apply(&self, writes: Writes) -> Result<(), EngineError> {
+    fn commit(&self, writes: Writes) -> Result<(), EngineError> {
         let mut batch = ::sled::Batch::default();
         for (key, value) in writes {
             match value {
@@ -129,11 +118,8 @@ impl Engine for SledEngine {
                 None => batch.remove(key),
             }
         }
-        self.tree.apply_batch(batch).map_err(shared)
-    }
-
-    fn sync(&self) -> Result<(), EngineError> {
+        self.tree.apply_batch(batch).map_err(shared)?;
         self.db.flush().map_err(shared)?;
-        self.file.sync_all().map_err(|error| -> EngineError { Arc::new(error) })
+        self.file.sync_all().map_err(io_error)
     }
 }

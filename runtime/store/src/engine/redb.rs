@@ -1,0 +1,167 @@
+//! redb 4 as the engine: one file, `db`, with one table.
+//!
+//! A group of writes is one transaction, durable when `commit` returns: redb writes pages beside those that are in use, calls
+//! fsync and names the new root, with checksums that tell a torn commit from a whole one. Reads go through a snapshot that is
+//! renewed after each commit, so they show durable records only, and cost no transaction of their own.
+//!
+//! Every opening verifies the checksum of every page. Without that redb would trust a file that was damaged while nobody had
+//! it open, and answer with wrong records or a panic.
+//!
+//! Space that deleted records held is used again, and part of it is given back to the file system.
+
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use ::redb::backends::FileBackend;
+use ::redb::{
+    AccessGuard, Builder, Database, Error, ReadOnlyTable, ReadableDatabase as _, StorageError, TableDefinition,
+};
+
+use crate::engine::{EngineOpenError, OpenEngine, RawRecord, Writes, guarded, io_error, panic_text};
+use crate::error::EngineError;
+use crate::scan::KeyRange;
+
+/// The one file, in the engine's directory.
+pub(crate) const FILE: &str = "db";
+
+const TABLE: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("records");
+
+type Snapshot = ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// One redb database and the present state of its table. The snapshot goes first when this is dropped.
+pub(crate) struct RedbEngine {
+    snapshot: RwLock<Arc<Snapshot>>,
+    db: Database,
+}
+
+impl RedbEngine {
+    /// Opens or makes a database in `path`. redb may panic on some kinds of damage; a panic counts as damage.
+    pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Self, EngineOpenError> {
+        let failed = |error| EngineOpenError::Failed(io_error(error));
+        let file = open_file(path).map_err(failed)?;
+        let engine = catch_unwind(AssertUnwindSafe(|| Self::over(file, cache_bytes)))
+            .map_err(|panic| EngineOpenError::Corrupt(panic_text(panic.as_ref())))?
+            .map_err(judged)?;
+        sync_entries(path).map_err(failed)?;
+        Ok(engine)
+    }
+
+    fn over(file: File, cache_bytes: u64) -> Result<Self, Error> {
+        let db = Builder::new()
+            .set_cache_size(usize::try_from(cache_bytes).unwrap_or(usize::MAX))
+            .set_check_integrity_on_open(true)
+            .create_with_backend(FileBackend::new(file)?)?;
+        let snapshot = match snapshot_of(&db) {
+            Err(Error::TableDoesNotExist(_)) => {
+                let transaction = db.begin_write()?;
+                transaction.open_table(TABLE)?;
+                transaction.commit()?;
+                snapshot_of(&db)?
+            }
+            snapshot => snapshot?,
+        };
+        Ok(Self {
+            snapshot: RwLock::new(snapshot),
+            db,
+        })
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn write(&self, writes: &Writes) -> Result<(), Error> {
+        let transaction = self.db.begin_write()?;
+        {
+            let mut table = transaction.open_table(TABLE)?;
+            for (key, value) in writes {
+                match value {
+                    Some(value) => table.insert(key.as_slice(), value.as_slice())?,
+                    None => table.remove(key.as_slice())?,
+                };
+            }
+        }
+        transaction.commit()?;
+        let snapshot = snapshot_of(&self.db)?;
+        *self.snapshot.write().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        Ok(())
+    }
+}
+
+impl OpenEngine for RedbEngine {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        guarded(|| {
+            let found = self.snapshot().get(key).map_err(shared)?;
+            Ok(found.map(|value| value.value().to_vec()))
+        })
+    }
+
+    fn scan(&self, range: KeyRange, limit: usize, reverse: bool) -> Result<Vec<RawRecord>, EngineError> {
+        type Guards = (AccessGuard<'static, &'static [u8]>, AccessGuard<'static, &'static [u8]>);
+        let owned = |record: Result<Guards, StorageError>| {
+            let (key, value) = record.map_err(shared)?;
+            Ok((key.value().to_vec(), value.value().to_vec()))
+        };
+        let (low, high) = &range;
+        let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
+        guarded(|| {
+            let records = self.snapshot().range::<&[u8]>(bounds).map_err(shared)?;
+            if reverse {
+                records.rev().take(limit).map(owned).collect()
+            } else {
+                records.take(limit).map(owned).collect()
+            }
+        })
+    }
+
+    fn commit(&self, writes: Writes) -> Result<(), EngineError> {
+        self.write(&writes).map_err(shared)
+    }
+}
+
+fn snapshot_of(db: &Database) -> Result<Arc<Snapshot>, Error> {
+    Ok(Arc::new(db.begin_read()?.open_table(TABLE)?))
+}
+
+fn open_file(path: &Path) -> io::Result<File> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path.join(FILE))
+}
+
+/// The file's entry, and that of its directory, must outlast a power loss too.
+fn sync_entries(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()?;
+    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
+}
+
+fn shared(error: impl Into<Error>) -> EngineError {
+    match error.into() {
+        Error::Io(error) => io_error(error),
+        error => Arc::new(error),
+    }
+}
+
+/// Whether an error at opening means damage.
+fn judged(error: Error) -> EngineOpenError {
+    match error {
+        Error::Corrupted(text) => EngineOpenError::Corrupt(text),
+        Error::UpgradeRequired(version) => EngineOpenError::Corrupt(format!("its file has redb format {version}")),
+        Error::TableTypeMismatch { .. } | Error::TypeDefinitionChanged { .. } | Error::TableIsMultimap(_) => {
+            EngineOpenError::Corrupt(error.to_string())
+        }
+        Error::Io(error) if matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof) => {
+            EngineOpenError::Corrupt(error.to_string())
+        }
+        error => EngineOpenError::Failed(shared(error)),
+    }
+}

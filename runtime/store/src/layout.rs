@@ -1,0 +1,196 @@
+//! What lies in a store's directory, and which of it is the store.
+//!
+//! - `lock` is held for as long as a store is open, or one of the tools works on it.
+//! - `format` is written once the first store was durable. It names the engine and, where a rewrite has moved it, the folder:
+//!   replacing this one file is how a rewritten store takes the place of the old one. It also says that there must be
+//!   records, so that an engine that takes a damaged file for an empty one is found out.
+//! - `watermark` is explained in [`crate::watermark`].
+//! - `sled/` or `redb/` holds the engine's files. A folder of this kind that `format` does not name, and a folder with a
+//!   copy for the tools, is what a crash in the middle of a rewrite or a check has left; the next opening removes it.
+//!
+//! The directory is closed to all other users at every opening.
+
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::engine::Engine;
+use crate::error::OpenError;
+use crate::files::replace_file;
+
+/// Where a tool puts its copy of the engine's files.
+pub(crate) const COPY_FOLDER: &str = "copy.draft";
+
+const FORMAT_FILE: &str = "format";
+const LOCK_FILE: &str = "lock";
+
+/// Which engine's folder is the store. A rewrite with the same engine goes to the other of its two folders.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) engine: Engine,
+    folder: Folder,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Folder {
+    First,
+    Second,
+}
+
+impl Place {
+    /// Where a new store goes.
+    pub(crate) fn first(engine: Engine) -> Self {
+        Self {
+            engine,
+            folder: Folder::First,
+        }
+    }
+
+    /// The folder's name in the store's directory.
+    pub(crate) fn folder(self) -> &'static str {
+        match (self.engine, self.folder) {
+            (Engine::Sled, Folder::First) => "sled",
+            (Engine::Sled, Folder::Second) => "sled.b",
+            (Engine::Redb, Folder::First) => "redb",
+            (Engine::Redb, Folder::Second) => "redb.b",
+        }
+    }
+
+    /// What the `format` file says: for people, and for a version that must refuse what it cannot read.
+    fn text(self) -> String {
+        let engine = match self.engine {
+            Engine::Sled => "sled 0.34",
+            Engine::Redb => "redb 4",
+        };
+        let folder = match self.folder {
+            Folder::First => String::new(),
+            Folder::Second => format!(", folder {}", self.folder()),
+        };
+        format!("cofferdam store, format 1, engine {engine}{folder}\n")
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        let both = [Folder::First, Folder::Second];
+        Engine::ALL
+            .into_iter()
+            .flat_map(move |engine| both.into_iter().map(move |folder| Self { engine, folder }))
+    }
+}
+
+/// A store's directory, locked by this process for as long as this lives.
+pub(crate) struct Directory {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Directory {
+    /// Makes the directory if it is not there, and closes it to all other users.
+    pub(crate) fn make(path: &Path) -> Result<Self, OpenError> {
+        let failed = not_writable(path);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .map_err(&failed)?;
+        // One that was there may be open to others; behind a closed one, the modes of the files inside do not matter.
+        fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(&failed)?;
+        Self::locked(path)
+    }
+
+    fn locked(path: &Path) -> Result<Self, OpenError> {
+        let failed = not_writable(path);
+        let lock = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join(LOCK_FILE))
+            .map_err(&failed)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(OpenError::InUse { dir: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where `place` is.
+    pub(crate) fn folder(&self, place: Place) -> PathBuf {
+        self.path.join(place.folder())
+    }
+
+    /// What the `format` file names; none if no store was made durable here before.
+    pub(crate) fn place(&self) -> Result<Option<Place>, OpenError> {
+        match fs::read(self.path.join(FORMAT_FILE)) {
+            Ok(found) => match Place::all().find(|place| place.text().as_bytes() == found) {
+                Some(place) => Ok(Some(place)),
+                None => Err(OpenError::Corrupt {
+                    dir: self.path.clone(),
+                    detail: "its format file is damaged or that of another version".to_owned(),
+                }),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(self.not_writable(source)),
+        }
+    }
+
+    /// The store from now on; durable, and the one moment at which it changes, when this returns.
+    pub(crate) fn name(&self, place: Place) -> Result<(), OpenError> {
+        replace_file(&self.path, FORMAT_FILE, place.text().as_bytes()).map_err(|source| self.not_writable(source))
+    }
+
+    /// An engine's folder where no `format` file names one.
+    pub(crate) fn unnamed(&self) -> Option<Place> {
+        Place::all().find(|place| self.folder(*place).exists())
+    }
+
+    /// Removes what is no part of the store. What cannot be removed costs space and nothing else.
+    pub(crate) fn remove_leftovers(&self, live: Place) {
+        let others = Place::all().filter(|place| *place != live).map(Place::folder);
+        for name in others.chain([COPY_FOLDER]) {
+            match fs::remove_dir_all(self.path.join(name)) {
+                Ok(()) => tracing::info!(
+                    folder = name,
+                    "what an interrupted rewrite or check had left was removed"
+                ),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::warn!(
+                    folder = name,
+                    error = &error as &dyn std::error::Error,
+                    "what an interrupted rewrite or check has left cannot be removed"
+                ),
+            }
+        }
+    }
+
+    pub(crate) fn not_writable(&self, source: io::Error) -> OpenError {
+        not_writable(&self.path)(source)
+    }
+}
+
+fn not_writable(dir: &Path) -> impl Fn(io::Error) -> OpenError {
+    let dir = dir.to_owned();
+    move |source| OpenError::NotWritable {
+        dir: dir.clone(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_made_before_there_was_a_choice_is_named_as_it_was() {
+        assert_eq!(
+            Place::first(Engine::Sled).text(),
+            "cofferdam store, format 1, engine sled 0.34\n"
+        );
+    }
+}
