@@ -5,9 +5,9 @@
 //! says that there must be a format record, so that such a loss is an error and not a fresh start. The directory is closed to
 //! all other users at every opening.
 
-use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::committer::Committer;
 use crate::engine::Engine;
 use crate::engine::sled::{SledEngine, SledOpenError};
 use crate::error::{EngineError, OpenError};
-use crate::files::replace_file;
+use crate::files::{make_dir, replace_file};
 use crate::record::{CHUNK_PREFIX, FORMAT, FORMAT_KEY, generation_of};
 use crate::scan::Scan;
 use crate::store::Store;
@@ -62,11 +62,7 @@ pub(crate) fn open_with<E: Engine>(
         dir: dir.to_owned(),
         source,
     };
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(not_writable)?;
+    make_dir(dir).map_err(not_writable)?;
     // One that was there may be open to others; behind a closed one, the modes of the files inside do not matter.
     fs::set_permissions(dir, Permissions::from_mode(0o700)).map_err(not_writable)?;
     let lock = lock(dir)?;
