@@ -1,46 +1,70 @@
 //! `cargo xtask suite NAME`: the long proofs. Each runs the real code against something that goes wrong at random, in
-//! many small rounds, prints a table and closes with `NAME: N passed, M failed`.
+//! many rounds, prints a table and closes with `NAME: N passed, M failed`.
 //!
-//! What is random comes from a seed that is printed, so that a round that failed can be asked for again.
+//! What is random comes from a seed that is printed with what failed, so that the round can be asked for again.
 
+mod engine;
 mod plan;
+mod power_loss;
+mod table;
 mod tally;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use plan::Plan;
 use tally::Tally;
 
 /// Run one of the long proofs.
 #[derive(Parser)]
-#[command(name = "cofferdam-suite")]
+#[command(name = "cofferdam-suite", args_conflicts_with_subcommands = true)]
 struct Arguments {
     /// Which: `crash`, `power-loss`, `faults` or `simulation`.
-    name: String,
+    #[arg(required = true)]
+    name: Option<String>,
     #[command(flatten)]
     plan: Plan,
+    /// power-loss: take this journal instead of recording one.
+    #[arg(long)]
+    journal: Option<PathBuf>,
+    #[command(subcommand)]
+    part: Option<Part>,
+}
+
+/// Processes that a suite starts.
+#[derive(Subcommand)]
+enum Part {
+    /// Works on a store while it is recorded.
+    #[command(hide = true)]
+    PowerLossWriter(power_loss::writer::Writer),
 }
 
 fn main() -> ExitCode {
-    let Arguments { name, plan } = Arguments::parse();
-    match run(&name, &plan) {
-        Ok(tally) => {
-            println!("{name}: {} passed, {} failed", tally.passed, tally.failed);
-            ExitCode::from(u8::from(tally.failed > 0))
-        }
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    let arguments = Arguments::parse();
+    let done = match &arguments.part {
+        Some(Part::PowerLossWriter(writer)) => power_loss::writer::run(writer).map(|()| ExitCode::SUCCESS),
+        None => close(&arguments),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn close(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let name = arguments.name.as_deref().unwrap_or_default();
+    let tally = run(name, arguments)?;
+    println!("{name}: {} passed, {} failed", tally.passed, tally.failed);
+    Ok(ExitCode::from(u8::from(tally.failed > 0)))
 }
 
 /// Each suite makes an executor of its own, if it needs one. A further suite is a line here.
-fn run(name: &str, plan: &Plan) -> anyhow::Result<Tally> {
-    let _ = plan;
-    Ok(match name {
-        _ => anyhow::bail!("there is no suite {name}; `cargo xtask suite --help` lists them"),
-    })
+fn run(name: &str, arguments: &Arguments) -> anyhow::Result<Tally> {
+    let plan = &arguments.plan;
+    match name {
+        "power-loss" => power_loss::run(plan.cycles(200)?, arguments.journal.as_deref()),
+        _ => anyhow::bail!("there is no suite {name:?}; `cargo xtask suite --help` lists them"),
+    }
 }
