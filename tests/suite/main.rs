@@ -3,6 +3,7 @@
 //!
 //! What is random comes from a seed that is printed with what failed, so that the round can be asked for again.
 
+mod crash;
 mod engine;
 mod plan;
 mod power_loss;
@@ -64,6 +65,7 @@ fn close(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 fn run(name: &str, arguments: &Arguments) -> anyhow::Result<Tally> {
     let plan = &arguments.plan;
     match name {
+        "crash" => crash::run(plan.cycles(100)?),
         "power-loss" => power_loss::run(plan.cycles(200)?, arguments.journal.as_deref()),
         _ => anyhow::bail!("there is no suite {name:?}; `cargo xtask suite --help` lists them"),
     }
