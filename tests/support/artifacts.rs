@@ -15,7 +15,8 @@ pub fn target_dir() -> PathBuf {
         .to_owned()
 }
 
-fn built(path: PathBuf) -> PathBuf {
+/// The path, if it is there; says what to do if it is not.
+pub fn built(path: PathBuf) -> PathBuf {
     assert!(
         path.exists(),
         "{} is not built: run `cargo xtask build`",

@@ -52,6 +52,11 @@ pub(crate) fn bench() -> anyhow::Result<()> {
     run(cargo().args(["build", "--locked", "--workspace", "--bin", "cofferdam-bench"]))
 }
 
+/// The suites, and the library that puts faults between a process and its disk.
+pub(crate) fn suite() -> anyhow::Result<()> {
+    run(cargo().args(["build", "--locked", "--workspace", "--lib", "--bin", "cofferdam-suite"]))
+}
+
 /// First-party connectors.
 pub(crate) fn plugins() -> anyhow::Result<()> {
     guests_into(&plugins_dir(), &["plugins/github", "plugins/slack", "plugins/webhook"])

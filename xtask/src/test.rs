@@ -1,14 +1,14 @@
 //! Everything that CI runs: what breaks most cheaply first, lints last because they compile everything once more.
 
 use crate::build::{self, cargo, root, target_dir};
-use crate::setup;
 use crate::step::{Steps, run};
+use crate::{setup, suite};
 
 /// The guests' workspace.
 const GUESTS: &str = "plugins/Cargo.toml";
 
 pub(crate) fn everything() -> anyhow::Result<()> {
-    let steps = Steps::new(9);
+    let steps = Steps::new(10);
     steps.next("formatting");
     setup::rust_components()?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
@@ -31,6 +31,11 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     run(&mut guests_cargo("test"))?;
     steps.next("unit and integration tests");
     run(cargo().args(["test", "--locked", "--workspace"]))?;
+    steps.next("proofs, short");
+    build::suite()?;
+    for (name, arguments) in suite::SHORT {
+        suite::run_built(name, arguments)?;
+    }
     steps.next("lints of the runtime");
     run(cargo().args([
         "clippy",

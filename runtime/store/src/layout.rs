@@ -10,14 +10,14 @@
 //!
 //! The directory is closed to all other users at every opening.
 
-use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::engine::Engine;
 use crate::error::OpenError;
-use crate::files::replace_file;
+use crate::files::{make_dir, replace_file};
 
 /// Where a tool puts its copy of the engine's files.
 pub(crate) const COPY_FOLDER: &str = "copy.draft";
@@ -88,11 +88,7 @@ impl Directory {
     /// Makes the directory if it is not there, and closes it to all other users.
     pub(crate) fn make(path: &Path) -> Result<Self, OpenError> {
         let failed = not_writable(path);
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .map_err(&failed)?;
+        make_dir(path).map_err(&failed)?;
         // One that was there may be open to others; behind a closed one, the modes of the files inside do not matter.
         fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(&failed)?;
         Self::locked(path)
