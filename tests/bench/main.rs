@@ -9,25 +9,49 @@ mod pipeline;
 mod queue;
 mod report;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use cofferdam_store::Engine;
 
 use report::Report;
 
+/// Measure, and print a table.
+#[derive(Parser)]
+#[command(name = "cofferdam-bench")]
+struct Arguments {
+    /// Only these: `call`, `pipeline`, `memory`, `queue`; none means all.
+    #[arg(value_enum)]
+    names: Vec<Name>,
+    /// Print one JSON object whose keys are the row names.
+    #[arg(long)]
+    json: bool,
+    /// The store's engine for `pipeline`, `memory` and `queue`: `sled` or `redb`.
+    #[arg(long, default_value = "sled", value_parser = engine_of)]
+    engine: Engine,
+    /// The process of its own that `queue` starts on a folder.
+    #[arg(long, hide = true)]
+    queue_cost: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Name {
+    Call,
+    Pipeline,
+    Memory,
+    Queue,
+}
+
+fn engine_of(text: &str) -> Result<Engine, String> {
+    let known = Engine::ALL.into_iter().find(|engine| engine.name() == text);
+    known.ok_or_else(|| format!("there is no engine {text:?}; there are sled and redb"))
+}
+
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let json = arguments.iter().any(|argument| argument == "--json");
-    let child = arguments.first().is_some_and(|argument| argument == "--queue-cost");
-    let names: Vec<&str> = arguments
-        .iter()
-        .map(String::as_str)
-        .filter(|argument| !argument.starts_with("--"))
-        .collect();
-    let all = ["call", "pipeline", "memory", "queue"];
-    if let Some(unknown) = names.iter().find(|name| !child && !all.contains(name)) {
-        eprintln!("error: there is no benchmark {unknown}; there are {}", all.join(", "));
-        return ExitCode::FAILURE;
-    }
-    let wanted = |name: &str| names.is_empty() || names.contains(&name);
+    let arguments = Arguments::parse();
+    let wanted = |name| arguments.names.is_empty() || arguments.names.contains(&name);
+    let engine = arguments.engine;
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -35,32 +59,30 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if let [_, data] = &arguments[..]
-        && child
-    {
-        runtime.block_on(queue::child(data.into()));
+    if let Some(data) = arguments.queue_cost {
+        runtime.block_on(queue::child(data, engine));
         return ExitCode::SUCCESS;
     }
     let mut report = Report::default();
     runtime.block_on(async {
-        if wanted("call") {
+        if wanted(Name::Call) {
             eprintln!("measuring calls (about 10 s)");
             call::measure(&mut report).await;
         }
-        if wanted("pipeline") {
+        if wanted(Name::Pipeline) {
             eprintln!("measuring the whole path (about 30 s)");
-            pipeline::measure(&mut report).await;
+            pipeline::measure(&mut report, engine).await;
         }
-        if wanted("memory") {
+        if wanted(Name::Memory) {
             eprintln!("measuring memory (about 30 s)");
-            memory::measure(&mut report).await;
+            memory::measure(&mut report, engine).await;
         }
-        if wanted("queue") {
+        if wanted(Name::Queue) {
             eprintln!("measuring the queue (about 10 minutes)");
-            queue::measure(&mut report, wanted("pipeline")).await;
+            queue::measure(&mut report, engine, wanted(Name::Pipeline)).await;
         }
     });
-    if json {
+    if arguments.json {
         report.print_json();
     } else {
         report.print_table();

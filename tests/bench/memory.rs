@@ -1,5 +1,6 @@
 //! Resident memory of the real binary: idle, and with 100,000 deliveries that wait.
 
+use cofferdam_store::Engine;
 use cofferdam_tests::api;
 use serde_json::json;
 
@@ -13,8 +14,8 @@ const PRODUCERS: usize = 8;
 /// Body of each event, about 1 KiB.
 const FILLER: usize = 1_000;
 
-pub(crate) async fn measure(report: &mut Report) {
-    let server = start_server("http://127.0.0.1:9").await;
+pub(crate) async fn measure(report: &mut Report, engine: Engine) {
+    let server = start_server("http://127.0.0.1:9", engine).await;
     let idle = server.resident_bytes();
     server.api.post("/v1/connections/bench/disable").await;
     let mut producers = tokio::task::JoinSet::new();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{Path, State};
+use cofferdam_store::Engine;
 use cofferdam_tests::artifacts::test_guest;
 use cofferdam_tests::{Running, Setup, wait};
 use serde_json::json;
@@ -18,6 +19,7 @@ type Arrivals = Arc<Mutex<Vec<Option<Instant>>>>;
 struct Load {
     producers: usize,
     events: usize,
+    engine: Engine,
 }
 
 struct Measured {
@@ -28,10 +30,11 @@ struct Measured {
     processor_us_per_event: f64,
 }
 
-pub(crate) async fn measure(report: &mut Report) {
+pub(crate) async fn measure(report: &mut Report, engine: Engine) {
     let one = run(&Load {
         producers: 1,
         events: 500,
+        engine,
     })
     .await;
     report.row(
@@ -60,14 +63,15 @@ pub(crate) async fn measure(report: &mut Report) {
         "one producer: 202 to arrival at the upstream",
     );
     report.row("delivery_p99_ms_1", quantile(&one.end_to_end_ms, 0.99), "ms", "");
-    measure_many(report).await;
+    measure_many(report, engine).await;
 }
 
 /// The same with 64 producers.
-pub(crate) async fn measure_many(report: &mut Report) {
+pub(crate) async fn measure_many(report: &mut Report, engine: Engine) {
     let many = run(&Load {
         producers: 64,
         events: 10_000,
+        engine,
     })
     .await;
     report.row(
@@ -107,7 +111,7 @@ pub(crate) async fn measure_many(report: &mut Report) {
 async fn run(load: &Load) -> Measured {
     let arrivals: Arrivals = Arc::new(Mutex::new(vec![None; load.events]));
     let upstream = start_upstream(Arc::clone(&arrivals)).await;
-    let server = start_server(&upstream).await;
+    let server = start_server(&upstream, load.engine).await;
     let (began, before) = (Instant::now(), server.processor_time());
     let mut producers = tokio::task::JoinSet::new();
     for producer in 0..load.producers {
@@ -188,8 +192,12 @@ async fn start_upstream(arrivals: Arrivals) -> String {
     format!("http://{address}")
 }
 
-pub(crate) async fn start_server(upstream: &str) -> Running {
-    let server = Setup::new().plugin(&test_guest("probe")).start().await;
+pub(crate) async fn start_server(upstream: &str, engine: Engine) -> Running {
+    let server = Setup::new()
+        .plugin(&test_guest("probe"))
+        .config(&format!("\n[store]\nengine = \"{engine}\"\n"))
+        .start()
+        .await;
     let file = format!(
         "name = \"bench\"\nconnector = \"probe\"\nsubscribe = [\"test.bench\"]\n[upstreams.target]\nbase_url = \"{upstream}\"\n\
          networks = [\"127.0.0.0/8\"]\nattach = \"none\"\n[policy]\nconcurrency = 64\n"

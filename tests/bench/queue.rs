@@ -7,19 +7,21 @@ mod cost;
 mod neighbour;
 mod replay;
 
+use cofferdam_store::Engine;
+
 use crate::pipeline;
 use crate::report::Report;
 
 pub(crate) use cost::child;
 
 /// `delivered_per_s_64` belongs to both benchmarks; it is measured once.
-pub(crate) async fn measure(report: &mut Report, path_measured: bool) {
-    accept::measure(report).await;
+pub(crate) async fn measure(report: &mut Report, engine: Engine, path_measured: bool) {
+    accept::measure(report, engine).await;
     if !path_measured {
         eprintln!("  the whole path, by HTTP (about 20 s)");
-        pipeline::measure_many(report).await;
+        pipeline::measure_many(report, engine).await;
     }
-    let million = cost::measure(report).await;
-    replay::measure(report).await;
-    neighbour::measure(report, million).await;
+    let million = cost::measure(report, engine).await;
+    replay::measure(report, engine).await;
+    neighbour::measure(report, engine, million).await;
 }

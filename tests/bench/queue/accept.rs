@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use cofferdam_domain::Outcome;
 use cofferdam_queue::{Queue as _, StoreQueue};
-use cofferdam_store::{Batch, Scan, Store};
+use cofferdam_store::{Batch, Engine, Scan, Store};
 
 use super::bed::{body, connection, lease, now, open_queue, open_store, owed, settle, workspace};
 use crate::report::{Report, median, quantile};
@@ -32,7 +32,7 @@ struct Round {
     latencies_ms: Vec<f64>,
 }
 
-pub(super) async fn measure(report: &mut Report) {
+pub(super) async fn measure(report: &mut Report, engine: Engine) {
     eprintln!("  accepting at 1, 8, 64 and 256 producers (about 60 s)");
     let mut fsyncs = Vec::new();
     let mut alone = Vec::new();
@@ -42,8 +42,8 @@ pub(super) async fn measure(report: &mut Report) {
     for _ in 0..ROUNDS {
         let dir = tempfile::tempdir().expect("there is a temporary folder");
         fsyncs.push(fsync_per_s(dir.path()));
-        alone.push(store_events_per_s(dir.path()).await);
-        let queue = open_queue(&dir.path().join("queue")).await;
+        alone.push(store_events_per_s(dir.path(), engine).await);
+        let queue = open_queue(&dir.path().join("queue"), engine).await;
         let numbers = Arc::new(AtomicU64::new(0));
         for (round, producers) in rounds.iter_mut().zip(PRODUCERS) {
             let (per_s, latencies) = accept_per_s(&queue, &numbers, producers).await;
@@ -110,8 +110,8 @@ fn fsync_per_s(dir: &Path) -> f64 {
 }
 
 /// The records that one event leaves in the store, as they are.
-async fn records_of_one_event(dir: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let store = open_store(&dir.join("sample"));
+async fn records_of_one_event(dir: &Path, engine: Engine) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let store = open_store(&dir.join("sample"), engine);
     let queue = StoreQueue::open(store.clone(), now(), rand::SeedableRng::seed_from_u64(1))
         .await
         .expect("the store is new");
@@ -126,9 +126,9 @@ async fn records_of_one_event(dir: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
 }
 
 /// The same records, each under a key of its own and with nothing decided about them: one batch for 64 events, one caller.
-async fn store_events_per_s(dir: &Path) -> f64 {
-    let records = records_of_one_event(dir).await;
-    let store: Store = open_store(&dir.join("alone"));
+async fn store_events_per_s(dir: &Path, engine: Engine) -> f64 {
+    let records = records_of_one_event(dir, engine).await;
+    let store: Store = open_store(&dir.join("alone"), engine);
     let began = Instant::now();
     let mut events = 0;
     while began.elapsed() < SPAN {

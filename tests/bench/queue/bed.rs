@@ -9,7 +9,7 @@ use cofferdam_domain::{
     ConnectionName, EventDraft, NewEvent, Origin, Outcome, Receipt, Timestamp, Usage, WorkspaceName,
 };
 use cofferdam_queue::{Accept, LeaseTerms, Leased, Owed, Queue, Settlement, StoreQueue};
-use cofferdam_store::{OpenOptions, Store};
+use cofferdam_store::{Engine, OpenOptions, Store};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
@@ -34,12 +34,12 @@ pub(super) fn now() -> Timestamp {
     Timestamp::from_millis(u64::try_from(millis).expect("some millions of years away"))
 }
 
-pub(super) fn open_store(dir: &Path) -> Store {
-    Store::open(&OpenOptions::new(dir)).expect("the folder is ours")
+pub(super) fn open_store(dir: &Path, engine: Engine) -> Store {
+    Store::open(&OpenOptions::new(dir).engine(engine)).expect("the folder is ours")
 }
 
-pub(super) async fn open_queue(dir: &Path) -> StoreQueue {
-    StoreQueue::open(open_store(dir), now(), StdRng::from_rng(&mut rand::rng()))
+pub(super) async fn open_queue(dir: &Path, engine: Engine) -> StoreQueue {
+    StoreQueue::open(open_store(dir, engine), now(), StdRng::from_rng(&mut rand::rng()))
         .await
         .expect("the store is sound")
 }

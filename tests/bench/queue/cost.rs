@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use cofferdam_domain::Outcome;
 use cofferdam_queue::Queue as _;
+use cofferdam_store::Engine;
 use cofferdam_tests::Setup;
 use cofferdam_tests::artifacts::test_guest;
 use serde::{Deserialize, Serialize};
@@ -36,14 +37,14 @@ struct Found {
 }
 
 /// Hands back the set-up with a million waiting deliveries.
-pub(super) async fn measure(report: &mut Report) -> Setup {
+pub(super) async fn measure(report: &mut Report, engine: Engine) -> Setup {
     eprintln!("  10,000, 100,000 and 1,000,000 waiting deliveries (about 5 minutes)");
-    let setup = prepared().await;
+    let setup = prepared(engine).await;
     let data = setup.data();
     let mut found = Vec::new();
     let mut present = 0;
     for depth in DEPTHS {
-        let queue = open_queue(&data).await;
+        let queue = open_queue(&data, engine).await;
         let began = Instant::now();
         seed(&queue, &connection(DEEP), present..depth).await;
         eprintln!(
@@ -53,7 +54,7 @@ pub(super) async fn measure(report: &mut Report) -> Setup {
         );
         present = depth;
         drop(queue);
-        found.push(in_child(&data));
+        found.push(in_child(&data, engine));
     }
     let names = [
         ["us_per_event_10k", "resident_10k_mib", "queue_open_10k_s"],
@@ -93,10 +94,12 @@ pub(super) async fn measure(report: &mut Report) -> Setup {
 }
 
 /// A data folder whose connections are there, and off.
-async fn prepared() -> Setup {
+async fn prepared(engine: Engine) -> Setup {
     let server = Setup::new()
         .plugin(&test_guest("probe"))
-        .config("\n[limits]\npending = 10000000\n")
+        .config(&format!(
+            "\n[limits]\npending = 10000000\n\n[store]\nengine = \"{engine}\"\n"
+        ))
         .start()
         .await;
     let file = format!(
@@ -108,18 +111,21 @@ async fn prepared() -> Setup {
     server.stop().await.2
 }
 
-fn in_child(data: &Path) -> Found {
+fn in_child(data: &Path, engine: Engine) -> Found {
     let program = std::env::current_exe().expect("this program has a path");
-    let output = Command::new(program).arg("--queue-cost").arg(data).output();
+    let output = Command::new(program)
+        .args(["--engine", engine.name(), "--queue-cost"])
+        .arg(data)
+        .output();
     let output = output.expect("this program starts");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).expect("the child prints what it found")
 }
 
 /// The process of its own.
-pub(crate) async fn child(data: PathBuf) {
+pub(crate) async fn child(data: PathBuf, engine: Engine) {
     let began = Instant::now();
-    let queue = open_queue(&data).await;
+    let queue = open_queue(&data, engine).await;
     let opened_s = began.elapsed().as_secs_f64();
     let (name, body) = (connection(DEEP), body());
     let mut samples = Vec::new();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use cofferdam_store::Engine;
 use cofferdam_tests::{Running, Setup, wait};
 use serde_json::json;
 
@@ -34,10 +35,10 @@ const NEIGHBOURS: [(&str, &str, &str); 3] = [
     ),
 ];
 
-pub(super) async fn measure(report: &mut Report, million: Setup) {
+pub(super) async fn measure(report: &mut Report, engine: Engine, million: Setup) {
     eprintln!("  a healthy lane beside neighbours in trouble (about 3 minutes)");
     let data = million.data();
-    let queue = open_queue(&data).await;
+    let queue = open_queue(&data, engine).await;
     for name in ["hangs", "limited"] {
         seed(&queue, &connection(name), 0..NEIGHBOUR_EVENTS).await;
     }

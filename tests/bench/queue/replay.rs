@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use cofferdam_domain::Outcome;
 use cofferdam_queue::{DeadFilter, PAGE_MAX, Queue as _};
+use cofferdam_store::Engine;
 
 use super::accept::per_second;
 use super::bed::{connection, lease, now, open_queue, seed, settle, workspace};
@@ -11,10 +12,10 @@ use crate::report::Report;
 
 const LETTERS: u64 = 100_000;
 
-pub(super) async fn measure(report: &mut Report) {
+pub(super) async fn measure(report: &mut Report, engine: Engine) {
     eprintln!("  replaying 100,000 dead letters (about 60 s)");
     let dir = tempfile::tempdir().expect("there is a temporary folder");
-    let queue = open_queue(dir.path()).await;
+    let queue = open_queue(dir.path(), engine).await;
     let name = connection("dead");
     seed(&queue, &name, 0..LETTERS).await;
     loop {
