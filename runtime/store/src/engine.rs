@@ -91,6 +91,26 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Makes one change to a copy of this engine's files that may let more of a damaged store be read, and opens it; none when
+    /// there is no further change to try. The first change is none at all.
+    pub(crate) fn open_damaged(
+        self,
+        folder: &Path,
+        cache_bytes: u64,
+        attempt: usize,
+    ) -> Option<Result<Box<dyn OpenEngine>, EngineOpenError>> {
+        if attempt == 0 {
+            return Some(self.open(folder, cache_bytes));
+        }
+        match self {
+            Self::Sled if attempt == 1 => Some(sled::open_from_log(folder, cache_bytes)),
+            Self::Redb if attempt == 1 => Some(redb::UnverifiedRedb::open(folder, cache_bytes)),
+            Self::Sled | Self::Redb => None,
+        }
+    }
+}
+
 impl OpenEngine for Box<dyn OpenEngine> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         self.as_ref().get(key)

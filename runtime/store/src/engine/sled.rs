@@ -66,6 +66,19 @@ impl SledEngine {
     }
 }
 
+/// Opens a copy of a damaged store from its log alone: sled's snapshots of where everything is are removed, and it reads the
+/// log from its beginning.
+pub(crate) fn open_from_log(path: &Path, cache_bytes: u64) -> Result<Box<dyn OpenEngine>, EngineOpenError> {
+    let failed = |error| EngineOpenError::Failed(io_error(error));
+    for entry in fs::read_dir(path).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().as_encoded_bytes().starts_with(b"snap") {
+            fs::remove_file(entry.path()).map_err(failed)?;
+        }
+    }
+    Ok(Box::new(SledEngine::open(path, cache_bytes)?))
+}
+
 fn open_locked(config: &::sled::Config) -> ::sled::Result<::sled::Db> {
     let mut tries = 0;
     loop {
