@@ -5,8 +5,8 @@
 //! one that gives more records is taken.
 //!
 //! What an engine has dropped without a word cannot be known one by one; the watermark tells how many commits it were.
-//! redb's pages have checksums and its records have none, so what was read in spite of a wrong checksum may be wrong itself:
-//! [`Salvaged::unverified`] says so.
+//! redb's pages have checksums and its records have none, so what was read in spite of a wrong checksum may be wrong itself;
+//! what sled reads from a part of its log may mix a record of one moment with one of another. [`Salvaged::unverified`] says so.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,7 +47,7 @@ pub struct Salvaged {
     pub gaps: u64,
     /// Commits that the store had made durable and that are gone; none if the store does not tell.
     pub commits_lost: Option<u64>,
-    /// The engine's checksums were wrong, so what was kept may be wrong too.
+    /// The engine could only be opened past its own checks: what was kept may be wrong, or from different moments.
     pub unverified: bool,
     /// What lies beside the store in the old directory and was not taken over.
     pub left_behind: Vec<PathBuf>,
@@ -99,7 +99,7 @@ pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> Res
             lost_count,
             gaps,
             commits_lost,
-            unverified: place.engine == Engine::Redb && attempt > 0,
+            unverified: place.engine.is_past_its_checks(attempt),
             left_behind: left_behind(dir),
         })
     });
