@@ -71,6 +71,14 @@ impl Batch {
         self
     }
 
+    /// Takes everything of another batch, as if it had been asked for here.
+    pub(crate) fn append(&mut self, other: Self) {
+        self.conditions.extend(other.conditions);
+        self.writes.extend(other.writes);
+        self.hooks.extend(other.hooks);
+        self.bytes = self.bytes.saturating_add(other.bytes);
+    }
+
     /// Keys and values so far, in bytes.
     pub fn bytes(&self) -> usize {
         self.bytes

@@ -1,9 +1,12 @@
 //! What every engine must do for the store to keep its promises, run against each engine.
 
 mod atomicity;
+mod checking;
 mod damage;
 mod large_values;
 mod opening;
+mod rewriting;
+mod salvaging;
 mod scans;
 
 use std::path::Path;

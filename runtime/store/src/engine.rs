@@ -91,6 +91,35 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// Whether an attempt at [`Engine::open_damaged`] reads what the engine itself would refuse.
+    pub(crate) fn is_past_its_checks(self, attempt: usize) -> bool {
+        match self {
+            // Without its snapshots sled reads the same log to the same end.
+            Self::Sled => attempt > 1,
+            Self::Redb => attempt > 0,
+        }
+    }
+
+    /// Makes one change to a copy of this engine's files that may let more of a damaged store be read, and opens it; none when
+    /// there is no further change to try. The first change is none at all.
+    pub(crate) fn open_damaged(
+        self,
+        folder: &Path,
+        cache_bytes: u64,
+        attempt: usize,
+    ) -> Option<Result<Box<dyn OpenEngine>, EngineOpenError>> {
+        if attempt == 0 {
+            return Some(self.open(folder, cache_bytes));
+        }
+        match self {
+            Self::Sled if attempt <= sled::CUTS => Some(sled::open_cut_log(folder, cache_bytes, attempt - 1)),
+            Self::Redb if attempt == 1 => Some(redb::UnverifiedRedb::open(folder, cache_bytes)),
+            Self::Sled | Self::Redb => None,
+        }
+    }
+}
+
 impl OpenEngine for Box<dyn OpenEngine> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
         self.as_ref().get(key)

@@ -21,6 +21,12 @@ pub enum OpenError {
         /// The directory that was asked for.
         dir: PathBuf,
     },
+    /// There is no store, and none was to be made.
+    #[error("there is no store in {}: name the data directory of a server", dir.display())]
+    Missing {
+        /// The directory that was asked for.
+        dir: PathBuf,
+    },
     /// The store was made with another engine.
     #[error(
         "the store in {} was made with {found}, and {asked} is configured: set store.engine = \"{found}\", or convert it with \

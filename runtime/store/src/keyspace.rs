@@ -44,6 +44,46 @@ pub enum Keyspace {
     ConnectorState = b'g',
 }
 
+impl Keyspace {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::Event,
+        Self::Body,
+        Self::Delivery,
+        Self::Due,
+        Self::Lease,
+        Self::Delivered,
+        Self::Dead,
+        Self::Correlation,
+        Self::FanOut,
+        Self::Attempt,
+        Self::Dedupe,
+        Self::DedupeExpiry,
+        Self::Lane,
+        Self::Vault,
+        Self::Connection,
+        Self::Token,
+        Self::ConnectorState,
+    ];
+
+    /// The keyspace of keys that start with this byte.
+    pub fn of_byte(byte: u8) -> Option<Self> {
+        Self::ALL.iter().copied().find(|space| *space as u8 == byte)
+    }
+
+    /// Its name for people, such as `dedupe-expiry`.
+    pub fn name(self) -> String {
+        let mut name = String::new();
+        for letter in format!("{self:?}").chars() {
+            if letter.is_uppercase() && !name.is_empty() {
+                name.push('-');
+            }
+            name.push(letter.to_ascii_lowercase());
+        }
+        name
+    }
+}
+
 const ESCAPE: u8 = 0x00;
 const ESCAPED: u8 = 0xff;
 const END: u8 = 0x01;
@@ -170,6 +210,23 @@ impl<'a> KeyReader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_keyspace_is_listed_and_has_a_byte_of_its_own() {
+        let own = include_str!("keyspace.rs");
+        let declared = own
+            .lines()
+            .filter(|line| line.starts_with("    ") && line.contains(" = b'"));
+        assert_eq!(
+            Keyspace::ALL.len(),
+            declared.filter(|line| line.ends_with("',")).count()
+        );
+        for space in Keyspace::ALL {
+            assert_eq!(Keyspace::of_byte(*space as u8), Some(*space));
+        }
+        assert_eq!(Keyspace::DedupeExpiry.name(), "dedupe-expiry");
+        assert_eq!(Keyspace::of_byte(0xfe), None);
+    }
 
     #[test]
     fn what_was_put_in_comes_out() {

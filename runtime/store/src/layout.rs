@@ -10,6 +10,7 @@
 //!
 //! The directory is closed to all other users at every opening.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
@@ -18,6 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::engine::Engine;
 use crate::error::OpenError;
 use crate::files::{make_dir, replace_file};
+use crate::watermark;
 
 /// Where a tool puts its copy of the engine's files.
 pub(crate) const COPY_FOLDER: &str = "copy.draft";
@@ -45,6 +47,15 @@ impl Place {
             engine,
             folder: Folder::First,
         }
+    }
+
+    /// Where a rewrite by this engine goes.
+    pub(crate) fn beside(self, engine: Engine) -> Self {
+        let folder = match self.folder {
+            Folder::First if self.engine == engine => Folder::Second,
+            Folder::First | Folder::Second => Folder::First,
+        };
+        Self { engine, folder }
     }
 
     /// The folder's name in the store's directory.
@@ -92,6 +103,36 @@ impl Directory {
         // One that was there may be open to others; behind a closed one, the modes of the files inside do not matter.
         fs::set_permissions(path, Permissions::from_mode(0o700)).map_err(&failed)?;
         Self::locked(path)
+    }
+
+    /// A directory that must hold a store already.
+    pub(crate) fn existing(path: &Path) -> Result<(Self, Place), OpenError> {
+        if !path.join(FORMAT_FILE).exists() && !Place::all().any(|place| path.join(place.folder()).exists()) {
+            return Err(OpenError::Missing { dir: path.to_owned() });
+        }
+        let directory = Self::locked(path)?;
+        let place = match directory.place()? {
+            Some(place) => place,
+            // Only the first opening of a store that then never became durable leaves this.
+            None => directory
+                .unnamed()
+                .ok_or_else(|| OpenError::Missing { dir: path.to_owned() })?,
+        };
+        Ok((directory, place))
+    }
+
+    /// As [`Directory::existing`], where the `format` file may be damaged too: then a folder with an engine's files is taken.
+    pub(crate) fn damaged(path: &Path) -> Result<(Self, Place), OpenError> {
+        match Self::existing(path) {
+            Err(OpenError::Corrupt { dir, detail }) => {
+                let directory = Self::locked(path)?;
+                match directory.unnamed() {
+                    Some(place) => Ok((directory, place)),
+                    None => Err(OpenError::Corrupt { dir, detail }),
+                }
+            }
+            found => found,
+        }
     }
 
     fn locked(path: &Path) -> Result<Self, OpenError> {
@@ -170,6 +211,13 @@ impl Directory {
     }
 }
 
+/// Whether this name in a store's directory is the store's own.
+pub(crate) fn is_own(name: &OsStr) -> bool {
+    let files = [FORMAT_FILE, LOCK_FILE, watermark::FILE, COPY_FOLDER];
+    let folders = Place::all().map(Place::folder);
+    files.into_iter().chain(folders).any(|own| name == own) || name.as_encoded_bytes().ends_with(b".draft")
+}
+
 fn not_writable(dir: &Path) -> impl Fn(io::Error) -> OpenError {
     let dir = dir.to_owned();
     move |source| OpenError::NotWritable {
@@ -188,5 +236,17 @@ mod tests {
             Place::first(Engine::Sled).text(),
             "cofferdam store, format 1, engine sled 0.34\n"
         );
+    }
+
+    #[test]
+    fn a_rewrite_never_goes_where_the_store_is_and_comes_back_the_next_time() {
+        for place in Place::all() {
+            for engine in Engine::ALL {
+                let beside = place.beside(engine);
+                assert_ne!(beside.folder(), place.folder());
+                assert_eq!(beside.engine, engine);
+            }
+            assert_eq!(place.beside(place.engine).beside(place.engine), place);
+        }
     }
 }

@@ -8,7 +8,10 @@
 //! [`Keyspace`].
 
 mod batch;
+mod check;
 mod committer;
+mod compact;
+mod copy;
 mod engine;
 mod error;
 mod files;
@@ -16,9 +19,12 @@ mod keyspace;
 mod layout;
 mod open;
 mod record;
+mod salvage;
 mod scan;
 mod space;
 mod store;
+mod tool;
+mod walk;
 mod watermark;
 mod writer;
 
@@ -26,11 +32,15 @@ mod writer;
 mod conformance;
 
 pub use batch::{BATCH_BYTES_MAX, Batch};
+pub use check::{Checked, KeyspaceCount, check};
+pub use compact::{Compacted, compact};
 pub use engine::{Engine, NoSuchEngine};
 pub use error::{CommitError, OpenError, StoreError};
 pub use keyspace::{Key, KeyReader, Keyspace, NotThisKey};
 pub use open::OpenOptions;
 pub use record::{KEY_BYTES_MAX, VALUE_BYTES_MAX};
+pub use salvage::{Salvaged, salvage};
 pub use scan::{SCAN_RECORDS_MAX, Scan};
 pub use space::free_bytes;
 pub use store::{Entry, Store};
+pub use tool::{Progress, Step, ToolError};

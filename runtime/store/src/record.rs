@@ -104,6 +104,16 @@ impl Head {
         raw
     }
 
+    /// What its chunks' keys begin with.
+    pub(crate) fn generation(self) -> u64 {
+        self.generation
+    }
+
+    /// Bytes of the value, and in how many chunks.
+    pub(crate) fn extent(self) -> (u64, u32) {
+        (u64::from(self.bytes), self.chunks)
+    }
+
     /// The keys of all chunks, in order.
     pub(crate) fn chunk_keys(self) -> impl Iterator<Item = Vec<u8>> {
         (0..self.chunks).map(move |index| chunk_key(self.generation, index))
@@ -161,6 +171,13 @@ pub(crate) fn encode(key: Vec<u8>, value: &[u8], generation: impl FnOnce() -> u6
 pub(crate) fn generation_of(chunk_key: &[u8]) -> Option<u64> {
     let (generation, _) = chunk_key.get(1..)?.split_first_chunk()?;
     Some(u64::from_be_bytes(*generation))
+}
+
+/// The generation and the index that a chunk's key names, if it is one.
+pub(crate) fn chunk_of(key: &[u8]) -> Option<(u64, u32)> {
+    let (generation, rest) = key.strip_prefix(&[CHUNK_PREFIX])?.split_first_chunk()?;
+    let index = rest.try_into().ok()?;
+    Some((u64::from_be_bytes(*generation), u32::from_be_bytes(index)))
 }
 
 fn chunk_key(generation: u64, index: u32) -> Vec<u8> {

@@ -19,7 +19,8 @@ pub(crate) const GROUPS_PER_NOTE: u64 = 4096;
 /// Where the counter lies in the store.
 pub(crate) const COUNTER_KEY: &[u8] = b"\xfecommits";
 
-const FILE: &str = "watermark";
+/// Where the note is.
+pub(crate) const FILE: &str = "watermark";
 
 /// The counter and the note of it.
 pub(crate) struct Watermark {
@@ -42,19 +43,7 @@ pub(crate) enum WatermarkError {
 impl Watermark {
     /// Holds the counter of the store against the note in its directory, and notes what there is now.
     pub(crate) fn take_up(dir: &Path, counter: Option<&[u8]>) -> Result<Self, WatermarkError> {
-        let commits = match counter {
-            None => 0,
-            Some(raw) => u64::from_be_bytes(raw.try_into().map_err(|_| WatermarkError::Malformed)?),
-        };
-        let noted: u64 = match fs::read_to_string(dir.join(FILE)) {
-            Ok(text) => text.trim().parse().map_err(|_| WatermarkError::Malformed)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(WatermarkError::Malformed),
-            Err(error) => return Err(WatermarkError::Io(error)),
-        };
-        if commits < noted {
-            return Err(WatermarkError::Lost(noted - commits));
-        }
+        let (commits, noted) = held(dir, counter)?;
         let mut watermark = Self {
             dir: Some(dir.to_owned()),
             commits,
@@ -105,4 +94,22 @@ impl Watermark {
         }
         Ok(())
     }
+}
+
+/// The store's counter and the note of it, where the counter is not behind. Changes nothing.
+pub(crate) fn held(dir: &Path, counter: Option<&[u8]>) -> Result<(u64, u64), WatermarkError> {
+    let commits = match counter {
+        None => 0,
+        Some(raw) => u64::from_be_bytes(raw.try_into().map_err(|_| WatermarkError::Malformed)?),
+    };
+    let noted: u64 = match fs::read_to_string(dir.join(FILE)) {
+        Ok(text) => text.trim().parse().map_err(|_| WatermarkError::Malformed)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(WatermarkError::Malformed),
+        Err(error) => return Err(WatermarkError::Io(error)),
+    };
+    if commits < noted {
+        return Err(WatermarkError::Lost(noted - commits));
+    }
+    Ok((commits, noted))
 }

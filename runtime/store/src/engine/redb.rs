@@ -11,14 +11,15 @@
 
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use ::redb::backends::FileBackend;
 use ::redb::{
-    AccessGuard, Builder, Database, Error, ReadOnlyTable, ReadableDatabase as _, StorageError, TableDefinition,
+    AccessGuard, Builder, Database, Error, ReadOnlyDatabase, ReadOnlyTable, ReadableDatabase as _, StorageError,
+    TableDefinition,
 };
 
 use crate::engine::{EngineOpenError, OpenEngine, RawRecord, Writes, guarded, io_error, panic_text};
@@ -94,33 +95,96 @@ impl RedbEngine {
 
 impl OpenEngine for RedbEngine {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
-        guarded(|| {
-            let found = self.snapshot().get(key).map_err(shared)?;
-            Ok(found.map(|value| value.value().to_vec()))
-        })
+        get_in(&self.snapshot(), key)
     }
 
     fn scan(&self, range: KeyRange, limit: usize, reverse: bool) -> Result<Vec<RawRecord>, EngineError> {
-        type Guards = (AccessGuard<'static, &'static [u8]>, AccessGuard<'static, &'static [u8]>);
-        let owned = |record: Result<Guards, StorageError>| {
-            let (key, value) = record.map_err(shared)?;
-            Ok((key.value().to_vec(), value.value().to_vec()))
-        };
-        let (low, high) = &range;
-        let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
-        guarded(|| {
-            let records = self.snapshot().range::<&[u8]>(bounds).map_err(shared)?;
-            if reverse {
-                records.rev().take(limit).map(owned).collect()
-            } else {
-                records.take(limit).map(owned).collect()
-            }
-        })
+        scan_in(&self.snapshot(), &range, limit, reverse)
     }
 
     fn commit(&self, writes: Writes) -> Result<(), EngineError> {
         self.write(&writes).map_err(shared)
     }
+}
+
+/// A copy of a damaged database, read without a look at its checksums: what is read may be wrong.
+pub(crate) struct UnverifiedRedb {
+    snapshot: Snapshot,
+    _db: ReadOnlyDatabase,
+}
+
+/// Where redb's header says, by one bit, that the file was not closed in order. Such a file is refused by a reader.
+const FLAGS_AT: u64 = 9;
+const NOT_CLOSED: u8 = 2;
+
+impl UnverifiedRedb {
+    /// Takes the flag away and opens the file for reading.
+    pub(crate) fn open(path: &Path, cache_bytes: u64) -> Result<Box<dyn OpenEngine>, EngineOpenError> {
+        let failed = |error| EngineOpenError::Failed(io_error(error));
+        let file = path.join(FILE);
+        clear_flag(&file).map_err(failed)?;
+        let opened = catch_unwind(AssertUnwindSafe(|| -> Result<Self, Error> {
+            let db = Builder::new()
+                .set_cache_size(usize::try_from(cache_bytes).unwrap_or(usize::MAX))
+                .open_read_only(&file)?;
+            let snapshot = db.begin_read()?.open_table(TABLE)?;
+            Ok(Self { snapshot, _db: db })
+        }));
+        let engine = opened
+            .map_err(|panic| EngineOpenError::Corrupt(panic_text(panic.as_ref())))?
+            .map_err(judged)?;
+        Ok(Box::new(engine))
+    }
+}
+
+fn clear_flag(file: &Path) -> io::Result<()> {
+    let file = File::options().read(true).write(true).open(file)?;
+    let mut flags = [0];
+    file.read_exact_at(&mut flags, FLAGS_AT)?;
+    file.write_all_at(&[flags[0] & !NOT_CLOSED], FLAGS_AT)
+}
+
+impl OpenEngine for UnverifiedRedb {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+        get_in(&self.snapshot, key)
+    }
+
+    fn scan(&self, range: KeyRange, limit: usize, reverse: bool) -> Result<Vec<RawRecord>, EngineError> {
+        scan_in(&self.snapshot, &range, limit, reverse)
+    }
+
+    fn commit(&self, _: Writes) -> Result<(), EngineError> {
+        Err(io_error(io::ErrorKind::ReadOnlyFilesystem.into()))
+    }
+}
+
+fn get_in(snapshot: &Snapshot, key: &[u8]) -> Result<Option<Vec<u8>>, EngineError> {
+    guarded(|| {
+        let found = snapshot.get(key).map_err(shared)?;
+        Ok(found.map(|value| value.value().to_vec()))
+    })
+}
+
+fn scan_in(
+    snapshot: &Snapshot,
+    (low, high): &KeyRange,
+    limit: usize,
+    reverse: bool,
+) -> Result<Vec<RawRecord>, EngineError> {
+    type Guards = (AccessGuard<'static, &'static [u8]>, AccessGuard<'static, &'static [u8]>);
+    let owned = |record: Result<Guards, StorageError>| {
+        let (key, value) = record.map_err(shared)?;
+        Ok((key.value().to_vec(), value.value().to_vec()))
+    };
+    let bounds = (low.as_ref().map(Vec::as_slice), high.as_ref().map(Vec::as_slice));
+    guarded(|| {
+        let records = snapshot.range::<&[u8]>(bounds).map_err(shared)?;
+        if reverse {
+            records.rev().take(limit).map(owned).collect()
+        } else {
+            records.take(limit).map(owned).collect()
+        }
+    })
 }
 
 fn snapshot_of(db: &Database) -> Result<Arc<Snapshot>, Error> {

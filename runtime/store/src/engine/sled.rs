@@ -66,6 +66,33 @@ impl SledEngine {
     }
 }
 
+/// How many lengths of the log a damaged store is opened with.
+pub(crate) const CUTS: usize = 8;
+
+/// sled's log is a row of segments of this size.
+const SEGMENT_BYTES: u64 = 512 * 1024;
+
+/// Opens a copy of a damaged store from its log alone: sled's snapshots of where everything is are removed, and it reads the
+/// log from its beginning. Of the log the last `cut` eighths are taken away: damage that sled does not get past may lie there.
+pub(crate) fn open_cut_log(path: &Path, cache_bytes: u64, cut: usize) -> Result<Box<dyn OpenEngine>, EngineOpenError> {
+    let prepared = || -> io::Result<()> {
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_name().as_encoded_bytes().starts_with(b"snap") {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        if cut > 0 {
+            let file = File::options().write(true).open(path.join("db"))?;
+            let kept = file.metadata()?.len() / CUTS as u64 * (CUTS - cut) as u64;
+            file.set_len(kept.next_multiple_of(SEGMENT_BYTES))?;
+        }
+        Ok(())
+    };
+    prepared().map_err(|error| EngineOpenError::Failed(io_error(error)))?;
+    Ok(Box::new(SledEngine::open(path, cache_bytes)?))
+}
+
 fn open_locked(config: &::sled::Config) -> ::sled::Result<::sled::Db> {
     let mut tries = 0;
     loop {
