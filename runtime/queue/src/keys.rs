@@ -76,7 +76,7 @@ pub(crate) fn dedupe_of_expiry(expiry: &[u8]) -> Result<Key, NotThisKey> {
     Ok(key)
 }
 
-/// The indexes by lane and time: what is due (the value is the body's size, see `step.rs`), what is leased, what is done.
+/// The indexes by lane and time: what is due (for its values see `step.rs`), what is leased, what is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LaneIndex {
     Due,
@@ -140,6 +140,53 @@ impl LaneEntry {
             .of(&self.workspace, &self.connection)
             .u64(self.at.as_millis())
             .bytes(self.delivery.as_bytes())
+    }
+}
+
+/// All undone deliveries of a lane that have an order, by key and place.
+pub(crate) fn ordered(workspace: &WorkspaceName, connection: &ConnectionName) -> Key {
+    in_workspace(Keyspace::Order, workspace).text(connection.as_str())
+}
+
+/// The same, of one order key.
+pub(crate) fn ordered_by(workspace: &WorkspaceName, connection: &ConnectionName, order_key: &str) -> Key {
+    ordered(workspace, connection).text(order_key)
+}
+
+pub(crate) fn turn(workspace: &WorkspaceName, connection: &ConnectionName, order_key: &str) -> Key {
+    in_workspace(Keyspace::Turn, workspace)
+        .text(connection.as_str())
+        .text(order_key)
+}
+
+/// One entry of the order index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OrderEntry {
+    pub(crate) workspace: WorkspaceName,
+    pub(crate) connection: ConnectionName,
+    pub(crate) order_key: String,
+    pub(crate) place: u64,
+    pub(crate) delivery: DeliveryId,
+}
+
+impl OrderEntry {
+    pub(crate) fn key(&self) -> Key {
+        ordered_by(&self.workspace, &self.connection, &self.order_key)
+            .u64(self.place)
+            .bytes(self.delivery.as_bytes())
+    }
+
+    pub(crate) fn read(key: &[u8]) -> Result<Self, NotThisKey> {
+        let mut reader = KeyReader::of(Keyspace::Order, key)?;
+        let entry = Self {
+            workspace: name(&reader.text()?)?,
+            connection: name(&reader.text()?)?,
+            order_key: name(&reader.text()?)?,
+            place: reader.u64()?,
+            delivery: DeliveryId::from_bytes(reader.bytes()?),
+        };
+        reader.end()?;
+        Ok(entry)
     }
 }
 

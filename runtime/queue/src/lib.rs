@@ -8,12 +8,14 @@
 //! What it does not do: it decides nothing (`cofferdam_domain::retry` does), reads no clock, runs nothing by itself, and
 //! does not look at a lane's state before it leases: whether a lane may move is the dispatcher's to say.
 
+mod abandon;
 mod accept;
 mod damage;
 mod error;
 mod keys;
 mod lanes;
 mod lease;
+mod order;
 mod queue;
 mod read;
 mod record;

@@ -55,7 +55,7 @@ impl StoreQueue {
             let delivery = after(found.delivery.clone(), &end, now);
             let mut step = Step::default();
             step.batch.put(attempt_key.clone(), record::encode(&attempt));
-            step.change(&self.lanes, found, &delivery);
+            self.stage_change(&mut step, found, &delivery)?;
             self.stage_lane(&mut step, &attempt, &lane, now)?;
             let produced = self.stage(&mut step, &produced, now)?;
             if self.commit(step).await? == Stepped::Done {

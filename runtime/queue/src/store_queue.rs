@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cofferdam_domain::classify::Failure;
 use cofferdam_domain::{ConnectionName, DeliveryId, LaneState, Timestamp, WorkspaceName};
 use cofferdam_store::{CommitError, Store};
 use rand::rngs::StdRng;
@@ -12,6 +13,7 @@ use crate::error::{QueueError, ReplayError, SettleError};
 use crate::keys;
 use crate::lanes::Lanes;
 use crate::lease::{LeaseTerms, Leased};
+use crate::order::Places;
 use crate::queue::Queue;
 use crate::record;
 use crate::settle::{Settled, Settlement};
@@ -22,6 +24,7 @@ use crate::step::{Found, STEP_TRIES, Step, Stepped};
 pub struct StoreQueue {
     pub(crate) store: Store,
     pub(crate) lanes: Arc<Lanes>,
+    pub(crate) places: Arc<Places>,
     rng: Arc<Mutex<StdRng>>,
 }
 
@@ -33,9 +36,12 @@ impl StoreQueue {
         let queue = Self {
             store,
             lanes: Arc::default(),
+            places: Arc::default(),
             rng: Arc::new(Mutex::new(rng)),
         };
         queue.count()?;
+        let contended = queue.count_ordered(now)?;
+        queue.repair_order(contended).await?;
         let voided = queue.recover(now).await?;
         if voided > 0 {
             tracing::info!(
@@ -58,7 +64,8 @@ impl StoreQueue {
         Ok(Some(Found { delivery, raw }))
     }
 
-    pub(crate) async fn commit(&self, step: Step) -> Result<Stepped, QueueError> {
+    pub(crate) async fn commit(&self, mut step: Step) -> Result<Stepped, QueueError> {
+        self.settle_turns(&mut step)?;
         match self.store.commit(step.into_batch()).await {
             Ok(()) => Ok(Stepped::Done),
             Err(CommitError::Conflict { .. }) => Ok(Stepped::Conflict),
@@ -179,6 +186,17 @@ impl Queue for StoreQueue {
         by: &str,
     ) -> Result<(), ReplayError> {
         self.give_up(workspace, delivery, now, by).await
+    }
+
+    async fn abandon(
+        &self,
+        workspace: &WorkspaceName,
+        connection: &ConnectionName,
+        now: Timestamp,
+        failure: &Failure,
+        max: usize,
+    ) -> Result<usize, QueueError> {
+        self.turn_dead(workspace, connection, now, failure, max).await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, QueueError> {
