@@ -41,6 +41,25 @@ pub(crate) fn lane(workspace: &WorkspaceName, connection: &ConnectionName) -> Ke
     in_workspace(Keyspace::Lane, workspace).text(connection.as_str())
 }
 
+/// How many deliveries of the lane were delivered up to a time.
+pub(crate) fn tally(workspace: &WorkspaceName, connection: &ConnectionName) -> Key {
+    in_workspace(Keyspace::Tally, workspace).text(connection.as_str())
+}
+
+/// The workspace and connection of a tally key.
+pub(crate) fn read_tally(key: &[u8]) -> Result<(WorkspaceName, ConnectionName), NotThisKey> {
+    let mut reader = KeyReader::of(Keyspace::Tally, key)?;
+    let lane = (name(&reader.text()?)?, name(&reader.text()?)?);
+    reader.end()?;
+    Ok(lane)
+}
+
+/// The workspace of a key, and the identifier that follows it; what comes behind that is not looked at.
+pub(crate) fn owner_and_id(space: Keyspace, key: &[u8]) -> Result<(WorkspaceName, [u8; 16]), NotThisKey> {
+    let mut reader = KeyReader::of(space, key)?;
+    Ok((name(&reader.text()?)?, reader.bytes()?))
+}
+
 /// Dead letters of all connections of a workspace, by time.
 pub(crate) fn dead(workspace: &WorkspaceName, at: Timestamp, delivery: DeliveryId) -> Key {
     in_workspace(Keyspace::Dead, workspace)

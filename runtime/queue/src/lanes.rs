@@ -62,6 +62,8 @@ struct Counts {
     head: Option<Timestamp>,
     /// How often something was listed as due: who has read the lane meanwhile has not seen that.
     listed: u64,
+    /// Nothing is noted as delivered before this; see `tally.rs`.
+    tallied_until: Timestamp,
 }
 
 /// A delivery's way from one state to another; none for what is not there.
@@ -121,6 +123,11 @@ impl Lanes {
         self.those(|depth| depth.pending > 0)
     }
 
+    /// Lanes of which something was delivered.
+    pub(crate) fn with_deliveries_done(&self) -> Vec<LaneName> {
+        self.those(|depth| depth.delivered > 0)
+    }
+
     /// What the commit of a delivery's new state means for its lane.
     pub(crate) fn transition(&self, from: Option<Standing>, delivery: &Delivery, due_at: Option<Timestamp>) -> Move {
         Move {
@@ -174,6 +181,22 @@ impl Lane {
         if counts.listed == glance.0 {
             counts.head = head;
         }
+    }
+
+    /// The lane's tally is about to count what was delivered until then.
+    pub(crate) fn tally_until(&self, until: Timestamp) {
+        let mut counts = lock(&self.counts);
+        counts.tallied_until = counts.tallied_until.max(until);
+    }
+
+    /// The lane's tally counts so many deliveries.
+    pub(crate) fn count_tally(&self, delivered: u64) {
+        lock(&self.counts).depth.delivered += delivered;
+    }
+
+    /// When something that ends `now` is noted as delivered: never before the lane's tally.
+    pub(crate) fn delivered_at(&self, now: Timestamp) -> Timestamp {
+        lock(&self.counts).tallied_until.max(now)
     }
 
     /// How many deliveries are being leased.

@@ -21,10 +21,12 @@ mod read;
 mod record;
 mod recover;
 mod replay;
+mod retention;
 mod settle;
 mod standing;
 mod step;
 mod store_queue;
+mod tally;
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,7 @@ pub use lease::{LEASES_PER_CALL_MAX, LeaseTerms, Leased};
 pub use queue::Queue;
 pub use read::{ATTEMPTS_MAX, DeadCursor, DeadFilter, DeliveryFilter, PAGE_MAX, Page};
 pub use record::RecordError;
+pub use retention::{RETIRED_PER_COMMIT, Retention, Retired};
 pub use settle::{Settled, Settlement};
 pub use standing::Standing;
 pub use store_queue::StoreQueue;

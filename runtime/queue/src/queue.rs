@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::accept::{Accept, Accepted};
 use crate::error::{QueueError, ReplayError, SettleError};
 use crate::lease::{LeaseTerms, Leased};
+use crate::retention::{Retention, Retired};
 use crate::settle::{Settled, Settlement};
 
 /// Takes events in, hands deliveries out under leases, and records what became of them.
@@ -132,6 +133,12 @@ pub trait Queue: Send + Sync {
 
     /// Forgets dedupe keys that have run out, a bounded number at a time. Answers how many.
     fn sweep(&self, now: Timestamp) -> impl Future<Output = Result<usize, QueueError>> + Send;
+
+    /// Removes some of what has been done for long enough, or is more than may be kept. Never what waits, is under lease, or
+    /// shares its event with such a delivery. Each call does a bounded amount of work in commits of bounded size; call it
+    /// again, now or later, while [`Retired::more`] is set, and from time to time when it is not.
+    fn retire(&self, now: Timestamp, retention: &Retention)
+    -> impl Future<Output = Result<Retired, QueueError>> + Send;
 
     /// Changes whenever something may have become due in the lane, or the lane was released. No change is lost between
     /// two waits; several may be seen as one.

@@ -34,17 +34,48 @@ fn wait_after_interruption(interruptions: u32) -> Duration {
 impl StoreQueue {
     /// Fills the counts of all lanes from the indexes.
     pub(crate) fn count(&self) -> Result<(), QueueError> {
-        for index in [LaneIndex::Due, LaneIndex::Lease, LaneIndex::Delivered] {
+        for index in [LaneIndex::Due, LaneIndex::Lease] {
             self.count_each(index.space(), index.standing(), |(key, value)| {
                 let entry = index.read(key)?;
                 let due_at = (index == LaneIndex::Due).then_some(entry.at);
                 Ok((entry.workspace, entry.connection, listed_bytes(value), due_at))
             })?;
         }
+        self.count_delivered()?;
         self.count_each(Keyspace::Dead, Standing::Dead, |(key, connection)| {
             let (workspace, ..) = keys::read_dead(key)?;
             Ok((workspace, keys::name(connection)?, 0, None))
         })
+    }
+
+    /// What was delivered: the tallies, and what the index holds after them.
+    fn count_delivered(&self) -> Result<(), QueueError> {
+        let tallies = self.tallies()?;
+        for ((workspace, connection), tally) in &tallies {
+            let lane = self.lanes.lane(workspace, connection);
+            lane.count_tally(tally.delivered);
+            lane.tally_until(tally.until);
+        }
+        let mut scan = Scan::prefix(Key::of(Keyspace::Delivered), SCAN_RECORDS_MAX);
+        loop {
+            let page = self.store.keys(&scan)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            scan = scan.after(last.clone());
+            for key in page {
+                let Ok(entry) = LaneIndex::Delivered.read(&key) else {
+                    tracing::error!(key = %key.escape_ascii(), "an index entry cannot be read; it is not counted");
+                    continue;
+                };
+                let lane = (entry.workspace, entry.connection);
+                if let Some(tally) = tallies.get(&lane).filter(|tally| entry.at < tally.until) {
+                    // The tally has it, and everything else before its time.
+                    let counted = LaneIndex::Delivered.of(&lane.0, &lane.1);
+                    scan = scan.after(counted.u64(tally.until.as_millis()));
+                    break;
+                }
+                self.lanes.lane(&lane.0, &lane.1).count_tally(1);
+            }
+        }
     }
 
     /// An entry that cannot be read is counted nowhere.

@@ -77,6 +77,23 @@ impl Step {
         self.moves.push(lanes.transition(Some(from), after, due_at));
     }
 
+    /// A delivery that goes with everything that lists it, provided that it is still as it was found.
+    pub(crate) fn remove(&mut self, lanes: &Lanes, found: Found) {
+        let delivery = &found.delivery;
+        for (key, _) in entries(delivery) {
+            self.batch.delete(key);
+        }
+        let key = keys::delivery(&delivery.workspace, delivery.id);
+        self.moves.push(Move {
+            lane: lanes.lane(&delivery.workspace, &delivery.connection),
+            from: Some(Standing::of(&delivery.state)),
+            to: None,
+            body_bytes: delivery.body_bytes,
+            due_at: None,
+        });
+        self.batch.expect(key.clone(), found.raw).delete(key);
+    }
+
     /// An index entry behind which no delivery stands goes, provided that it is still there, and is counted no more.
     pub(crate) fn unlist(&mut self, lanes: &Lanes, index: LaneIndex, entry: &LaneEntry, value: Vec<u8>) {
         let key = entry.key(index);

@@ -16,6 +16,7 @@ use crate::lease::{LeaseTerms, Leased};
 use crate::order::Places;
 use crate::queue::Queue;
 use crate::record;
+use crate::retention::{Retention, Retired, SharedWalks};
 use crate::settle::{Settled, Settlement};
 use crate::step::{Found, STEP_TRIES, Step, Stepped};
 
@@ -25,6 +26,7 @@ pub struct StoreQueue {
     pub(crate) store: Store,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) places: Arc<Places>,
+    pub(crate) walks: Arc<SharedWalks>,
     rng: Arc<Mutex<StdRng>>,
 }
 
@@ -37,6 +39,7 @@ impl StoreQueue {
             store,
             lanes: Arc::default(),
             places: Arc::default(),
+            walks: Arc::default(),
             rng: Arc::new(Mutex::new(rng)),
         };
         queue.count()?;
@@ -200,7 +203,12 @@ impl Queue for StoreQueue {
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<usize, QueueError> {
+        self.move_tallies_on(now).await?;
         self.forget_dedupe_keys(now).await
+    }
+
+    async fn retire(&self, now: Timestamp, retention: &Retention) -> Result<Retired, QueueError> {
+        self.retire_some(now, retention).await
     }
 
     fn subscribe(&self, workspace: &WorkspaceName, connection: &ConnectionName) -> watch::Receiver<u64> {

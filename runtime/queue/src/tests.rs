@@ -8,6 +8,7 @@ mod lease;
 mod order;
 mod reads;
 mod recover;
+mod retention;
 mod settle;
 
 use std::sync::Mutex;
