@@ -31,7 +31,11 @@ pub(super) enum Ended {
     /// It waits or is under lease, or cannot be read.
     NotYet,
     /// It has ended.
-    Done { found: Found, at: Timestamp, dead: bool },
+    Done {
+        found: Box<Found>,
+        at: Timestamp,
+        dead: bool,
+    },
 }
 
 impl StoreQueue {
@@ -59,7 +63,7 @@ impl StoreQueue {
                     if until.is_none_or(|until| at > until) {
                         return Ok(Judged::Stays);
                     }
-                    over.push(Over { found, dead });
+                    over.push(Over { found: *found, dead });
                 }
             }
         }
@@ -79,12 +83,12 @@ impl StoreQueue {
             DeliveryState::Delivered { at, .. } | DeliveryState::Discarded { at, .. } => Ended::Done {
                 at: *at,
                 dead: false,
-                found,
+                found: Box::new(found),
             },
             DeliveryState::Dead { at, .. } => Ended::Done {
                 at: *at,
                 dead: true,
-                found,
+                found: Box::new(found),
             },
         })
     }
