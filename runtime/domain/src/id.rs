@@ -165,6 +165,12 @@ macro_rules! minted {
                 Self(mint_uuid(now, rng))
             }
 
+            /// When it was minted, to the millisecond (RFC 9562 section 5.7: the first 48 bits).
+            pub fn minted_at(&self) -> Timestamp {
+                let [a, b, c, d, e, f, ..] = *self.0.as_bytes();
+                Timestamp::from_millis(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+            }
+
             /// The 16 bytes, which sort as the identifier does.
             pub fn as_bytes(&self) -> &[u8; 16] {
                 self.0.as_bytes()
@@ -233,6 +239,12 @@ mod tests {
         for bad in ["", "a b", "a\nb", "<b>", &"x".repeat(CORRELATION_BYTES_MAX + 1)] {
             assert!(bad.parse::<CorrelationId>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn an_identifier_knows_when_it_was_minted() {
+        let now = Timestamp::from_millis(1_795_000_000_123);
+        assert_eq!(EventId::mint(now, &mut rand::rng()).minted_at(), now);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use cofferdam_domain::id::idempotency_key;
 use cofferdam_domain::limits::DEDUPE_WINDOW;
 use cofferdam_domain::{
     ConnectionName, CorrelationId, Delivery, DeliveryId, DeliveryKind, DeliveryState, Event, EventId, NewEvent,
-    Timestamp,
+    OrderPlace, Timestamp, WorkspaceName,
 };
 use cofferdam_store::{Key, Keyspace, Scan};
 
@@ -34,6 +34,20 @@ pub struct Accept {
     pub new: NewEvent,
     /// One delivery each; at most [`FAN_OUT_MAX`].
     pub fan_out: Vec<Owed>,
+    /// How long the event's dedupe key is remembered, if it has one. The window of the first event with the key counts, not
+    /// that of a later one.
+    pub dedupe_window: Duration,
+}
+
+impl Accept {
+    /// With the default window, [`DEDUPE_WINDOW`].
+    pub fn new(new: NewEvent, fan_out: Vec<Owed>) -> Self {
+        Self {
+            new,
+            fan_out,
+            dedupe_window: DEDUPE_WINDOW,
+        }
+    }
 }
 
 /// A delivery to make.
@@ -93,6 +107,7 @@ pub(crate) struct Prepared {
     event: Event,
     body: Vec<u8>,
     deliveries: Vec<Delivery>,
+    dedupe_window: Duration,
 }
 
 impl StoreQueue {
@@ -105,15 +120,20 @@ impl StoreQueue {
             |Accept {
                  new: NewEvent { event, body },
                  fan_out,
+                 dedupe_window,
              }| {
                 let deliveries = fan_out
                     .into_iter()
-                    .map(|owed| delivery(DeliveryId::mint(now, &mut *rng), &event, owed, now))
+                    .map(|owed| {
+                        let order = owed.order_key.as_deref().map(|key| self.places.end_of(key));
+                        delivery(DeliveryId::mint(now, &mut *rng), &event, owed, order, now)
+                    })
                     .collect();
                 Prepared {
                     event,
                     body,
                     deliveries,
+                    dedupe_window,
                 }
             },
         );
@@ -139,37 +159,67 @@ impl StoreQueue {
             };
             if let Some(dedupe_key) = &event.dedupe_key {
                 let (key, hash) = keys::dedupe(event, dedupe_key);
-                if let Some(first) = here.get(&key) {
-                    answers.push(duplicate_of(first.event_id, first.correlation_id.clone()));
-                    continue;
-                }
-                let raw = self.store.get(&key)?;
-                let seen: Option<Seen> = raw.as_deref().map(|raw| record::decode("dedupe", raw)).transpose()?;
-                match raw {
-                    Some(raw) => step.batch.expect(key.clone(), raw),
-                    None => step.batch.expect_absent(key.clone()),
+                let first = match here.get(&key) {
+                    Some(first) => Some(first.clone()),
+                    None => self.remember(step, request, &key, &hash, now)?,
                 };
-                if let Some(first) = seen.filter(|seen| seen.expires_at > now) {
-                    let answer = duplicate_of(first.event, first.correlation_id);
+                if let Some(first) = first {
+                    let answer = duplicate_of(first.event_id, first.correlation_id);
                     here.insert(key, answer.clone());
                     answers.push(answer);
                     continue;
                 }
-                let expires_at = now.after(DEDUPE_WINDOW);
-                let seen = Seen {
-                    event: event.id,
-                    correlation_id: event.correlation_id.clone(),
-                    expires_at,
-                };
-                step.batch
-                    .put(key.clone(), record::encode(&seen))
-                    .put(keys::dedupe_expiry(expires_at, &event.workspace, &hash), "");
                 here.insert(key, accepted.clone());
             }
             self.stage_event(step, request);
             answers.push(accepted);
         }
         Ok(answers)
+    }
+
+    /// The event that had the dedupe key before, if its window is not over; otherwise this event takes the key.
+    ///
+    /// A record that cannot be read says nothing, and an event is rather delivered twice than lost: it is taken in.
+    fn remember(
+        &self,
+        step: &mut Step,
+        request: &Prepared,
+        key: &Key,
+        hash: &[u8; 32],
+        now: Timestamp,
+    ) -> Result<Option<Accepted>, QueueError> {
+        let event = &request.event;
+        let raw = match self.store.get(key).map_err(QueueError::from) {
+            Ok(raw) => raw,
+            // Nothing can be written over a record that the store itself cannot read.
+            Err(error) if error.is_damage() => {
+                tracing::error!(
+                    workspace = %event.workspace,
+                    error = &error as &dyn std::error::Error,
+                    "a dedupe record is damaged; its event is taken in, and its key is not remembered"
+                );
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let seen = raw.as_deref().and_then(|raw| seen(&event.workspace, raw));
+        match raw {
+            Some(raw) => step.batch.expect(key.clone(), raw),
+            None => step.batch.expect_absent(key.clone()),
+        };
+        if let Some(first) = seen.filter(|seen| seen.expires_at > now) {
+            return Ok(Some(duplicate_of(first.event, first.correlation_id)));
+        }
+        let expires_at = now.after(request.dedupe_window);
+        let seen = Seen {
+            event: event.id,
+            correlation_id: event.correlation_id.clone(),
+            expires_at,
+        };
+        step.batch
+            .put(key.clone(), record::encode(&seen))
+            .put(keys::dedupe_expiry(expires_at, &event.workspace, hash), "");
+        Ok(None)
     }
 
     fn stage_event(&self, step: &mut Step, request: &Prepared) {
@@ -211,17 +261,44 @@ impl StoreQueue {
     async fn forget(&self, expiries: &[Vec<u8>], now: Timestamp) -> Result<Stepped, QueueError> {
         let mut step = Step::default();
         for expiry in expiries {
-            let key = keys::dedupe_of_expiry(expiry)?;
             step.batch.delete(expiry.as_slice());
-            if let Some(raw) = self.store.get(&key)? {
-                // A key that was seen again after its window has a later expiry, and an entry of its own.
-                if record::decode::<Seen>("dedupe", &raw)?.expires_at < now {
-                    step.batch.expect(key.clone(), raw).delete(key);
+            let Ok(key) = keys::dedupe_of_expiry(expiry) else {
+                tracing::error!(key = %expiry.escape_ascii(), "an entry of the dedupe index cannot be read; it is removed");
+                continue;
+            };
+            match self.store.get(&key).map_err(QueueError::from) {
+                Ok(None) => {}
+                Ok(Some(raw)) => {
+                    // A key that was seen again after its window has a later expiry, and an entry of its own. One that
+                    // cannot be read keeps nothing out any more.
+                    let over = record::decode::<Seen>("dedupe", &raw).map_or(true, |seen| seen.expires_at < now);
+                    if over {
+                        step.batch.expect(key.clone(), raw).delete(key);
+                    }
                 }
+                Err(error) if error.is_damage() => tracing::error!(
+                    key = %expiry.escape_ascii(),
+                    error = &error as &dyn std::error::Error,
+                    "a dedupe record is damaged; it stays, and no sweep looks at it again"
+                ),
+                Err(error) => return Err(error),
             }
         }
         self.commit(step).await
     }
+}
+
+/// What a dedupe record says; nothing if it cannot be read.
+fn seen(workspace: &WorkspaceName, raw: &[u8]) -> Option<Seen> {
+    let seen = record::decode("dedupe", raw);
+    if let Err(error) = &seen {
+        tracing::error!(
+            %workspace,
+            error = error as &dyn std::error::Error,
+            "a dedupe record cannot be read; its event is taken in, and the record is written anew"
+        );
+    }
+    seen.ok()
 }
 
 fn duplicate_of(event_id: EventId, correlation_id: CorrelationId) -> Accepted {
@@ -233,7 +310,7 @@ fn duplicate_of(event_id: EventId, correlation_id: CorrelationId) -> Accepted {
     }
 }
 
-fn delivery(id: DeliveryId, event: &Event, owed: Owed, now: Timestamp) -> Delivery {
+fn delivery(id: DeliveryId, event: &Event, owed: Owed, order: Option<OrderPlace>, now: Timestamp) -> Delivery {
     let state = match &owed.dead {
         Some(failure) => DeliveryState::Dead {
             at: now,
@@ -262,7 +339,7 @@ fn delivery(id: DeliveryId, event: &Event, owed: Owed, now: Timestamp) -> Delive
         interventions: Vec::new(),
         last_failure: owed.dead,
         event_type: event.kind.clone(),
-        order: None,
+        order,
         interruptions: 0,
         body_bytes: event.body_bytes,
     }

@@ -10,8 +10,7 @@ use cofferdam_domain::{Delivery, DeliveryState, FailureClass, Timestamp};
 
 use crate::error::QueueError;
 use crate::keys::{self, LaneEntry, LaneIndex};
-use crate::record::RecordError;
-use crate::step::{Found, Step};
+use crate::step::{Found, Step, listed_order};
 use crate::store_queue::StoreQueue;
 
 /// The failure code of a delivery whose event or body is gone.
@@ -41,9 +40,9 @@ impl StoreQueue {
     ) -> Result<Option<Found>, QueueError> {
         // What the commit is conditional on; nobody changes a record that nobody can read.
         let as_found = match self.found(&entry.workspace, entry.delivery) {
-            Ok(Some(found)) if stands_in(index, &found.delivery.state, entry.at) => return Ok(Some(found)),
+            Ok(Some(found)) if stands_in(index, &found.delivery, entry.at) => return Ok(Some(found)),
             Ok(found) => Some(found.map(|found| found.raw)),
-            Err(error) if error.is_damage() && !is_of_another_version(&error) => {
+            Err(error) if error.is_damage() && !error.is_of_another_version() => {
                 tracing::error!(
                     workspace = %entry.workspace,
                     connection = %entry.connection,
@@ -70,13 +69,24 @@ impl StoreQueue {
             }
             None => {}
         }
+        if index == LaneIndex::Due
+            && let Some(order_key) = listed_order(&value)
+        {
+            self.leave(step, &entry.workspace, &entry.connection, order_key, entry.delivery)?;
+        }
         step.unlist(&self.lanes, index, entry, value);
         Ok(None)
     }
 
     /// A delivery that cannot be made becomes a dead letter, with no attempt.
-    pub(crate) fn stage_damaged(&self, step: &mut Step, found: Found, why: Failure, now: Timestamp) {
-        let mut delivery: Delivery = found.delivery.clone();
+    pub(crate) fn stage_damaged(
+        &self,
+        step: &mut Step,
+        found: Found,
+        why: Failure,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        let delivery = &found.delivery;
         tracing::error!(
             workspace = %delivery.workspace,
             connection = %delivery.connection,
@@ -85,12 +95,24 @@ impl StoreQueue {
             reason = why.message,
             "a delivery cannot be made; it is a dead letter"
         );
-        delivery.state = DeliveryState::Dead {
+        self.stage_dead(step, found, why, now)
+    }
+
+    /// A delivery becomes a dead letter, with no attempt.
+    pub(crate) fn stage_dead(
+        &self,
+        step: &mut Step,
+        found: Found,
+        why: Failure,
+        now: Timestamp,
+    ) -> Result<(), QueueError> {
+        let mut after: Delivery = found.delivery.clone();
+        after.state = DeliveryState::Dead {
             at: now,
             class: why.class,
         };
-        delivery.last_failure = Some(why);
-        step.change(&self.lanes, found, &delivery);
+        after.last_failure = Some(why);
+        self.stage_change(step, found, &after)
     }
 }
 
@@ -113,13 +135,12 @@ pub(crate) fn part<T>(what: &'static str, read: Result<Option<T>, QueueError>) -
     }))
 }
 
-const fn is_of_another_version(error: &QueueError) -> bool {
-    matches!(error, QueueError::Record(RecordError::Version { .. }))
-}
-
-fn stands_in(index: LaneIndex, state: &DeliveryState, at: Timestamp) -> bool {
-    match state {
-        DeliveryState::Pending { due_at } => index == LaneIndex::Due && *due_at == at,
+fn stands_in(index: LaneIndex, delivery: &Delivery, at: Timestamp) -> bool {
+    match &delivery.state {
+        DeliveryState::Pending { due_at } => {
+            let behind = delivery.order.as_ref().is_some_and(|order| order.behind);
+            index == LaneIndex::Due && *due_at == at && !behind
+        }
         DeliveryState::Leased { until } => index == LaneIndex::Lease && *until == at,
         DeliveryState::Delivered { at: delivered_at, .. } => index == LaneIndex::Delivered && *delivered_at == at,
         DeliveryState::Dead { .. } | DeliveryState::Discarded { .. } => false,

@@ -42,6 +42,11 @@ impl QueueError {
         }
     }
 
+    /// Whether a record is whole but of a format that this version does not know: it is left as it is.
+    pub(crate) fn is_of_another_version(&self) -> bool {
+        matches!(self, Self::Record(RecordError::Version { .. }))
+    }
+
     /// Whether one record, and not the store as a whole, is to blame: others can still be worked with.
     pub(crate) fn is_damage(&self) -> bool {
         match self {

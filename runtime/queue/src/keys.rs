@@ -41,6 +41,25 @@ pub(crate) fn lane(workspace: &WorkspaceName, connection: &ConnectionName) -> Ke
     in_workspace(Keyspace::Lane, workspace).text(connection.as_str())
 }
 
+/// How many deliveries of the lane were delivered up to a time.
+pub(crate) fn tally(workspace: &WorkspaceName, connection: &ConnectionName) -> Key {
+    in_workspace(Keyspace::Tally, workspace).text(connection.as_str())
+}
+
+/// The workspace and connection of a tally key.
+pub(crate) fn read_tally(key: &[u8]) -> Result<(WorkspaceName, ConnectionName), NotThisKey> {
+    let mut reader = KeyReader::of(Keyspace::Tally, key)?;
+    let lane = (name(&reader.text()?)?, name(&reader.text()?)?);
+    reader.end()?;
+    Ok(lane)
+}
+
+/// The workspace of a key, and the identifier that follows it; what comes behind that is not looked at.
+pub(crate) fn owner_and_id(space: Keyspace, key: &[u8]) -> Result<(WorkspaceName, [u8; 16]), NotThisKey> {
+    let mut reader = KeyReader::of(space, key)?;
+    Ok((name(&reader.text()?)?, reader.bytes()?))
+}
+
 /// Dead letters of all connections of a workspace, by time.
 pub(crate) fn dead(workspace: &WorkspaceName, at: Timestamp, delivery: DeliveryId) -> Key {
     in_workspace(Keyspace::Dead, workspace)
@@ -76,7 +95,7 @@ pub(crate) fn dedupe_of_expiry(expiry: &[u8]) -> Result<Key, NotThisKey> {
     Ok(key)
 }
 
-/// The indexes by lane and time: what is due (the value is the body's size, see `step.rs`), what is leased, what is done.
+/// The indexes by lane and time: what is due (for its values see `step.rs`), what is leased, what is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LaneIndex {
     Due,
@@ -140,6 +159,53 @@ impl LaneEntry {
             .of(&self.workspace, &self.connection)
             .u64(self.at.as_millis())
             .bytes(self.delivery.as_bytes())
+    }
+}
+
+/// All undone deliveries of a lane that have an order, by key and place.
+pub(crate) fn ordered(workspace: &WorkspaceName, connection: &ConnectionName) -> Key {
+    in_workspace(Keyspace::Order, workspace).text(connection.as_str())
+}
+
+/// The same, of one order key.
+pub(crate) fn ordered_by(workspace: &WorkspaceName, connection: &ConnectionName, order_key: &str) -> Key {
+    ordered(workspace, connection).text(order_key)
+}
+
+pub(crate) fn turn(workspace: &WorkspaceName, connection: &ConnectionName, order_key: &str) -> Key {
+    in_workspace(Keyspace::Turn, workspace)
+        .text(connection.as_str())
+        .text(order_key)
+}
+
+/// One entry of the order index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OrderEntry {
+    pub(crate) workspace: WorkspaceName,
+    pub(crate) connection: ConnectionName,
+    pub(crate) order_key: String,
+    pub(crate) place: u64,
+    pub(crate) delivery: DeliveryId,
+}
+
+impl OrderEntry {
+    pub(crate) fn key(&self) -> Key {
+        ordered_by(&self.workspace, &self.connection, &self.order_key)
+            .u64(self.place)
+            .bytes(self.delivery.as_bytes())
+    }
+
+    pub(crate) fn read(key: &[u8]) -> Result<Self, NotThisKey> {
+        let mut reader = KeyReader::of(Keyspace::Order, key)?;
+        let entry = Self {
+            workspace: name(&reader.text()?)?,
+            connection: name(&reader.text()?)?,
+            order_key: name(&reader.text()?)?,
+            place: reader.u64()?,
+            delivery: DeliveryId::from_bytes(reader.bytes()?),
+        };
+        reader.end()?;
+        Ok(entry)
     }
 }
 

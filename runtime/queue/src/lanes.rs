@@ -4,9 +4,11 @@
 //! the caller of a commit still waits. There is one entry for each connection that ever had a delivery or a subscriber.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use cofferdam_domain::{ConnectionName, Delivery, DeliveryId, DeliveryState, WorkspaceName};
+use cofferdam_domain::{ConnectionName, Delivery, DeliveryId, Timestamp, WorkspaceName};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -35,13 +37,33 @@ pub(crate) type LaneName = (WorkspaceName, ConnectionName);
 #[derive(Default)]
 pub(crate) struct Lanes {
     lanes: Mutex<HashMap<LaneName, Arc<Lane>>>,
+    totals: Arc<Totals>,
+}
+
+/// What waits in all lanes together. Producers are judged by it, so reading it costs nothing.
+#[derive(Default)]
+struct Totals {
+    pending: AtomicU64,
+    pending_bytes: AtomicU64,
 }
 
 /// One lane.
 pub(crate) struct Lane {
-    depth: Mutex<Depth>,
+    counts: Mutex<Counts>,
+    totals: Arc<Totals>,
     changes: watch::Sender<u64>,
     claimed: Mutex<HashSet<DeliveryId>>,
+}
+
+#[derive(Default)]
+struct Counts {
+    depth: Depth,
+    /// When the head is due, as last seen; never later than the truth.
+    head: Option<Timestamp>,
+    /// How often something was listed as due: who has read the lane meanwhile has not seen that.
+    listed: u64,
+    /// Nothing is noted as delivered before this; see `tally.rs`.
+    tallied_until: Timestamp,
 }
 
 /// A delivery's way from one state to another; none for what is not there.
@@ -51,51 +73,89 @@ pub(crate) struct Move {
     pub(crate) to: Option<Standing>,
     /// Of the body; needed for what waits only.
     pub(crate) body_bytes: u64,
+    /// Set when the move lists it as due then: whoever waits for the lane is told.
+    pub(crate) due_at: Option<Timestamp>,
 }
+
+/// How far the lane was known when somebody began to read it.
+#[derive(Clone, Copy)]
+pub(crate) struct Glance(u64);
 
 impl Lanes {
     /// The lane, made if it is new.
     pub(crate) fn lane(&self, workspace: &WorkspaceName, connection: &ConnectionName) -> Arc<Lane> {
         let mut lanes = lock(&self.lanes);
         let name = (workspace.clone(), connection.clone());
-        Arc::clone(lanes.entry(name).or_insert_with(|| Arc::new(Lane::new())))
+        Arc::clone(lanes.entry(name).or_insert_with(|| Arc::new(Lane::new(&self.totals))))
     }
 
     /// The lane's counts; zeros for one that nobody has heard of.
     pub(crate) fn depth(&self, workspace: &WorkspaceName, connection: &ConnectionName) -> Depth {
-        let lanes = lock(&self.lanes);
-        lanes
-            .get(&(workspace.clone(), connection.clone()))
-            .map_or_else(Depth::default, |lane| *lock(&lane.depth))
+        self.known(workspace, connection)
+            .map_or_else(Depth::default, |lane| lock(&lane.counts).depth)
+    }
+
+    /// How long the head of the lane has been due; zero for a lane in which nothing is.
+    pub(crate) fn lag(&self, workspace: &WorkspaceName, connection: &ConnectionName, now: Timestamp) -> Duration {
+        let head = self
+            .known(workspace, connection)
+            .and_then(|lane| lock(&lane.counts).head);
+        head.map_or(Duration::ZERO, |due_at| now.since(due_at))
     }
 
     /// What waits in all lanes together.
     pub(crate) fn pending_total(&self) -> u64 {
-        lock(&self.lanes).values().map(|lane| lock(&lane.depth).pending).sum()
+        self.totals.pending.load(Ordering::Relaxed)
+    }
+
+    /// Body bytes of what waits in all lanes together.
+    pub(crate) fn pending_bytes_total(&self) -> u64 {
+        self.totals.pending_bytes.load(Ordering::Relaxed)
     }
 
     /// Lanes with leases.
     pub(crate) fn in_flight(&self) -> Vec<LaneName> {
-        let lanes = lock(&self.lanes);
-        let leased = lanes.iter().filter(|(_, lane)| lock(&lane.depth).in_flight > 0);
-        leased.map(|(name, _)| name.clone()).collect()
+        self.those(|depth| depth.in_flight > 0)
+    }
+
+    /// Lanes in which something waits.
+    pub(crate) fn waiting(&self) -> Vec<LaneName> {
+        self.those(|depth| depth.pending > 0)
+    }
+
+    /// Lanes of which something was delivered.
+    pub(crate) fn with_deliveries_done(&self) -> Vec<LaneName> {
+        self.those(|depth| depth.delivered > 0)
     }
 
     /// What the commit of a delivery's new state means for its lane.
-    pub(crate) fn transition(&self, from: Option<&DeliveryState>, delivery: &Delivery) -> Move {
+    pub(crate) fn transition(&self, from: Option<Standing>, delivery: &Delivery, due_at: Option<Timestamp>) -> Move {
         Move {
             lane: self.lane(&delivery.workspace, &delivery.connection),
-            from: from.map(Standing::of),
+            from,
             to: Some(Standing::of(&delivery.state)),
             body_bytes: delivery.body_bytes,
+            due_at,
         }
+    }
+
+    fn known(&self, workspace: &WorkspaceName, connection: &ConnectionName) -> Option<Arc<Lane>> {
+        let lanes = lock(&self.lanes);
+        lanes.get(&(workspace.clone(), connection.clone())).map(Arc::clone)
+    }
+
+    fn those(&self, which: impl Fn(&Depth) -> bool) -> Vec<LaneName> {
+        let lanes = lock(&self.lanes);
+        let chosen = lanes.iter().filter(|(_, lane)| which(&lock(&lane.counts).depth));
+        chosen.map(|(name, _)| name.clone()).collect()
     }
 }
 
 impl Lane {
-    fn new() -> Self {
+    fn new(totals: &Arc<Totals>) -> Self {
         Self {
-            depth: Mutex::default(),
+            counts: Mutex::default(),
+            totals: Arc::clone(totals),
             changes: watch::Sender::new(0),
             claimed: Mutex::default(),
         }
@@ -107,6 +167,36 @@ impl Lane {
 
     pub(crate) fn signal(&self) {
         self.changes.send_modify(|changes| *changes = changes.wrapping_add(1));
+    }
+
+    /// Taken before the lane's index is read; see [`Lane::saw_head`].
+    pub(crate) fn glance(&self) -> Glance {
+        Glance(lock(&self.counts).listed)
+    }
+
+    /// What the index said is its head. If something was listed since the glance, it may be before that head: then what is
+    /// known stays, since it is no later than the truth.
+    pub(crate) fn saw_head(&self, glance: Glance, head: Option<Timestamp>) {
+        let mut counts = lock(&self.counts);
+        if counts.listed == glance.0 {
+            counts.head = head;
+        }
+    }
+
+    /// The lane's tally is about to count what was delivered until then.
+    pub(crate) fn tally_until(&self, until: Timestamp) {
+        let mut counts = lock(&self.counts);
+        counts.tallied_until = counts.tallied_until.max(until);
+    }
+
+    /// The lane's tally counts so many deliveries.
+    pub(crate) fn count_tally(&self, delivered: u64) {
+        lock(&self.counts).depth.delivered += delivered;
+    }
+
+    /// When something that ends `now` is noted as delivered: never before the lane's tally.
+    pub(crate) fn delivered_at(&self, now: Timestamp) -> Timestamp {
+        lock(&self.counts).tallied_until.max(now)
     }
 
     /// How many deliveries are being leased.
@@ -133,27 +223,45 @@ impl Lane {
 impl Move {
     /// Counts the move, and tells the lane if something may be due.
     pub(crate) fn apply(&self) {
-        let mut depth = lock(&self.lane.depth);
-        if let Some(count) = self.from.and_then(|standing| count(standing, &mut depth)) {
-            *count = count.saturating_sub(1);
+        let was_pending = self.from == Some(Standing::Pending);
+        let is_pending = self.to == Some(Standing::Pending);
+        let mut counts = lock(&self.lane.counts);
+        let depth = &mut counts.depth;
+        if let Some(count) = self.from.and_then(|standing| count(standing, depth)) {
+            // Counted down only if it was counted: an index may hold lies that nobody has counted.
+            let counted = count.checked_sub(1);
+            *count = counted.unwrap_or(0);
+            if was_pending && counted.is_some() {
+                let bytes = self.body_bytes.min(depth.pending_bytes);
+                depth.pending_bytes -= bytes;
+                self.lane.totals.pending.fetch_sub(1, Ordering::Relaxed);
+                self.lane.totals.pending_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
         }
-        if let Some(count) = self.to.and_then(|standing| count(standing, &mut depth)) {
+        if let Some(count) = self.to.and_then(|standing| count(standing, depth)) {
             *count += 1;
+            if is_pending {
+                let bytes = self.body_bytes.min(u64::MAX - depth.pending_bytes);
+                depth.pending_bytes += bytes;
+                self.lane.totals.pending.fetch_add(1, Ordering::Relaxed);
+                self.lane.totals.pending_bytes.fetch_add(bytes, Ordering::Relaxed);
+            }
         }
-        if self.from == Some(Standing::Pending) {
-            depth.pending_bytes = depth.pending_bytes.saturating_sub(self.body_bytes);
+        if depth.pending == 0 {
+            counts.head = None;
         }
-        if self.to == Some(Standing::Pending) {
-            depth.pending_bytes = depth.pending_bytes.saturating_add(self.body_bytes);
+        if let Some(due_at) = self.due_at {
+            counts.head = Some(counts.head.map_or(due_at, |head| head.min(due_at)));
+            counts.listed += 1;
         }
-        drop(depth);
-        if self.to == Some(Standing::Pending) {
+        drop(counts);
+        if self.due_at.is_some() {
             self.lane.signal();
         }
     }
 }
 
-fn count(standing: Standing, depth: &mut Depth) -> Option<&mut u64> {
+const fn count(standing: Standing, depth: &mut Depth) -> Option<&mut u64> {
     match standing {
         Standing::Pending => Some(&mut depth.pending),
         Standing::InFlight => Some(&mut depth.in_flight),

@@ -3,9 +3,12 @@
 //! A lease is durable before anybody gets to see it, with the attempt that it begins: whatever leaves afterwards has a
 //! record. A crash after that leaves the attempt without an end.
 
+use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_domain::classify::Verdict;
+use cofferdam_domain::classify::{Failure, Verdict};
+use cofferdam_domain::limits::{MESSAGE_BYTES_MAX, one_line};
 use cofferdam_domain::{
     Attempt, ConnectionName, Delivery, DeliveryState, Event, FailureClass, Timestamp, WorkspaceName, retry,
 };
@@ -14,9 +17,9 @@ use cofferdam_store::Scan;
 use crate::damage::part;
 use crate::error::{QueueError, SettleError};
 use crate::keys::{self, LaneEntry, LaneIndex};
-use crate::lanes::Claim;
+use crate::lanes::{Claim, Lane};
 use crate::record;
-use crate::step::{Found, STEP_TRIES, Step, Stepped};
+use crate::step::{Found, STEP_TRIES, Step, Stepped, listed_order};
 use crate::store_queue::StoreQueue;
 
 /// Most deliveries that one call leases.
@@ -68,10 +71,20 @@ pub(crate) fn count_fault(delivery: &mut Delivery, class: Option<FailureClass>) 
     }
 }
 
+/// Entries of the due index that one step looks at: what is listed before its turn does not hide what comes after it.
+const EXAMINED_MAX: usize = 1024;
+
+/// Deliveries that one step moves behind others of their order key, and how many entries are read at once to find more.
+const MOVED_MAX: usize = 256;
+
+/// The failure code of a delivery whose series is too old.
+const EXPIRED: &str = "expired";
+
 /// What all leases of one call have in common.
 struct Start {
     now: Timestamp,
     until: Timestamp,
+    max_age: Option<Duration>,
     /// The end of the lane's latest back-off.
     open_since: Timestamp,
 }
@@ -82,6 +95,12 @@ struct Plan {
     step: Step,
     claims: Vec<Claim>,
     leased: Vec<Leased>,
+    examined: usize,
+    /// Order keys that another delivery's turn it is in.
+    blocked: HashSet<String>,
+    moved: usize,
+    /// When the first entry is due that is left as it is.
+    next_head: Option<Timestamp>,
 }
 
 impl StoreQueue {
@@ -92,62 +111,127 @@ impl StoreQueue {
         terms: LeaseTerms,
     ) -> Result<Vec<Leased>, QueueError> {
         let LeaseTerms {
-            now, lease_for, max, ..
+            now,
+            lease_for,
+            max,
+            max_age,
         } = terms;
         let max = max.min(LEASES_PER_CALL_MAX);
         let lane = self.lanes.lane(workspace, connection);
         let mut tidied = false;
         for _ in 0..STEP_TRIES {
-            let due = Scan::prefix(LaneIndex::Due.of(workspace, connection), max + lane.claimed())
-                .until(LaneIndex::Due.past(workspace, connection, now));
             let back_off_until = self.read_lane(workspace, connection)?.1.back_off_until;
             let start = Start {
                 now,
                 until: now.after(lease_for),
+                max_age,
                 open_since: back_off_until.unwrap_or(Timestamp::ZERO),
             };
-            let mut plan = Plan::default();
-            for (key, _) in self.store.scan(&due)? {
-                if plan.leased.len() == max {
-                    break;
-                }
-                let Some(entry) = self.entry(&mut plan.step, LaneIndex::Due, &key) else {
-                    continue;
-                };
-                if let Some(claim) = lane.claim(entry.delivery) {
-                    self.plan_lease(&mut plan, claim, &entry, &start)?;
-                }
-            }
+            let glance = lane.glance();
+            let plan = self.plan(&lane, workspace, connection, max, &start)?;
             if plan.step.is_empty() {
                 return Ok(Vec::new());
             }
             tidied = self.commit(plan.step).await? == Stepped::Done;
             if tidied {
+                lane.saw_head(glance, plan.next_head);
                 plan.claims.into_iter().for_each(Claim::taken);
                 if !plan.leased.is_empty() {
                     return Ok(plan.leased);
                 }
             }
         }
-        // So much damage at the head of one lane that the next call has to go on.
+        // So much at the head of one lane that cannot be leased that the next call has to go on.
         if tidied {
             return Ok(Vec::new());
         }
         Err(QueueError::Contended("lease a delivery"))
     }
 
-    /// Plans the lease of what the entry lists, or what is done about an entry or a delivery that is damaged.
+    fn plan(
+        &self,
+        lane: &Arc<Lane>,
+        workspace: &WorkspaceName,
+        connection: &ConnectionName,
+        max: usize,
+        start: &Start,
+    ) -> Result<Plan, QueueError> {
+        let mut plan = Plan::default();
+        let of_lane = LaneIndex::Due.of(workspace, connection);
+        // One more than is wanted, to know what the head is then.
+        let mut limit = max + lane.claimed() + 1;
+        let mut last: Option<Vec<u8>> = None;
+        loop {
+            let due = Scan::prefix(of_lane.clone(), limit).until(LaneIndex::Due.past(workspace, connection, start.now));
+            let page = self.store.scan(&match last {
+                Some(last) => due.after(last),
+                None => due,
+            })?;
+            let exhausted = page.len() < limit;
+            for (key, value) in &page {
+                plan.examined += 1;
+                self.plan_entry(&mut plan, lane, (key, value), max, start)?;
+            }
+            last = page.into_iter().next_back().map(|(key, _)| key);
+            if exhausted || plan.leased.len() == max || plan.examined >= EXAMINED_MAX {
+                return Ok(plan);
+            }
+            limit = MOVED_MAX;
+        }
+    }
+
+    fn plan_entry(
+        &self,
+        plan: &mut Plan,
+        lane: &Arc<Lane>,
+        (key, value): (&[u8], &[u8]),
+        max: usize,
+        start: &Start,
+    ) -> Result<(), QueueError> {
+        if plan.leased.len() == max {
+            // No more is taken; but the first of the rest is the lane's head from then on.
+            if plan.next_head.is_none() {
+                let left = LaneIndex::Due.read(key).ok();
+                plan.next_head = left.filter(|it| !lane.is_claimed(it.delivery)).map(|it| it.at);
+            }
+            return Ok(());
+        }
+        let blocked = listed_order(value).is_some_and(|order_key| plan.blocked.contains(order_key));
+        if blocked && plan.moved >= MOVED_MAX {
+            return Ok(());
+        }
+        let Some(entry) = self.entry(&mut plan.step, LaneIndex::Due, key) else {
+            return Ok(());
+        };
+        match lane.claim(entry.delivery) {
+            Some(claim) => self.plan_lease(plan, claim, &entry, start),
+            None => Ok(()),
+        }
+    }
+
+    /// Plans the lease of what the entry lists, or what is done about a delivery whose turn it is not, that is too old, or
+    /// that is damaged.
     fn plan_lease(&self, plan: &mut Plan, claim: Claim, entry: &LaneEntry, start: &Start) -> Result<(), QueueError> {
         // Somebody may have taken it between the scan and the claim.
         let Some(found) = self.listed(&mut plan.step, LaneIndex::Due, entry)? else {
             return Ok(());
         };
+        plan.claims.push(claim);
+        let order_key = found.delivery.order.as_ref().map(|order| order.key.clone());
+        let Some(found) = self.admit(&mut plan.step, found)? else {
+            plan.blocked.extend(order_key);
+            plan.moved += 1;
+            return Ok(());
+        };
         let delivery = &found.delivery;
+        let ready_at = entry.at.max(start.open_since);
+        if let Some(why) = expired(delivery, ready_at, start) {
+            return self.stage_dead(&mut plan.step, found, why, start.now);
+        }
         let event = part("event", self.event(&delivery.workspace, delivery.event))?;
         let body = part("body", self.body(&delivery.workspace, delivery.event))?;
         match (event, body) {
             (Ok(event), Ok(body)) => {
-                let ready_at = entry.at.max(start.open_since);
                 let (delivery, attempt) = self.stage_lease(&mut plan.step, found, &event, start, ready_at);
                 plan.leased.push(Leased {
                     delivery,
@@ -155,11 +239,10 @@ impl StoreQueue {
                     body,
                     attempt,
                 });
+                Ok(())
             }
             (Err(why), _) | (_, Err(why)) => self.stage_damaged(&mut plan.step, found, why, start.now),
         }
-        plan.claims.push(claim);
-        Ok(())
     }
 
     fn stage_lease(
@@ -194,19 +277,25 @@ impl StoreQueue {
         (delivery, attempt)
     }
 
+    /// When the head of the lane is due; the lane remembers it.
     pub(crate) fn head_of_lane(
         &self,
         workspace: &WorkspaceName,
         connection: &ConnectionName,
     ) -> Result<Option<Timestamp>, QueueError> {
         let lane = self.lanes.lane(workspace, connection);
+        let glance = lane.glance();
         let mut scan = Scan::prefix(LaneIndex::Due.of(workspace, connection), 1 + lane.claimed());
         loop {
             let page = self.store.scan(&scan)?;
-            let Some((last, _)) = page.last() else { return Ok(None) };
+            let Some((last, _)) = page.last() else {
+                lane.saw_head(glance, None);
+                return Ok(None);
+            };
             // What cannot be read is passed over: the next lease removes it once its turn has come.
             let mut readable = page.iter().filter_map(|(key, _)| LaneIndex::Due.read(key).ok());
             if let Some(head) = readable.find(|entry| !lane.is_claimed(entry.delivery)) {
+                lane.saw_head(glance, Some(head.at));
                 return Ok(Some(head.at));
             }
             scan = scan.after(last.clone());
@@ -257,4 +346,29 @@ impl StoreQueue {
         }
         Err(QueueError::Contended("release a delivery").into())
     }
+}
+
+/// Why the delivery is not attempted any more, if its series is too old.
+fn expired(delivery: &Delivery, ready_at: Timestamp, start: &Start) -> Option<Failure> {
+    let age = start.now.since(retry::series_at(delivery, ready_at, start.now));
+    let max_age = start.max_age.filter(|max_age| age > *max_age)?;
+    let last = delivery.last_failure.as_ref();
+    Some(Failure {
+        // What kept it from being delivered in time; of one that was never attempted, time itself.
+        class: last.map_or(FailureClass::Timeout, |failure| failure.class),
+        code: Some(EXPIRED.to_owned()),
+        message: match last {
+            Some(failure) => one_line(
+                &format!(
+                    "not delivered within {} s; the last failure was: {}",
+                    max_age.as_secs(),
+                    failure.message
+                ),
+                MESSAGE_BYTES_MAX,
+            ),
+            None => format!("not delivered within {} s", max_age.as_secs()),
+        },
+        ambiguous: false,
+        retry_after_ms: None,
+    })
 }

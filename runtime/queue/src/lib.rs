@@ -8,21 +8,25 @@
 //! What it does not do: it decides nothing (`cofferdam_domain::retry` does), reads no clock, runs nothing by itself, and
 //! does not look at a lane's state before it leases: whether a lane may move is the dispatcher's to say.
 
+mod abandon;
 mod accept;
 mod damage;
 mod error;
 mod keys;
 mod lanes;
 mod lease;
+mod order;
 mod queue;
 mod read;
 mod record;
 mod recover;
 mod replay;
+mod retention;
 mod settle;
 mod standing;
 mod step;
 mod store_queue;
+mod tally;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +38,7 @@ pub use lease::{LEASES_PER_CALL_MAX, LeaseTerms, Leased};
 pub use queue::Queue;
 pub use read::{ATTEMPTS_MAX, DeadCursor, DeadFilter, DeliveryFilter, PAGE_MAX, Page};
 pub use record::RecordError;
+pub use retention::{RETIRED_PER_COMMIT, Retention, Retired};
 pub use settle::{Settled, Settlement};
 pub use standing::Standing;
 pub use store_queue::StoreQueue;

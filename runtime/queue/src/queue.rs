@@ -3,12 +3,14 @@
 
 use std::future::Future;
 
+use cofferdam_domain::classify::Failure;
 use cofferdam_domain::{ConnectionName, DeliveryId, LaneState, Timestamp, WorkspaceName};
 use tokio::sync::watch;
 
 use crate::accept::{Accept, Accepted};
 use crate::error::{QueueError, ReplayError, SettleError};
 use crate::lease::{LeaseTerms, Leased};
+use crate::retention::{Retention, Retired};
 use crate::settle::{Settled, Settlement};
 
 /// Takes events in, hands deliveries out under leases, and records what became of them.
@@ -18,8 +20,9 @@ use crate::settle::{Settled, Settlement};
 pub trait Queue: Send + Sync {
     /// Makes the events and all their deliveries durable, together or not at all. Answers in the order of the requests.
     ///
-    /// An event whose dedupe key was seen in the window, in the same workspace and from the same origin, is not taken
-    /// again: the answer names the first one.
+    /// An event whose dedupe key was seen in the window of the first event with it, in the same workspace and from the same
+    /// origin, is not taken again: the answer names the first one. Deliveries of one connection that share an order key are
+    /// handed out one after the other, in the order of acceptance; one that becomes a dead letter frees the next.
     fn accept(
         &self,
         requests: Vec<Accept>,
@@ -30,7 +33,8 @@ pub trait Queue: Send + Sync {
     /// with an attempt that is durable before this returns. Callers that race get different deliveries.
     ///
     /// A delivery whose event or body is missing or damaged becomes a dead letter of class data-quality, code
-    /// `record-damaged`, and the others go on. Time in which a delivery was ready and nobody took it does not make its
+    /// `record-damaged`, and the others go on. One whose series is older than `terms.max_age` becomes one of code `expired`,
+    /// of the class of its last failure or else `timeout`, and no attempt is made. Time in which a delivery was ready and nobody took it does not make its
     /// series older; see `cofferdam_domain::retry::series_at`.
     ///
     /// [`LEASES_PER_CALL_MAX`]: crate::LEASES_PER_CALL_MAX
@@ -77,9 +81,10 @@ pub trait Queue: Send + Sync {
     /// goes.
     fn release(&self, leased: Leased) -> impl Future<Output = Result<(), SettleError>> + Send;
 
-    /// Voids leases that have run out: the attempt is left without an end, the charge kept. The delivery is due at once
-    /// after the first charged attempt of its series, and after a growing wait from then on: it may be what kills the
-    /// process. Answers how many; a lane that cannot be read is logged and does not keep the others.
+    /// Voids leases that have run out: the attempt is left without an end, and counted as an interruption instead of being
+    /// charged. The delivery is due at once after the first interruption of its series, and after a growing wait from then
+    /// on: it may be what kills the process. Answers how many; a lane that cannot be read is logged and does not keep the
+    /// others.
     fn expire_leases(&self, now: Timestamp) -> impl Future<Output = Result<usize, QueueError>> + Send;
 
     /// What keeps the lane from moving, if anything.
@@ -115,8 +120,25 @@ pub trait Queue: Send + Sync {
         by: &str,
     ) -> impl Future<Output = Result<(), ReplayError>> + Send;
 
+    /// Turns at most `max` deliveries that wait in the lane, due or not, into dead letters of this failure. Those under lease
+    /// stay. Answers how many; fewer than `max` means that nothing was left to turn.
+    fn abandon(
+        &self,
+        workspace: &WorkspaceName,
+        connection: &ConnectionName,
+        now: Timestamp,
+        failure: &Failure,
+        max: usize,
+    ) -> impl Future<Output = Result<usize, QueueError>> + Send;
+
     /// Forgets dedupe keys that have run out, a bounded number at a time. Answers how many.
     fn sweep(&self, now: Timestamp) -> impl Future<Output = Result<usize, QueueError>> + Send;
+
+    /// Removes some of what has been done for long enough, or is more than may be kept. Never what waits, is under lease, or
+    /// shares its event with such a delivery. Each call does a bounded amount of work in commits of bounded size; call it
+    /// again, now or later, while [`Retired::more`] is set, and from time to time when it is not.
+    fn retire(&self, now: Timestamp, retention: &Retention)
+    -> impl Future<Output = Result<Retired, QueueError>> + Send;
 
     /// Changes whenever something may have become due in the lane, or the lane was released. No change is lost between
     /// two waits; several may be seen as one.

@@ -1,5 +1,7 @@
 //! Reading what the queue holds. Every read is of one workspace and bounded.
 
+use std::time::Duration;
+
 use cofferdam_domain::{
     Attempt, ConnectionName, CorrelationId, Delivery, DeliveryId, DeliveryState, Event, EventId, FailureClass,
     Timestamp, WorkspaceName,
@@ -191,6 +193,22 @@ impl StoreQueue {
     /// How many deliveries wait in all lanes together; from memory.
     pub fn pending_total(&self) -> u64 {
         self.lanes.pending_total()
+    }
+
+    /// Body bytes of what waits in all lanes together; from memory. An event that several lanes wait for counts in each.
+    pub fn pending_bytes_total(&self) -> u64 {
+        self.lanes.pending_bytes_total()
+    }
+
+    /// How long the head of a lane has been due, zero if nothing in it is; from memory. It may be too long until the lane is
+    /// next leased from, or [`expire_leases`](crate::Queue::expire_leases) is called, and is never too short by more.
+    pub fn lag(&self, workspace: &WorkspaceName, connection: &ConnectionName, now: Timestamp) -> Duration {
+        self.lanes.lag(workspace, connection, now)
+    }
+
+    /// Lanes in which something waits; from memory.
+    pub fn lanes_waiting(&self) -> Vec<(WorkspaceName, ConnectionName)> {
+        self.lanes.waiting()
     }
 
     /// How many deliveries of a lane stand where; from memory.

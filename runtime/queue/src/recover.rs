@@ -18,11 +18,14 @@ const VOID_LEASES_MAX: usize = 256;
 /// The wait after an interruption doubles up to 2⁸ s.
 const INTERRUPTION_DOUBLINGS_MAX: u32 = 8;
 
-/// How long a delivery waits whose attempt ended with its process or its lease. The first charged attempt of a series waits
-/// for nothing, so that a restart delivers promptly; a delivery that was charged before may be what ends the process again
-/// and again, and others must get their turn meanwhile.
-fn wait_after_interruption(charged: u32) -> Duration {
-    match charged {
+/// What an index entry counts as: lane, body bytes, and when it is due if it is listed so.
+type Counted = (WorkspaceName, ConnectionName, u64, Option<Timestamp>);
+
+/// How long a delivery waits whose attempt ended with its process or its lease. The first interruption of a series costs no
+/// wait, so that a restart delivers promptly; a delivery that was interrupted before may be what ends the process again and
+/// again, and others must get their turn meanwhile.
+fn wait_after_interruption(interruptions: u32) -> Duration {
+    match interruptions {
         0 | 1 => Duration::ZERO,
         more => Duration::from_secs(1 << more.min(INTERRUPTION_DOUBLINGS_MAX)),
     }
@@ -31,16 +34,48 @@ fn wait_after_interruption(charged: u32) -> Duration {
 impl StoreQueue {
     /// Fills the counts of all lanes from the indexes.
     pub(crate) fn count(&self) -> Result<(), QueueError> {
-        for index in [LaneIndex::Due, LaneIndex::Lease, LaneIndex::Delivered] {
+        for index in [LaneIndex::Due, LaneIndex::Lease] {
             self.count_each(index.space(), index.standing(), |(key, value)| {
                 let entry = index.read(key)?;
-                Ok((entry.workspace, entry.connection, listed_bytes(value)))
+                let due_at = (index == LaneIndex::Due).then_some(entry.at);
+                Ok((entry.workspace, entry.connection, listed_bytes(value), due_at))
             })?;
         }
+        self.count_delivered()?;
         self.count_each(Keyspace::Dead, Standing::Dead, |(key, connection)| {
             let (workspace, ..) = keys::read_dead(key)?;
-            Ok((workspace, keys::name(connection)?, 0))
+            Ok((workspace, keys::name(connection)?, 0, None))
         })
+    }
+
+    /// What was delivered: the tallies, and what the index holds after them.
+    fn count_delivered(&self) -> Result<(), QueueError> {
+        let tallies = self.tallies()?;
+        for ((workspace, connection), tally) in &tallies {
+            let lane = self.lanes.lane(workspace, connection);
+            lane.count_tally(tally.delivered);
+            lane.tally_until(tally.until);
+        }
+        let mut scan = Scan::prefix(Key::of(Keyspace::Delivered), SCAN_RECORDS_MAX);
+        loop {
+            let page = self.store.keys(&scan)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            scan = scan.after(last.clone());
+            for key in page {
+                let Ok(entry) = LaneIndex::Delivered.read(&key) else {
+                    tracing::error!(key = %key.escape_ascii(), "an index entry cannot be read; it is not counted");
+                    continue;
+                };
+                let lane = (entry.workspace, entry.connection);
+                if let Some(tally) = tallies.get(&lane).filter(|tally| entry.at < tally.until) {
+                    // The tally has it, and everything else before its time.
+                    let counted = LaneIndex::Delivered.of(&lane.0, &lane.1);
+                    scan = scan.after(counted.u64(tally.until.as_millis()));
+                    break;
+                }
+                self.lanes.lane(&lane.0, &lane.1).count_tally(1);
+            }
+        }
     }
 
     /// An entry that cannot be read is counted nowhere.
@@ -48,7 +83,7 @@ impl StoreQueue {
         &self,
         space: Keyspace,
         standing: Standing,
-        read: impl Fn(&Entry) -> Result<(WorkspaceName, ConnectionName, u64), NotThisKey>,
+        read: impl Fn(&Entry) -> Result<Counted, NotThisKey>,
     ) -> Result<(), QueueError> {
         let mut scan = Scan::prefix(Key::of(space), SCAN_RECORDS_MAX);
         loop {
@@ -56,7 +91,7 @@ impl StoreQueue {
             let Some((last, _)) = page.last() else { return Ok(()) };
             scan = scan.after(last.clone());
             for entry in page {
-                let Ok((workspace, connection, body_bytes)) = read(&entry) else {
+                let Ok((workspace, connection, body_bytes, due_at)) = read(&entry) else {
                     tracing::error!(key = %entry.0.escape_ascii(), "an index entry cannot be read; it is not counted");
                     continue;
                 };
@@ -65,6 +100,7 @@ impl StoreQueue {
                     from: None,
                     to: Some(standing),
                     body_bytes,
+                    due_at,
                 }
                 .apply();
             }
@@ -104,7 +140,22 @@ impl StoreQueue {
                 ),
             }
         }
+        self.refresh_heads();
         Ok(voided)
+    }
+
+    /// Lanes that nobody leases from would otherwise only remember what was their head.
+    fn refresh_heads(&self) {
+        for (workspace, connection) in self.lanes.waiting() {
+            if let Err(error) = self.head_of_lane(&workspace, &connection) {
+                tracing::error!(
+                    %workspace,
+                    %connection,
+                    error = &error as &dyn std::error::Error,
+                    "the head of the lane cannot be read"
+                );
+            }
+        }
     }
 
     async fn void_overdue_of(
@@ -138,8 +189,11 @@ impl StoreQueue {
         let mut delivery = found.delivery.clone();
         // Past its end the lease was nobody's: the process may have been down for days.
         delivery.series_at = retry::series_at(&delivery, entry.at, now);
+        // The host's trouble, not the destination's: it does not use up the schedule.
+        delivery.charged = delivery.charged.saturating_sub(1);
+        delivery.interruptions = delivery.interruptions.saturating_add(1);
         delivery.state = DeliveryState::Pending {
-            due_at: now.after(wait_after_interruption(delivery.charged)),
+            due_at: now.after(wait_after_interruption(delivery.interruptions)),
         };
         step.change(&self.lanes, found, &delivery);
         Ok(true)

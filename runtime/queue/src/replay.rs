@@ -14,15 +14,8 @@ impl StoreQueue {
         now: Timestamp,
         by: &str,
     ) -> Result<(), ReplayError> {
-        self.change_dead(workspace, id, |delivery| {
-            delivery.state = DeliveryState::Pending { due_at: now };
-            delivery.series_at = now;
-            delivery.charged = 0;
-            delivery.faults = 0;
-            delivery.replays = delivery.replays.saturating_add(1);
-            delivery.intervene(note(InterventionKind::Replayed, now, by));
-        })
-        .await?;
+        self.change_dead(workspace, id, |delivery| self.make_pending_again(delivery, now, by))
+            .await?;
         tracing::info!(%workspace, delivery = %id, by, "dead letter replayed");
         Ok(())
     }
@@ -34,16 +27,25 @@ impl StoreQueue {
         now: Timestamp,
         by: &str,
     ) -> Result<(), ReplayError> {
-        self.change_dead(workspace, id, |delivery| {
-            delivery.state = DeliveryState::Discarded {
-                at: now,
-                by: by.to_owned(),
-            };
-            delivery.intervene(note(InterventionKind::Discarded, now, by));
-        })
-        .await?;
+        self.change_dead(workspace, id, |delivery| make_discarded(delivery, now, by))
+            .await?;
         tracing::info!(%workspace, delivery = %id, by, "dead letter discarded");
         Ok(())
+    }
+
+    /// What a replay makes of a dead letter: a new series. It lost its turn when it died, so its place is at the end.
+    pub(crate) fn make_pending_again(&self, delivery: &mut Delivery, now: Timestamp, by: &str) {
+        delivery.state = DeliveryState::Pending { due_at: now };
+        delivery.series_at = now;
+        delivery.charged = 0;
+        delivery.faults = 0;
+        delivery.interruptions = 0;
+        delivery.replays = delivery.replays.saturating_add(1);
+        if let Some(order) = &mut delivery.order {
+            order.place = self.places.next();
+            order.behind = false;
+        }
+        delivery.intervene(note(InterventionKind::Replayed, now, by));
     }
 
     async fn change_dead(
@@ -76,6 +78,15 @@ impl StoreQueue {
         }
         Err(QueueError::Contended("change a dead letter").into())
     }
+}
+
+/// What a discard makes of a dead letter.
+pub(crate) fn make_discarded(delivery: &mut Delivery, now: Timestamp, by: &str) {
+    delivery.state = DeliveryState::Discarded {
+        at: now,
+        by: by.to_owned(),
+    };
+    delivery.intervene(note(InterventionKind::Discarded, now, by));
 }
 
 fn note(what: InterventionKind, at: Timestamp, by: &str) -> Intervention {

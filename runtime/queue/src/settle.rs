@@ -52,10 +52,11 @@ impl StoreQueue {
         let attempt_key = keys::attempt(&attempt.workspace, attempt.delivery, attempt.run);
         for _ in 0..STEP_TRIES {
             let found = self.held(leased)?;
-            let delivery = after(found.delivery.clone(), &end, now);
+            let lane_of = self.lanes.lane(&attempt.workspace, &attempt.connection);
+            let delivery = after(found.delivery.clone(), &end, now, lane_of.delivered_at(now));
             let mut step = Step::default();
             step.batch.put(attempt_key.clone(), record::encode(&attempt));
-            step.change(&self.lanes, found, &delivery);
+            self.stage_change(&mut step, found, &delivery)?;
             self.stage_lane(&mut step, &attempt, &lane, now)?;
             let produced = self.stage(&mut step, &produced, now)?;
             if self.commit(step).await? == Stepped::Done {
@@ -94,7 +95,7 @@ impl StoreQueue {
 }
 
 /// The delivery after an attempt that ended so.
-fn after(mut delivery: Delivery, end: &AttemptEnd, now: Timestamp) -> Delivery {
+fn after(mut delivery: Delivery, end: &AttemptEnd, now: Timestamp, delivered_at: Timestamp) -> Delivery {
     let class = end.failure.as_ref().map(|failure| failure.class);
     count_fault(&mut delivery, class);
     if let Some(failure) = &end.failure {
@@ -103,7 +104,8 @@ fn after(mut delivery: Delivery, end: &AttemptEnd, now: Timestamp) -> Delivery {
     let (state, charged) = match &end.outcome {
         Outcome::Delivered => {
             let receipt = end.receipt.clone().unwrap_or_default();
-            (DeliveryState::Delivered { at: now, receipt }, true)
+            let at = delivered_at;
+            (DeliveryState::Delivered { at, receipt }, true)
         }
         Outcome::Retry { due_at, charged } => (DeliveryState::Pending { due_at: *due_at }, *charged),
         Outcome::Parked => (DeliveryState::Pending { due_at: now }, false),

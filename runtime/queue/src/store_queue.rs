@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cofferdam_domain::classify::Failure;
 use cofferdam_domain::{ConnectionName, DeliveryId, LaneState, Timestamp, WorkspaceName};
 use cofferdam_store::{CommitError, Store};
 use rand::rngs::StdRng;
@@ -12,8 +13,10 @@ use crate::error::{QueueError, ReplayError, SettleError};
 use crate::keys;
 use crate::lanes::Lanes;
 use crate::lease::{LeaseTerms, Leased};
+use crate::order::Places;
 use crate::queue::Queue;
 use crate::record;
+use crate::retention::{Retention, Retired, SharedWalks};
 use crate::settle::{Settled, Settlement};
 use crate::step::{Found, STEP_TRIES, Step, Stepped};
 
@@ -22,6 +25,8 @@ use crate::step::{Found, STEP_TRIES, Step, Stepped};
 pub struct StoreQueue {
     pub(crate) store: Store,
     pub(crate) lanes: Arc<Lanes>,
+    pub(crate) places: Arc<Places>,
+    pub(crate) walks: Arc<SharedWalks>,
     rng: Arc<Mutex<StdRng>>,
 }
 
@@ -33,9 +38,13 @@ impl StoreQueue {
         let queue = Self {
             store,
             lanes: Arc::default(),
+            places: Arc::default(),
+            walks: Arc::default(),
             rng: Arc::new(Mutex::new(rng)),
         };
         queue.count()?;
+        let contended = queue.count_ordered(now)?;
+        queue.repair_order(contended).await?;
         let voided = queue.recover(now).await?;
         if voided > 0 {
             tracing::info!(
@@ -58,7 +67,8 @@ impl StoreQueue {
         Ok(Some(Found { delivery, raw }))
     }
 
-    pub(crate) async fn commit(&self, step: Step) -> Result<Stepped, QueueError> {
+    pub(crate) async fn commit(&self, mut step: Step) -> Result<Stepped, QueueError> {
+        self.settle_turns(&mut step)?;
         match self.store.commit(step.into_batch()).await {
             Ok(()) => Ok(Stepped::Done),
             Err(CommitError::Conflict { .. }) => Ok(Stepped::Conflict),
@@ -181,8 +191,24 @@ impl Queue for StoreQueue {
         self.give_up(workspace, delivery, now, by).await
     }
 
+    async fn abandon(
+        &self,
+        workspace: &WorkspaceName,
+        connection: &ConnectionName,
+        now: Timestamp,
+        failure: &Failure,
+        max: usize,
+    ) -> Result<usize, QueueError> {
+        self.turn_dead(workspace, connection, now, failure, max).await
+    }
+
     async fn sweep(&self, now: Timestamp) -> Result<usize, QueueError> {
+        self.move_tallies_on(now).await?;
         self.forget_dedupe_keys(now).await
+    }
+
+    async fn retire(&self, now: Timestamp, retention: &Retention) -> Result<Retired, QueueError> {
+        self.retire_some(now, retention).await
     }
 
     fn subscribe(&self, workspace: &WorkspaceName, connection: &ConnectionName) -> watch::Receiver<u64> {

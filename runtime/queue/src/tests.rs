@@ -1,13 +1,17 @@
 //! The queue's promises, each over a real store in a directory of its own. Time is an argument throughout.
 
+mod abandon;
 mod accept;
 mod damage;
 mod dead_letters;
 mod lease;
+mod order;
 mod reads;
 mod recover;
+mod retention;
 mod settle;
 
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 use std::time::Duration;
@@ -153,10 +157,7 @@ fn event_in(workspace: WorkspaceName, body: &[u8], dedupe_key: Option<&str>, now
 /// An event owed to the sink at once.
 fn owed(body: &[u8], dedupe_key: Option<&str>, now: Timestamp) -> Accept {
     let new = event_in(home(), body, dedupe_key, now);
-    Accept {
-        new,
-        fan_out: vec![Owed::deliver(sink(), Duration::ZERO)],
-    }
+    Accept::new(new, vec![Owed::deliver(sink(), Duration::ZERO)])
 }
 
 fn failure(class: FailureClass) -> Failure {

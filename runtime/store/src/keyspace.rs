@@ -14,8 +14,14 @@ pub enum Keyspace {
     Body = b'b',
     /// Queue: workspace, delivery id → delivery.
     Delivery = b'd',
-    /// Queue: workspace, connection, due, delivery id → size of the body.
+    /// Queue: workspace, connection, due, delivery id → size of the body, order key if there is one.
     Due = b'q',
+    /// Queue: workspace, connection, order key, place, delivery id → whether it is listed as due, size of the body.
+    Order = b'p',
+    /// Queue: workspace, connection, order key → whose turn it is.
+    Turn = b'u',
+    /// Queue: workspace, connection → how many were delivered up to a time.
+    Tally = b'w',
     /// Queue: workspace, connection, until, delivery id → nothing.
     Lease = b'l',
     /// Queue: workspace, connection, delivered at, delivery id → nothing.

@@ -91,6 +91,17 @@ impl Store {
         Ok(entries)
     }
 
+    /// The keys that [`Store::scan`] would answer with: large values are not put together for it.
+    pub fn keys(&self, scan: &Scan) -> Result<Vec<Vec<u8>>, StoreError> {
+        let Some(range) = scan.range() else {
+            return Ok(Vec::new());
+        };
+        let engine = &self.inner.engine;
+        let raw = engine.scan(range, scan.limit, scan.reverse).map_err(failed("scan"))?;
+        let keys = raw.into_iter().map(|(key, _)| key);
+        Ok(keys.filter(|key| !is_reserved(key)).collect())
+    }
+
     /// Commits the batch; durable when this returns `Ok`.
     ///
     /// A future that is dropped before it ends may or may not leave the batch committed; its hooks run if it is.

@@ -67,10 +67,7 @@ pub(super) fn owed(name: &ConnectionName, number: u64, body: &[u8]) -> Accept {
         body_bytes_max: 1 << 20,
     };
     let new: NewEvent = draft.stamp(stamp, &mut rand::rng()).expect("a sound event");
-    Accept {
-        new,
-        fan_out: vec![Owed::deliver(name.clone(), Duration::ZERO)],
-    }
+    Accept::new(new, vec![Owed::deliver(name.clone(), Duration::ZERO)])
 }
 
 /// One request to the probe's upstream, padded to the size that every event has.

@@ -1,8 +1,9 @@
 use cofferdam_domain::limits::DEDUPE_WINDOW;
+use cofferdam_store::{Key, Keyspace};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::{FAN_OUT_MAX, QueueError};
+use crate::{FAN_OUT_MAX, QueueError, keys};
 
 #[tokio::test]
 async fn what_was_accepted_is_there_after_reopening() {
@@ -202,4 +203,52 @@ async fn a_key_that_is_taken_again_during_a_sweep_keeps_no_other_from_being_forg
     assert_eq!(forgotten.unwrap(), 3);
     assert_eq!(bed.queue.sweep(over).await.unwrap(), 0);
     assert!(bed.accept(owed(b"{}", Some("b"), over), over).await.duplicate);
+}
+
+#[tokio::test]
+async fn a_window_is_the_first_events_own() {
+    let bed = Bed::new().await;
+    for (key, hours) in [("short", 1), ("long", 240)] {
+        let mut accept = owed(b"{}", Some(key), at(0));
+        accept.dedupe_window = Duration::from_hours(hours);
+        bed.accept(accept, at(0)).await;
+    }
+    let later = at(0).after(DEDUPE_WINDOW);
+    for (key, duplicate) in [("short", false), ("long", true)] {
+        assert_eq!(
+            bed.accept(owed(b"{}", Some(key), later), later).await.duplicate,
+            duplicate,
+            "{key}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_dedupe_record_that_cannot_be_read_keeps_no_event_out_and_no_sweep_from_going_on() {
+    let bed = Bed::new().await;
+    let [damaged, swept] = ["damaged", "swept"].map(|key| owed(b"{}", Some(key), at(0)));
+    let key_of = |accept: &Accept| keys::dedupe(&accept.new.event, accept.new.event.dedupe_key.as_deref().unwrap()).0;
+    let nonsense = [key_of(&damaged), key_of(&swept)];
+    for accept in [damaged, swept, owed(b"{}", Some("sound"), at(0))] {
+        bed.accept(accept, at(0)).await;
+    }
+    let mut batch = Batch::new();
+    for key in nonsense.clone() {
+        batch.put(key, b"\x01nonsense");
+    }
+    batch.put(Key::of(Keyspace::DedupeExpiry).u64(1), "");
+    bed.queue.store.commit(batch).await.unwrap();
+    let again = bed.accept(owed(b"{}", Some("damaged"), at(1)), at(1)).await;
+    assert!(!again.duplicate, "rather twice than never");
+    assert!(bed.accept(owed(b"{}", Some("damaged"), at(2)), at(2)).await.duplicate);
+    assert!(bed.accept(owed(b"{}", Some("sound"), at(2)), at(2)).await.duplicate);
+    let over = at(1).after(DEDUPE_WINDOW);
+    assert_eq!(
+        bed.queue.sweep(over).await.unwrap(),
+        4,
+        "with the entry that cannot be read"
+    );
+    assert_eq!(bed.queue.sweep(over).await.unwrap(), 0);
+    assert_eq!(bed.queue.store.get(&nonsense[1]).unwrap(), None);
+    assert!(bed.accept(owed(b"{}", Some("damaged"), at(2)), at(2)).await.duplicate);
 }

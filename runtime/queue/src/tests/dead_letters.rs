@@ -128,10 +128,8 @@ async fn a_raw_request_is_replayed_to_its_source_and_settled_with_what_it_makes(
     let bed = Bed::new().await;
     let mut raw = event_in(home(), b"raw", None, at(0));
     raw.event.kind = RAW_REQUEST_TYPE.into();
-    let request = Accept {
-        new: raw,
-        fan_out: vec![Owed::unreadable(sink(), failure(FailureClass::ConnectorFault))],
-    };
+    let why = failure(FailureClass::ConnectorFault);
+    let request = Accept::new(raw, vec![Owed::unreadable(sink(), why)]);
     let accepted = bed.accept(request, at(0)).await;
     let id = accepted.deliveries[0];
     assert_eq!(bed.depth(), [0, 0, 1, 0]);
@@ -151,9 +149,9 @@ async fn a_raw_request_is_replayed_to_its_source_and_settled_with_what_it_makes(
     let mut settlement = outcome(Outcome::Delivered, None, at(6));
     let target: ConnectionName = "target".parse().unwrap();
     settlement.produced = ["a", "a", "b"]
-        .map(|key| Accept {
-            new: event_in(home(), key.as_bytes(), Some(key), at(6)),
-            fan_out: vec![Owed::deliver(target.clone(), Duration::ZERO)],
+        .map(|key| {
+            let new = event_in(home(), key.as_bytes(), Some(key), at(6));
+            Accept::new(new, vec![Owed::deliver(target.clone(), Duration::ZERO)])
         })
         .into();
     let settled = bed.queue.settle(leased, settlement).await.unwrap();

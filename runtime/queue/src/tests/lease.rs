@@ -137,7 +137,7 @@ async fn a_lease_outlives_its_end_only_if_it_was_extended() {
     let again = bed.lease(past).await.unwrap();
     assert_eq!(
         (again.delivery.id, again.attempt.run, again.attempt.number),
-        (left.delivery.id, 2, 2)
+        (left.delivery.id, 2, 1)
     );
     let stale = bed.queue.settle(left, outcome(Outcome::Delivered, None, past)).await;
     assert!(matches!(stale, Err(SettleError::Stale(_))));
@@ -275,4 +275,85 @@ async fn the_lanes_back_off_ages_everything_that_waits_in_it() {
     let idle = Duration::from_secs(1);
     let second = bed.lease(until.after(idle)).await.unwrap();
     assert_eq!(second.delivery.series_at, at(0).after(idle));
+}
+
+#[tokio::test]
+async fn a_series_that_is_too_old_is_a_dead_letter_and_costs_no_attempt() {
+    let max_age = Duration::from_secs(10);
+    let expiring = |now| LeaseTerms {
+        max_age: Some(max_age),
+        ..terms(now, 1)
+    };
+    let lease = async |bed: &Bed, now| bed.queue.lease(&home(), &sink(), expiring(now)).await.unwrap();
+    for (last, class) in [
+        (None, FailureClass::Timeout),
+        (Some(FailureClass::Transport), FailureClass::Transport),
+    ] {
+        for (wait, expires) in [(max_age, false), (max_age + Duration::from_millis(1), true)] {
+            let bed = Bed::new().await;
+            // A wait of its own, and not time in which it stood ready, is what ages a series.
+            let due_at = at(0).after(wait);
+            let mut accept = owed(b"{}", None, at(0));
+            accept.fan_out[0].first_wait = if last.is_none() { wait } else { Duration::ZERO };
+            let id = bed.accept(accept, at(0)).await.deliveries[0];
+            if let Some(last) = last {
+                let leased = bed.lease(at(0)).await.unwrap();
+                let again = Outcome::Retry { due_at, charged: true };
+                bed.queue
+                    .settle(leased, outcome(again, Some(last), at(0)))
+                    .await
+                    .unwrap();
+            }
+            let runs = u32::from(last.is_some());
+            let leased = lease(&bed, due_at.after(Duration::from_hours(9))).await;
+            assert_eq!(leased.is_none(), expires, "{last:?} {wait:?}");
+            let delivery = bed.queue.delivery(&home(), id).unwrap().unwrap();
+            assert_eq!(delivery.runs, runs + u32::from(!expires));
+            if expires {
+                let why = delivery.last_failure.unwrap();
+                assert_eq!((why.class, why.code.as_deref()), (class, Some("expired")));
+                assert_eq!(bed.depth(), [0, 0, 1, 0]);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn how_long_a_head_has_been_due_is_known_without_reading() {
+    let bed = Bed::new().await;
+    let lag = |bed: &Bed, now| bed.queue.lag(&home(), &sink(), now).as_millis();
+    assert_eq!(lag(&bed, at(0)), 0);
+    for wait in [300, 100, 200] {
+        let mut accept = owed(b"{}", None, at(0));
+        accept.fan_out[0].first_wait = Duration::from_millis(wait);
+        bed.accept(accept, at(0)).await;
+    }
+    assert_eq!([50, 100, 150].map(|ms| lag(&bed, at(ms))), [0, 0, 50]);
+    bed.lease(at(250)).await.unwrap();
+    assert_eq!(lag(&bed, at(250)), 50, "the next one");
+    bed.lease(at(250)).await.unwrap();
+    bed.queue.next_due(&home(), &sink()).await.unwrap();
+    assert_eq!(lag(&bed, at(350)), 50);
+    let bed = bed.reopened(at(260)).await;
+    assert_eq!(lag(&bed, at(350)), 90, "of those whose lease was void");
+    bed.queue.lease_many(&home(), &sink(), terms(at(400), 9)).await.unwrap();
+    assert_eq!(lag(&bed, at(400)), 0);
+}
+
+#[tokio::test]
+async fn totals_of_all_lanes_follow_every_step() {
+    let bed = Bed::new().await;
+    let mut accept = owed(b"12345", None, at(0));
+    accept
+        .fan_out
+        .push(Owed::deliver("other".parse().unwrap(), Duration::ZERO));
+    bed.accept(accept, at(0)).await;
+    let totals = |bed: &Bed| (bed.queue.pending_total(), bed.queue.pending_bytes_total());
+    assert_eq!(totals(&bed), (2, 10));
+    assert_eq!(bed.queue.lanes_waiting().len(), 2);
+    let leased = bed.lease(at(0)).await.unwrap();
+    assert_eq!(totals(&bed), (1, 5));
+    bed.queue.release(leased).await.unwrap();
+    let bed = bed.reopened(at(1)).await;
+    assert_eq!(totals(&bed), (2, 10));
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::SettleError;
 
 #[tokio::test]
-async fn a_lease_of_the_former_process_is_void_and_its_charge_stays() {
+async fn a_lease_of_the_former_process_is_void_and_costs_the_schedule_nothing() {
     let bed = Bed::new().await;
     bed.accept(owed(b"1", None, at(0)), at(0)).await;
     bed.accept(owed(b"2", None, at(0)), at(0)).await;
@@ -28,8 +28,9 @@ async fn a_lease_of_the_former_process_is_void_and_its_charge_stays() {
         .unwrap();
     assert_eq!(
         (again.attempt.run, again.attempt.number, again.delivery.generation),
-        (2, 2, 2)
+        (2, 1, 2)
     );
+    assert_eq!((again.delivery.charged, again.delivery.interruptions), (1, 1));
 }
 
 #[tokio::test]
@@ -75,16 +76,23 @@ async fn a_dropped_call_is_counted_and_signalled_if_it_was_done() {
 #[tokio::test]
 async fn a_delivery_that_ends_the_process_again_and_again_waits_longer_each_time() {
     let mut bed = Bed::new().await;
-    let charged_before = |bed: &Bed, id| bed.queue.delivery(&home(), id).unwrap().unwrap().charged;
+    let counted = |bed: &Bed, id| {
+        let delivery = bed.queue.delivery(&home(), id).unwrap().unwrap();
+        (delivery.charged, delivery.interruptions)
+    };
     let id = bed.accept(owed(b"{}", None, at(0)), at(0)).await.deliveries[0];
     let mut now = at(0);
     let waits = [0, 4, 8, 16, 32, 64, 128, 256, 256, 256];
-    for (charged, wait_s) in (1u32..).zip(waits) {
+    for (interruptions, wait_s) in (1u32..).zip(waits) {
         let lost = bed.lease(now).await.unwrap();
         bed = bed.reopened(now).await;
         let due_at = now.after(Duration::from_secs(wait_s));
-        assert_eq!(bed.state(&lost), DeliveryState::Pending { due_at }, "charged {charged}");
-        assert_eq!(charged_before(&bed, id), charged);
+        assert_eq!(
+            bed.state(&lost),
+            DeliveryState::Pending { due_at },
+            "interruption {interruptions}"
+        );
+        assert_eq!(counted(&bed, id), (0, interruptions));
         now = due_at;
     }
 }

@@ -47,7 +47,7 @@ pub(crate) fn fan_out(app: &App, new: NewEvent) -> Accept {
             Owed::deliver(connection.spec.name.clone(), Duration::from_millis(first_wait))
         })
         .collect();
-    Accept { new, fan_out }
+    Accept::new(new, fan_out)
 }
 
 /// Makes the events durable with every delivery that they owe.

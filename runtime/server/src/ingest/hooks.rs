@@ -280,7 +280,7 @@ async fn keep_raw(
     )
     .map_err(|error| Problem::internal("keeping the request", &error))?;
     let fan_out = vec![Owed::unreadable(name.clone(), failure)];
-    let accepted = accept::accept(app, vec![Accept { new, fan_out }]).await?;
+    let accepted = accept::accept(app, vec![Accept::new(new, fan_out)]).await?;
     let kept = accepted.into_iter().next().map(told);
     kept.map(Answer::KeptRaw)
         .ok_or_else(|| Problem::not_found("accepted event"))
