@@ -3,12 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
-use cofferdam_tests::artifacts::{self, target_dir};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -16,8 +15,9 @@ use super::disk::{Disk, Image};
 use super::format::Record;
 use super::survivors::{Mode, Survivors};
 use crate::engine::Engine;
+use crate::shim;
 
-/// How long each of the three processes works, in milliseconds, and the one that is killed at that moment is not the second.
+/// How long the process works that closes its store, and the others at most, in milliseconds.
 const WORK_MILLIS: u64 = 900;
 
 /// The journal, decoded.
@@ -150,9 +150,7 @@ impl Process<'_> {
             .args(["--seed", &self.seed.to_string(), "--millis", &millis.to_string()])
             .arg("--folder")
             .arg(self.folder)
-            .env("LD_PRELOAD", library())
-            .env("COFFERDAM_FAULTS_DIR", self.folder)
-            .env("COFFERDAM_FAULTS_JOURNAL", self.journal)
+            .envs(shim::recording(self.folder, self.journal))
             .stdin(Stdio::null());
         command.spawn().context("the writer cannot be started")
     }
@@ -168,9 +166,4 @@ impl Process<'_> {
         let records = std::iter::from_fn(|| Record::decode(&mut rest));
         Ok(records.filter(|record| matches!(record, Record::Mark { .. })).count())
     }
-}
-
-/// The library that is preloaded.
-pub(crate) fn library() -> PathBuf {
-    artifacts::built(target_dir().join("debug/libcofferdam_faults.so"))
 }
