@@ -15,7 +15,7 @@ use super::lane::Lane;
 use super::ledger::{Answer, Sent};
 use super::load::{self, Load};
 use super::reckoning::{self, Found};
-use crate::engine::Engine;
+use crate::engine::{Engine, config};
 
 /// How long a server may take to stop, in milliseconds.
 const DRAIN_MILLIS: u64 = 3000;
@@ -49,7 +49,7 @@ impl Bed {
         let setup = Setup::new()
             .plugin(&test_guest("probe"))
             .config(&format!("\n[server]\ndrain_ms = {DRAIN_MILLIS}\n"))
-            .config(&engine.config());
+            .config(&config(engine));
         let world = World {
             destination: Destination::start().await?,
             sent: Vec::new(),
