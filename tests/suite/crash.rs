@@ -16,6 +16,7 @@
 //! A kill leaves what the kernel has: what a power loss takes is another suite's. Each cycle and each reckoning counts as
 //! one round; a cycle's seed is printed with what failed, although the state it met came from the cycles before it.
 
+mod bed;
 mod destination;
 mod lane;
 mod ledger;
@@ -26,19 +27,16 @@ use std::fs;
 use std::ops::Range;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use cofferdam_tests::artifacts::{target_dir, test_guest};
-use cofferdam_tests::{Running, Setup};
+use cofferdam_tests::artifacts::target_dir;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
+
+pub(crate) use bed::{Bed, Served};
+pub(crate) use ledger::Answer;
 
 use crate::engine::Engine;
 use crate::table::Table;
 use crate::tally::Tally;
-use destination::Destination;
-use lane::Lane;
-use ledger::Sent;
-use load::Load;
 use reckoning::Found;
 
 /// How long producers load the server before it dies, in milliseconds.
@@ -128,8 +126,8 @@ struct Story {
     cycles: u64,
     kills: u64,
     stops: u64,
+    sent: u64,
     sent_again: u64,
-    sent: Vec<Sent>,
     found: Found,
 }
 
@@ -142,12 +140,11 @@ impl Story {
             dead,
             duplicates,
         } = self.found;
-        let sent = self.sent.len() as u64;
         let figures = [
             self.cycles,
             self.kills,
             self.stops,
-            sent,
+            self.sent,
             acknowledged,
             kept,
             delivered,
@@ -159,114 +156,79 @@ impl Story {
         std::iter::once(engine.to_string()).chain(figures).collect()
     }
 
-    fn count(&mut self, what: &str, held: &anyhow::Result<()>) {
-        match held {
-            Ok(()) => self.passed += 1,
-            Err(error) => {
-                eprintln!("  {what}: {error:#}");
-                self.failed += 1;
-            }
-        }
+    /// Counts a round; what the server has said is kept if it failed.
+    fn count<T>(&mut self, what: &str, held: &anyhow::Result<T>, server: &Served) -> anyhow::Result<()> {
+        let Err(error) = held else {
+            self.passed += 1;
+            return Ok(());
+        };
+        self.failed += 1;
+        eprintln!("  {what}: {error:#}");
+        let dir = target_dir().join("suite");
+        fs::create_dir_all(&dir)?;
+        let path = dir.join(format!("crash {what}.log").replace([' ', ','], "-"));
+        fs::write(&path, server.log())?;
+        eprintln!("  the server's log is in {}", path.display());
+        Ok(())
     }
 }
 
 async fn life(engine: Engine, seeds: Vec<u64>) -> anyhow::Result<Story> {
-    let world = Destination::start().await?;
-    let setup = Setup::new()
-        .plugin(&test_guest("probe"))
-        .config("\n[server]\ndrain_ms = 3000\n")
-        .config(&engine.config());
-    let mut server = setup.start().await;
-    for lane in Lane::ALL {
-        server.api.apply(&lane.file(&world)).await;
-    }
+    let mut server = Bed::new(engine).await?.start().await?;
     let mut story = Story::default();
     for seed in seeds {
         let held;
         (server, held) = cycle(server, seed, &mut story).await?;
         story.cycles += 1;
-        story.count(&format!("{engine}, seed {seed}"), &held);
-        if held.is_err() {
-            keep_log(&server, engine, seed)?;
-        }
+        story.count(&format!("{engine} seed {seed}"), &held, &server)?;
         if story.cycles % PROGRESS == 0 {
-            eprintln!("  {engine}: {} cycles, {} events sent", story.cycles, story.sent.len());
+            eprintln!(
+                "  {engine}: {} cycles, {} events sent",
+                story.cycles,
+                server.sent().len()
+            );
         }
     }
-    let reckoned = reckoned(&server, &mut story, &world).await;
-    story.count(&format!("{engine}, the reckoning"), &reckoned);
-    if reckoned.is_err() {
-        keep_log(&server, engine, 0)?;
-    }
+    let reckoned = server.reckon().await;
+    story.count(&format!("{engine} reckoning"), &reckoned, &server)?;
+    story.found = reckoned.unwrap_or_default();
+    story.sent = server.sent().len() as u64;
+    story.kills = server.ends() - story.stops;
     server.kill().await;
     Ok(story)
 }
 
-async fn reckoned(server: &Running, story: &mut Story, world: &Destination) -> anyhow::Result<()> {
-    reckoning::settled(&server.api).await?;
-    // A server that is stopped may leave work of unknown end too.
-    let ends = story.kills + story.stops;
-    story.found = reckoning::reckon(&server.api, &story.sent, world, ends).await?;
-    Ok(())
-}
-
-/// Load, death, start, glance.
-async fn cycle(server: Running, seed: u64, story: &mut Story) -> anyhow::Result<(Running, anyhow::Result<()>)> {
+/// Load, death, start, glance. An error says that the suite cannot go on; what comes with the server, whether it kept its
+/// promises.
+async fn cycle(mut server: Served, seed: u64, story: &mut Story) -> anyhow::Result<(Served, anyhow::Result<()>)> {
     let mut rng = StdRng::seed_from_u64(seed);
     let ending = Ending::draw(&mut rng);
-    let load = Load::start(&server.api, &format!("{}-{seed}", story.cycles), seed);
+    server.begin_load(&format!("{}-{seed}", story.cycles), seed);
     tokio::time::sleep(Duration::from_millis(rng.random_range(LOAD_MILLIS))).await;
-    let mut held = quiet(&server);
-    let setup = match ending {
-        Ending::Kill | Ending::KillAndAgain(_) => {
-            story.kills += 1;
-            server.kill().await
-        }
+    let quiet = server.quiet();
+    let (ended, mut bed) = match ending {
+        Ending::Kill | Ending::KillAndAgain(_) => (Ok(()), server.kill().await),
         Ending::Terminate => {
             story.stops += 1;
-            let (code, log, setup) = server.stop().await;
-            if code != Some(0) {
-                held = Err(anyhow::anyhow!("SIGTERM ended it with {code:?}: {log}"));
-            }
-            setup
+            server.stop().await
         }
     };
-    story.sent.extend(load.ended().await);
     if let Ending::KillAndAgain(times) = ending {
         for _ in 0..times {
-            let mut starting = setup.command().spawn().context("the server cannot be started")?;
-            tokio::time::sleep(Duration::from_millis(rng.random_range(START_MILLIS))).await;
-            starting.kill().await?;
-            story.kills += 1;
+            let after = Duration::from_millis(rng.random_range(START_MILLIS));
+            bed.start_and_kill(after).await?;
         }
     }
-    let server = setup.start().await;
-    let acknowledged: Vec<_> = story.sent.iter().filter(|sent| sent.is_acknowledged()).collect();
+    let server = bed.start().await?;
+    let acknowledged: Vec<_> = server.sent().iter().filter(|sent| sent.is_acknowledged()).collect();
     let mut some: Vec<_> = acknowledged.iter().rev().take(GLANCES / 2).copied().collect();
     for _ in some.len()..GLANCES.min(acknowledged.len()) {
         some.push(acknowledged[rng.random_range(0..acknowledged.len())]);
     }
-    let glanced = reckoning::glance(&server.api, &some).await;
-    let held = held.and_then(|()| {
+    let glanced = server.glance(&some).await;
+    let held = quiet.and(ended).and_then(|()| {
         story.sent_again += glanced?;
-        quiet(&server)
+        server.quiet()
     });
     Ok((server, held))
-}
-
-/// The server has not panicked anywhere.
-fn quiet(server: &Running) -> anyhow::Result<()> {
-    let log = server.log();
-    let panicked = log.lines().find(|line| line.contains("panicked"));
-    panicked.map_or(Ok(()), |line| Err(anyhow::anyhow!("the server panicked: {line}")))
-}
-
-/// Keeps what the server has said.
-fn keep_log(server: &Running, engine: Engine, seed: u64) -> anyhow::Result<()> {
-    let dir = target_dir().join("suite");
-    fs::create_dir_all(&dir)?;
-    let path = dir.join(format!("crash-{engine}-{seed}.log"));
-    fs::write(&path, server.log())?;
-    eprintln!("  the server's log is in {}", path.display());
-    Ok(())
 }

@@ -5,8 +5,10 @@
 
 mod crash;
 mod engine;
+mod faults;
 mod plan;
 mod power_loss;
+mod shim;
 mod table;
 mod tally;
 
@@ -67,6 +69,7 @@ fn run(name: &str, arguments: &Arguments) -> anyhow::Result<Tally> {
     match name {
         "crash" => crash::run(plan.cycles(100)?),
         "power-loss" => power_loss::run(plan.cycles(200)?, arguments.journal.as_deref()),
+        "faults" => faults::run(plan),
         _ => anyhow::bail!("there is no suite {name:?}; `cargo xtask suite --help` lists them"),
     }
 }

@@ -35,6 +35,16 @@ impl Plan {
         Ok(self.rounds(self.seeds, default))
     }
 
+    /// A suite that runs its cases once each.
+    pub(crate) fn no_rounds(&self) -> anyhow::Result<()> {
+        let asked = self.cycles.is_some() || self.seeds.is_some() || self.seed.is_some();
+        anyhow::ensure!(
+            !asked,
+            "this suite runs each of its cases once: it takes no --cycles, --seeds or --seed"
+        );
+        Ok(())
+    }
+
     fn rounds(&self, asked: Option<u32>, default: u32) -> Range<u64> {
         let count = asked.unwrap_or(if self.seed.is_some() { 1 } else { default });
         let first = self.seed.unwrap_or(FIRST_SEED);

@@ -6,7 +6,7 @@
 //! [`survivors`]). The real code opens what is found and must keep every promise ([`verify`]).
 //!
 //! Moments are drawn evenly, just after an acknowledgement, and inside an fsync. One recording ([`recording`]) serves many
-//! power losses; it holds three processes, so that recovery and closing lose their power too.
+//! power losses; it holds several processes, so that recovery and closing lose their power too.
 //!
 //! What is simulated: the file layout as it is, lost and torn writes, writes that overtake each other between two fsyncs,
 //! lengths without content, names that were never made durable, moves that did not happen.

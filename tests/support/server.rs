@@ -1,5 +1,6 @@
 //! The real `cofferdam serve` as a process of its own: started, asked, stopped, killed, started again on the same data.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -17,6 +18,7 @@ use crate::wait;
 pub struct Setup {
     dir: TempDir,
     config: String,
+    variables: Vec<(&'static str, OsString)>,
 }
 
 impl Default for Setup {
@@ -37,6 +39,7 @@ impl Setup {
         Self {
             dir,
             config: config.to_owned(),
+            variables: Vec::new(),
         }
     }
 
@@ -52,6 +55,13 @@ impl Setup {
     #[must_use]
     pub fn config(mut self, text: &str) -> Self {
         self.config.push_str(text);
+        self
+    }
+
+    /// The environment of the servers that are started from now on, beside what every one gets.
+    #[must_use]
+    pub fn environment(mut self, variables: Vec<(&'static str, OsString)>) -> Self {
+        self.variables = variables;
         self
     }
 
@@ -81,6 +91,7 @@ impl Setup {
         command
             .env_remove("COFFERDAM_VAULT_KEY")
             .env("NO_COLOR", "1")
+            .envs(self.variables.iter().cloned())
             .kill_on_drop(true);
         command
             .stdin(Stdio::null())

@@ -16,6 +16,9 @@ const JOURNAL: &str = "COFFERDAM_FAULTS_JOURNAL";
 /// What the process says through the journal it writes to a file of this name in the folder; there is no such file.
 pub(crate) const MARKS: &[u8] = b".marks";
 
+/// Said there, it kills the process: from outside, a kill can come between an operation and its record.
+pub(crate) const DIE: &[u8] = b"die";
+
 /// What to do with which files.
 pub(crate) struct Settings {
     /// Without a slash at its end.

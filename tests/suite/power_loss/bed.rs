@@ -16,7 +16,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::marks::End;
-use crate::engine::Engine;
+use crate::engine::{Engine, options};
 
 /// The lanes that events are owed to.
 pub(crate) const LANES: [&str; 3] = ["first", "second", "third"];
@@ -44,7 +44,7 @@ pub(crate) fn now() -> Timestamp {
 
 /// Opens store and queue.
 pub(crate) async fn open(engine: Engine, dir: &Path, seed: u64) -> anyhow::Result<StoreQueue> {
-    let store = Store::open(&engine.options(dir))?;
+    let store = Store::open(&options(engine, dir))?;
     Ok(StoreQueue::open(store, now(), StdRng::seed_from_u64(seed)).await?)
 }
 

@@ -1,14 +1,14 @@
-//! One journal of the writer's life: three processes on the same folder, two of them killed in the middle of their work and
-//! one that closes its store. Many power losses are cut out of one recording.
+//! One journal of the writer's life: four processes on the same folder. One is killed at work, one while it opens what that has
+//! left, one closes its store, and the last is killed at work again. Many power losses are cut out of one recording.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::ops::Range;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
-use cofferdam_tests::artifacts::{self, target_dir};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -16,9 +16,16 @@ use super::disk::{Disk, Image};
 use super::format::Record;
 use super::survivors::{Mode, Survivors};
 use crate::engine::Engine;
+use crate::shim;
 
-/// How long each of the three processes works, in milliseconds, and the one that is killed at that moment is not the second.
+/// How long the process works that closes its store, and the others at most, in milliseconds.
 const WORK_MILLIS: u64 = 900;
+
+/// When a process dies that is to die while it opens its store, in milliseconds after its beginning.
+const EARLY_MILLIS: Range<u64> = 0..30;
+
+/// What the kernel calls a `kill -9`.
+const SIGKILL: i32 = 9;
 
 /// The journal, decoded.
 pub(crate) struct Recording {
@@ -38,14 +45,15 @@ impl Recording {
         let (folder, journal) = (base.join("disk"), base.join("journal"));
         fs::create_dir(&folder)?;
         let mut rng = StdRng::seed_from_u64(seed);
-        for (session, killed) in [(0, true), (1, false), (2, true)] {
+        let lives = [Life::DiesAtWork, Life::DiesEarly, Life::Closes, Life::DiesAtWork];
+        for (session, life) in (0..).zip(lives) {
             let writer = Process {
                 folder: &folder,
                 journal: &journal,
                 engine,
                 seed: seed.wrapping_mul(16).wrapping_add(session),
             };
-            writer.run(killed.then(|| Duration::from_millis(rng.random_range(WORK_MILLIS / 2..WORK_MILLIS))))?;
+            writer.run(life, &mut rng)?;
         }
         let recording = Self::read(engine, fs::read(&journal)?);
         recording.holds_against(&folder)?;
@@ -120,57 +128,40 @@ struct Process<'a> {
     seed: u64,
 }
 
-impl Process<'_> {
-    /// Runs it to its end, or kills it after a while.
-    fn run(&self, killed_after: Option<Duration>) -> anyhow::Result<()> {
-        let before = self.marked()?;
-        let millis = if killed_after.is_some() { 60_000 } else { WORK_MILLIS };
-        let mut child = self.spawn(millis)?;
-        if let Some(after) = killed_after {
-            // The clock of its work runs once it has opened its store, however long that takes on a busy machine.
-            while self.marked()? < before + 2 {
-                ensure!(child.try_wait()?.is_none(), "the writer ended by itself");
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            std::thread::sleep(after);
-            child.kill()?;
-            child.wait()?;
-            return Ok(());
-        }
-        let status = child.wait()?;
-        ensure!(status.success(), "the writer ended with {status}");
-        Ok(())
-    }
+/// How a process ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    DiesAtWork,
+    DiesEarly,
+    Closes,
+}
 
-    fn spawn(&self, millis: u64) -> anyhow::Result<Child> {
+impl Process<'_> {
+    fn run(&self, life: Life, rng: &mut StdRng) -> anyhow::Result<()> {
+        let dies = match life {
+            Life::DiesAtWork => Some(rng.random_range(WORK_MILLIS / 2..WORK_MILLIS)),
+            Life::DiesEarly => Some(rng.random_range(EARLY_MILLIS)),
+            Life::Closes => None,
+        };
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("power-loss-writer")
             .args(["--engine", self.engine.name()])
-            .args(["--seed", &self.seed.to_string(), "--millis", &millis.to_string()])
+            .args(["--seed", &self.seed.to_string()])
+            .args(["--works-millis", &WORK_MILLIS.to_string()])
+            .args(dies.map(|millis| format!("--dies-millis={millis}")))
             .arg("--folder")
             .arg(self.folder)
-            .env("LD_PRELOAD", library())
-            .env("COFFERDAM_FAULTS_DIR", self.folder)
-            .env("COFFERDAM_FAULTS_JOURNAL", self.journal)
+            .envs(shim::recording(self.folder, self.journal))
             .stdin(Stdio::null());
-        command.spawn().context("the writer cannot be started")
+        let status = command.status().context("the writer cannot be started")?;
+        match dies {
+            Some(_) => ensure!(
+                status.signal() == Some(SIGKILL),
+                "the writer was to be killed and ended with {status}"
+            ),
+            None => ensure!(status.success(), "the writer ended with {status}"),
+        }
+        Ok(())
     }
-
-    /// How many statements there are so far.
-    fn marked(&self) -> anyhow::Result<usize> {
-        let journal = match fs::read(self.journal) {
-            Ok(journal) => journal,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(error.into()),
-        };
-        let mut rest = journal.as_slice();
-        let records = std::iter::from_fn(|| Record::decode(&mut rest));
-        Ok(records.filter(|record| matches!(record, Record::Mark { .. })).count())
-    }
-}
-
-/// The library that is preloaded.
-pub(crate) fn library() -> PathBuf {
-    artifacts::built(target_dir().join("debug/libcofferdam_faults.so"))
 }

@@ -41,9 +41,12 @@ pub(crate) struct Writer {
     /// What is random.
     #[arg(long)]
     pub(crate) seed: u64,
-    /// It stops by itself after so long, in milliseconds.
+    /// It stops working so long after it has opened its store, in milliseconds.
     #[arg(long)]
-    pub(crate) millis: u64,
+    pub(crate) works_millis: u64,
+    /// It is killed so long after it has begun, if it has not ended by then, in milliseconds.
+    #[arg(long)]
+    pub(crate) dies_millis: Option<u64>,
 }
 
 /// Runs to its end.
@@ -54,9 +57,16 @@ pub(crate) fn run(writer: &Writer) -> anyhow::Result<()> {
 async fn write(writer: &Writer) -> anyhow::Result<()> {
     let marks = Arc::new(Marks::open(&writer.folder)?);
     marks.say(&Mark::Began)?;
+    if let Some(millis) = writer.dies_millis {
+        let marks = Arc::clone(&marks);
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(millis));
+            marks.die()
+        });
+    }
     let queue = bed::open(writer.engine, &writer.folder.join(bed::DATA), writer.seed).await?;
     marks.say(&Mark::Opened)?;
-    let until = Instant::now() + Duration::from_millis(writer.millis);
+    let until = Instant::now() + Duration::from_millis(writer.works_millis);
     let mut tasks = JoinSet::new();
     let mut seeds = StdRng::seed_from_u64(writer.seed);
     let mut task = |number| Task {
@@ -93,6 +103,12 @@ impl Marks {
         // One write is one mark.
         anyhow::ensure!((&self.0).write(&text)? == text.len(), "a mark was cut");
         Ok(())
+    }
+
+    /// Asks to be killed between two operations.
+    fn die(&self) -> anyhow::Result<()> {
+        (&self.0).write_all(b"die")?;
+        anyhow::bail!("the writer is not recorded and lives on")
     }
 }
 
