@@ -73,10 +73,10 @@ pub(crate) fn some_event(dedupe_key: &str, rng: &mut StdRng) -> Accept {
     };
     let new: NewEvent = draft.stamp(stamp, rng).expect("a sound event");
     let fan_out = LANES[..rng.random_range(1..=LANES.len())].iter();
-    Accept {
+    Accept::new(
         new,
-        fan_out: fan_out.map(|name| Owed::deliver(lane(name), Duration::ZERO)).collect(),
-    }
+        fan_out.map(|name| Owed::deliver(lane(name), Duration::ZERO)).collect(),
+    )
 }
 
 /// Terms of a lease.
