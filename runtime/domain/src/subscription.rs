@@ -59,7 +59,9 @@ impl FromStr for TypePattern {
     fn from_str(text: &str) -> Result<Self, BadPattern> {
         let body = text.strip_suffix('*').unwrap_or(text);
         let (before, last) = body.rsplit_once('.').unwrap_or(("", body));
-        let stars_are_segments = before.split('.').all(|segment| segment == "*" || !segment.contains('*'));
+        let stars_are_segments = before
+            .split('.')
+            .all(|segment| segment == "*" || !segment.contains('*'));
         let good = !text.is_empty()
             && text.len() <= ATTRIBUTE_BYTES_MAX
             && stars_are_segments
