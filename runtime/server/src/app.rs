@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use cofferdam_egress::Gate;
 use cofferdam_host::{Catalogue, Engine};
-use cofferdam_queue::StoreQueue;
+use cofferdam_queue::{Retention, StoreQueue};
 use cofferdam_store::Store;
 use cofferdam_vault::Vault;
 
@@ -48,6 +48,8 @@ pub struct App {
     pub(crate) house: Arc<House>,
     /// Names by which the admin listener may be called.
     pub(crate) admin_hosts: Arc<[String]>,
+    /// What is kept, and for how long.
+    pub(crate) retention: Retention,
     /// Bounds on what comes in.
     pub(crate) limits: Limits,
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use cofferdam_domain::connection::ConnectionSpec;
 use cofferdam_domain::limits::{BODY_BYTES_MAX, DEDUPE_WINDOW_HOURS_MAX, DEDUPE_WINDOW_HOURS_MIN, SETTINGS_BYTES_MAX};
+use cofferdam_queue::Retention;
 use serde::Deserialize;
 
 use crate::subscriptions::Filter;
@@ -27,6 +28,12 @@ const PENDING_BYTES_MAX: u64 = 1 << 50;
 /// The longest that a mark of age can be set: a year.
 const PENDING_AGE_MS_MAX: u64 = 365 * 24 * 3_600_000;
 
+/// The longest that anything can be kept other than for ever: ten years, in days.
+const KEPT_DAYS_MAX: u64 = 3650;
+
+/// The highest that a bound of bytes that are kept can be set.
+const KEPT_BYTES_MAX: u64 = 1 << 50;
+
 /// How the server is set up. See `cofferdam.default.toml` for what each value means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -44,6 +51,8 @@ pub struct Config {
     pub log: LogConfig,
     /// How long running work may take after a signal to stop.
     pub drain: Duration,
+    /// What is kept, and for how long.
+    pub retention: Retention,
 }
 
 /// Addresses.
@@ -193,7 +202,8 @@ impl Config {
         let vault = root.section("vault");
         let log = root.section("log");
         let server = root.section("server");
-        let (listen, limits, store, host, vault, log, drain) = (
+        let retention = root.section("retention");
+        let (listen, limits, store, host, vault, log, drain, retention) = (
             read_listen(&mut root, listen, defaults),
             read_limits(&mut root, limits, defaults),
             read_store(&mut root, store, defaults),
@@ -201,22 +211,29 @@ impl Config {
             read_vault(&mut root, vault, defaults),
             read_log(&mut root, log, defaults),
             read_drain(&mut root, server, defaults),
+            read_retention(&mut root, retention, defaults),
         );
         let mistakes = root.finish();
-        match (listen, limits, store, host, vault, log, drain) {
-            (Some(listen), Some(limits), Some(store), Some(host), Some(vault), Some(log), Some(drain))
-                if mistakes.is_empty() =>
-            {
-                Ok(Self {
-                    listen,
-                    limits,
-                    store,
-                    host,
-                    vault,
-                    log,
-                    drain,
-                })
-            }
+        match (listen, limits, store, host, vault, log, drain, retention) {
+            (
+                Some(listen),
+                Some(limits),
+                Some(store),
+                Some(host),
+                Some(vault),
+                Some(log),
+                Some(drain),
+                Some(retention),
+            ) if mistakes.is_empty() => Ok(Self {
+                listen,
+                limits,
+                store,
+                host,
+                vault,
+                log,
+                drain,
+                retention,
+            }),
             _ => Err(mistakes),
         }
     }
@@ -360,6 +377,32 @@ fn read_drain(root: &mut Document<'_>, mut section: Section<'_>, defaults: Optio
     let drain = section.within(root, "drain_ms", default, 0..=600_000);
     section.finish(root);
     drain.map(Duration::from_millis)
+}
+
+fn read_retention(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<Retention> {
+    let mut days = |root: &mut Document<'_>, key, read: fn(&Retention) -> u32| {
+        let default = defaults.map(|config| u64::from(read(&config.retention)));
+        section.within(root, key, default, 0..=KEPT_DAYS_MAX)
+    };
+    let delivered = days(root, "delivered_days", |kept| kept.delivered_days);
+    let bodies = days(root, "bodies_days", |kept| kept.bodies_days);
+    let attempts = days(root, "attempts_days", |kept| kept.attempts_days);
+    let dead = days(root, "dead_days", |kept| kept.dead_days);
+    let mut bytes = |root: &mut Document<'_>, key, read: fn(&Retention) -> u64| {
+        let default = defaults.map(|config| read(&config.retention));
+        section.within(root, key, default, 0..=KEPT_BYTES_MAX)
+    };
+    let bodies_bytes = bytes(root, "bodies_bytes", |kept| kept.bodies_bytes);
+    let attempts_bytes = bytes(root, "attempts_bytes", |kept| kept.attempts_bytes);
+    section.finish(root);
+    Some(Retention {
+        delivered_days: u32::try_from(delivered?).ok()?,
+        bodies_days: u32::try_from(bodies?).ok()?,
+        attempts_days: u32::try_from(attempts?).ok()?,
+        dead_days: u32::try_from(dead?).ok()?,
+        bodies_bytes: bodies_bytes?,
+        attempts_bytes: attempts_bytes?,
+    })
 }
 
 /// Reads a connection file. What serde finds is one mistake with its line; the rest of the rules are checked together.

@@ -19,14 +19,22 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// Pages of expired dedupe keys that are forgotten each time.
 const SWEEPS_MAX: usize = 64;
 
-/// How much the last period counts in the measure of how fast a lane drains, in percent.
-const WEIGHT_PERCENT: f64 = 0.4;
+/// Steps of retention each time.
+const RETIRES_MAX: usize = 64;
+
+/// Between the end of one walk of retention through all there is and the beginning of the next.
+const RETIRE_PERIOD: Duration = Duration::from_secs(60);
+
+/// Between two steps of retention, so that what waits for the store goes first.
+const RETIRE_PAUSE: Duration = Duration::from_millis(15);
+
+/// How much the last period counts in the measure of how fast a lane drains, as a part of one.
+const WEIGHT: f64 = 0.4;
 
 /// What housekeeping knows.
 #[derive(Default)]
 pub(crate) struct House {
     drains: Mutex<HashMap<(WorkspaceName, ConnectionName), Drain>>,
-    heads: Mutex<HashMap<(WorkspaceName, ConnectionName), cofferdam_domain::Timestamp>>,
 }
 
 /// How fast a lane drains.
@@ -47,7 +55,7 @@ impl Drain {
         #[expect(clippy::cast_precision_loss, reason = "it is an estimate")]
         let seen = left as f64 / elapsed;
         let per_s = match self.per_s {
-            Some(before) => before + (seen - before) * WEIGHT_PERCENT,
+            Some(before) => before + (seen - before) * WEIGHT,
             None => seen,
         };
         let per_s = Some(per_s);
@@ -76,35 +84,6 @@ impl House {
         }
     }
 
-    /// How long the head of a lane has been due, as last seen.
-    pub(crate) fn lag(&self, _app: &App, workspace: &WorkspaceName, connection: &ConnectionName) -> Duration {
-        let heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        let head = heads.get(&(workspace.clone(), connection.clone()));
-        head.map_or(Duration::ZERO, |due_at| now().since(*due_at))
-    }
-
-    /// Body bytes of what waits in all lanes together.
-    pub(crate) fn pending_bytes_total(&self, app: &App) -> u64 {
-        let connections = app.connections.all();
-        let bytes = connections.iter().map(|connection| {
-            app.queue
-                .depth(&connection.workspace, &connection.spec.name)
-                .pending_bytes
-        });
-        bytes.fold(0, u64::saturating_add)
-    }
-
-    async fn look(&self, app: &App) {
-        let mut heads = HashMap::new();
-        for connection in app.connections.all() {
-            let (workspace, name) = (&connection.workspace, &connection.spec.name);
-            if let Ok(Some(due_at)) = app.queue.next_due(workspace, name).await {
-                heads.insert((workspace.clone(), name.clone()), due_at);
-            }
-        }
-        *self.heads.lock().unwrap_or_else(PoisonError::into_inner) = heads;
-    }
-
     fn lock(&self) -> MutexGuard<'_, HashMap<(WorkspaceName, ConnectionName), Drain>> {
         self.drains.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,17 +91,20 @@ impl House {
 
 /// Keeps the house until the server stops.
 pub(crate) async fn keep(app: App, stop: CancellationToken) {
+    let mut retire_at = Instant::now();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(PERIOD) => {}
         }
         app.house.measure(&app, Instant::now());
-        app.house.look(&app).await;
         if let Err(error) = app.queue.expire_leases(now()).await {
             tracing::error!(error = chain(&error), "leases that ran out could not be given back");
         }
         sweep(&app, &stop).await;
+        if Instant::now() >= retire_at && retire(&app, &stop).await == Walked::Through {
+            retire_at = Instant::now() + RETIRE_PERIOD;
+        }
     }
 }
 
@@ -140,6 +122,39 @@ async fn sweep(app: &App, stop: &CancellationToken) {
             }
         }
     }
+}
+
+/// How far retention came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Walked {
+    Through,
+    PartOfTheWay,
+}
+
+async fn retire(app: &App, stop: &CancellationToken) -> Walked {
+    for _ in 0..RETIRES_MAX {
+        match app.queue.retire(now(), &app.retention).await {
+            Ok(retired) => {
+                app.metrics.count_retired(&retired);
+                if !retired.more {
+                    return Walked::Through;
+                }
+            }
+            Err(error) => {
+                tracing::error!(
+                    error = chain(&error),
+                    "what retention no longer keeps could not be removed"
+                );
+                // Where it fails once it fails again: the next walk is soon enough to say so.
+                return Walked::Through;
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => return Walked::PartOfTheWay,
+            () = tokio::time::sleep(RETIRE_PAUSE) => {}
+        }
+    }
+    Walked::PartOfTheWay
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Counters and histograms for Prometheus. Label sets are closed: connections, classes, outcomes.
 
 use cofferdam_domain::{Connection, Outcome};
+use cofferdam_queue::Retired;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -78,6 +79,13 @@ pub(crate) struct DuplicateLabels {
     pub origin: &'static str,
 }
 
+/// A kind of record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RecordLabels {
+    /// `events`, `deliveries`, `dead-letters`, `bodies` or `attempts`.
+    pub kind: &'static str,
+}
+
 /// What a connection's filter said of an event.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct FilterLabels {
@@ -113,6 +121,8 @@ pub(crate) struct Metrics {
     pub refused: Family<RefusedLabels, Counter>,
     /// Events that had been taken in before.
     pub duplicates: Family<DuplicateLabels, Counter>,
+    /// Records that retention has removed.
+    pub retired: Family<RecordLabels, Counter>,
     /// Room on the disk of the data folder.
     pub free_bytes: Gauge,
     /// Body bytes of deliveries that wait.
@@ -142,6 +152,7 @@ impl Metrics {
         let delivery_seconds: Family<Lane, Histogram, fn() -> Histogram> = Family::new_with_constructor(seconds);
         let refused = Family::default();
         let duplicates = Family::default();
+        let retired = Family::default();
         let free_bytes = Gauge::default();
         let pending_bytes = Family::default();
         let lag_ms = Family::default();
@@ -177,6 +188,11 @@ impl Metrics {
             Family::clone(&duplicates),
         );
         registry.register(
+            "records_retired",
+            "Records that retention has removed, by kind",
+            Family::clone(&retired),
+        );
+        registry.register(
             "disk_free_bytes",
             "Room on the disk of the data folder",
             free_bytes.clone(),
@@ -210,6 +226,7 @@ impl Metrics {
             delivery_seconds,
             refused,
             duplicates,
+            retired,
             free_bytes,
             pending_bytes,
             lag_ms,
@@ -222,6 +239,27 @@ impl Metrics {
     /// One more request.
     pub(crate) fn count_ingest(&self, door: &'static str, answer: &'static str) {
         self.ingest.get_or_create(&IngestLabels { door, answer }).inc();
+    }
+
+    /// What one step of retention has removed.
+    pub(crate) fn count_retired(&self, retired: &Retired) {
+        let Retired {
+            events,
+            deliveries,
+            dead,
+            bodies,
+            attempts,
+            more: _,
+        } = *retired;
+        for (kind, count) in [
+            ("events", events),
+            ("deliveries", deliveries),
+            ("dead-letters", dead),
+            ("bodies", bodies),
+            ("attempts", attempts),
+        ] {
+            self.retired.get_or_create(&RecordLabels { kind }).inc_by(count);
+        }
     }
 
     /// OpenMetrics text.

@@ -148,6 +148,7 @@ impl Server {
             disk,
             house: Arc::default(),
             admin_hosts: config.listen.admin_hosts.clone().into(),
+            retention: config.retention,
             limits: config.limits.clone(),
         };
 

@@ -47,6 +47,7 @@ fn every_mark_has_its_default_and_its_bounds() {
         (10, cofferdam_domain::limits::DEDUPE_WINDOW)
     );
     assert_eq!(Config::default().store.free_bytes_min, 1 << 30);
+    assert_eq!(Config::default().retention, Retention::default());
     let check = |section: &str, key: &str, value: u64, good: bool| {
         let text = format!("[{section}]\n{key} = {value}\n");
         assert_eq!(Config::parse(&text).is_ok(), good, "{text}");
@@ -58,6 +59,12 @@ fn every_mark_has_its_default_and_its_bounds() {
         ("limits", "headroom_percent", 0, 90),
         ("limits", "dedupe_window_hours", 1, 720),
         ("store", "free_bytes_min", 0, 1 << 50),
+        ("retention", "delivered_days", 0, 3650),
+        ("retention", "bodies_days", 0, 3650),
+        ("retention", "attempts_days", 0, 3650),
+        ("retention", "dead_days", 0, 3650),
+        ("retention", "bodies_bytes", 0, 1 << 50),
+        ("retention", "attempts_bytes", 0, 1 << 50),
     ] {
         check(section, key, least, true);
         check(section, key, most, true);

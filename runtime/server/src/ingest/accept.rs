@@ -51,7 +51,7 @@ fn refuse_when_full(app: &App, door: Door, accepts: &[Accept]) -> Result<(), Pro
         };
         let standing = LaneStanding {
             depth: app.queue.depth(workspace, name),
-            lag: app.house.lag(app, workspace, name),
+            lag: app.queue.lag(workspace, name, now()),
             drained_per_s: app.house.drained_per_s(workspace, name),
         };
         if let Some(met) = marks::lane(&app.limits, &connection.spec.policy, door, &standing, incoming) {
@@ -61,7 +61,7 @@ fn refuse_when_full(app: &App, door: Door, accepts: &[Accept]) -> Result<(), Pro
     }
     let waiting = Incoming {
         count: app.queue.pending_total(),
-        bytes: app.house.pending_bytes_total(app),
+        bytes: app.queue.pending_bytes_total(),
     };
     match marks::server(&app.limits, door, waiting, in_all) {
         Some(met) => Err(refused(app, door, &met, "the whole server")),

@@ -86,7 +86,7 @@ async fn handle(app: &App, request: Request) -> Result<EventsAccepted, Problem> 
         })?;
         stamped.push(new);
     }
-    let accepts = subscriptions::fan_out(app, stamped).await?;
+    let accepts = subscriptions::fan_out(app, stamped, app.limits.dedupe_window).await?;
     let accepted = accept::accept(app, Door::Api, accepts).await?;
     Ok(EventsAccepted {
         accepted: accepted

@@ -11,8 +11,9 @@ use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cofferdam_domain::classify::Failure;
+use cofferdam_domain::connection::InboundGrant;
 use cofferdam_domain::event::{EventDraft, NewEvent, Origin, Stamp};
-use cofferdam_domain::limits::{MESSAGE_BYTES_MAX, one_line};
+use cofferdam_domain::limits::{DEDUPE_WINDOW, MESSAGE_BYTES_MAX, one_line};
 use cofferdam_domain::{
     Connection, ConnectionName, CorrelationId, FailureClass, Fault, FaultKind, Timestamp, WorkspaceName,
 };
@@ -237,17 +238,26 @@ pub(crate) struct Arrival<'a> {
     pub(crate) provider_id: Option<String>,
 }
 
+/// How long the id of a request to this connection is remembered. A connection that has no hook any more gets replays only.
+fn window(connection: &Connection) -> Duration {
+    let inbound = connection.spec.inbound.as_ref();
+    inbound.map_or(DEDUPE_WINDOW, InboundGrant::dedupe_window)
+}
+
 /// Stamps the drafts of one request, and decides to whom each is owed.
 pub(crate) async fn owe_all(app: &App, arrival: &Arrival<'_>, drafts: Vec<EventDraft>) -> Result<Vec<Accept>, Failure> {
     let stamped = stamp_all(app, arrival, drafts)?;
+    let window = window(arrival.connection);
     // A fault of the host's, so that a later attempt may not meet it; the request is kept until then.
-    subscriptions::fan_out(app, stamped).await.map_err(|problem| Failure {
-        class: FailureClass::ConnectorFault,
-        code: Some(problem.code),
-        message: problem.detail,
-        ambiguous: false,
-        retry_after_ms: None,
-    })
+    subscriptions::fan_out(app, stamped, window)
+        .await
+        .map_err(|problem| Failure {
+            class: FailureClass::ConnectorFault,
+            code: Some(problem.code),
+            message: problem.detail,
+            ambiguous: false,
+            retry_after_ms: None,
+        })
 }
 
 /// Stamps the drafts of one request. One bad draft spoils the request: half of it would be a lie.
@@ -297,7 +307,12 @@ async fn keep_raw(
     )
     .map_err(|error| Problem::internal("keeping the request", &error))?;
     let fan_out = vec![Owed::unreadable(name.clone(), failure)];
-    let accepted = accept::accept(app, Door::Hook, vec![Accept::new(new, fan_out)]).await?;
+    let kept = Accept {
+        new,
+        fan_out,
+        dedupe_window: window(arrival.connection),
+    };
+    let accepted = accept::accept(app, Door::Hook, vec![kept]).await?;
     let kept = accepted.into_iter().next().map(told);
     kept.map(Answer::KeptRaw)
         .ok_or_else(|| Problem::not_found("accepted event"))

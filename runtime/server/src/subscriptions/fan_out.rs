@@ -21,9 +21,11 @@ const PARTITION_KEY: &str = "partitionkey";
 /// What every delivery shares whose connection is ordered as a whole.
 const ALL_OF_THEM: &str = "";
 
-/// Decides to whom each event is owed. Filters, where there are any, are asked on a thread that may take its time, all for
+/// Decides to whom each event is owed; their dedupe keys are remembered for the window.
+///
+/// Filters, where there are any, are asked on a thread that may take its time, all for
 /// the request together; a request to whose connections no filter belongs goes straight through.
-pub(crate) async fn fan_out(app: &App, events: Vec<NewEvent>) -> Result<Vec<Accept>, Problem> {
+pub(crate) async fn fan_out(app: &App, events: Vec<NewEvent>, window: Duration) -> Result<Vec<Accept>, Problem> {
     let subscribers: Vec<Vec<Subscriber>> = events
         .iter()
         .map(|new| app.connections.subscribed(&new.event.workspace, &new.event.kind))
@@ -34,11 +36,11 @@ pub(crate) async fn fan_out(app: &App, events: Vec<NewEvent>) -> Result<Vec<Acce
         .any(|subscriber| subscriber.filter.is_some());
     let owing = events.into_iter().zip(subscribers).collect();
     if !filtered {
-        return Ok(decide(app, owing));
+        return Ok(decide(app, owing, window));
     }
     let app = app.clone();
     // A filter that panics answers for itself (see `Filter::ask`), so what is lost here is lost to a fault of ours.
-    tokio::task::spawn_blocking(move || decide(&app, owing))
+    tokio::task::spawn_blocking(move || decide(&app, owing, window))
         .await
         .map_err(|error| {
             tracing::error!(error = chain(&error), "filters could not be asked");
@@ -46,7 +48,7 @@ pub(crate) async fn fan_out(app: &App, events: Vec<NewEvent>) -> Result<Vec<Acce
         })
 }
 
-fn decide(app: &App, events: Vec<(NewEvent, Vec<Subscriber>)>) -> Vec<Accept> {
+fn decide(app: &App, events: Vec<(NewEvent, Vec<Subscriber>)>, window: Duration) -> Vec<Accept> {
     let events = events.into_iter().map(|(new, subscribers)| {
         let sight = Sight::of(&new.event, &new.body);
         let fan_out = subscribers
@@ -55,7 +57,11 @@ fn decide(app: &App, events: Vec<(NewEvent, Vec<Subscriber>)>) -> Vec<Accept> {
             .map(|subscriber| owed(&subscriber.connection, &new.event))
             .collect();
         drop(sight);
-        Accept::new(new, fan_out)
+        Accept {
+            new,
+            fan_out,
+            dedupe_window: window,
+        }
     });
     events.collect()
 }
