@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
+mod back_pressure;
 mod connections;
 mod crash;
 mod delivery;
@@ -11,3 +12,4 @@ mod isolation;
 mod manifests;
 mod panel;
 mod start;
+mod subscriptions;

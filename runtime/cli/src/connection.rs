@@ -1,5 +1,7 @@
 //! `cofferdam connection`: connectors installed, granted and toggled.
 
+mod matching;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -47,6 +49,18 @@ Examples:
     },
     /// Show every connection: how it is doing, and what waits, runs and died
     List,
+    /// Try event types and a filter on the latest events: what would be delivered, and on what the filter fails
+    ///
+    /// Nothing is delivered or changed. A filter is a CEL expression (https://cel.dev) that must be true of an event. It sees
+    /// `event`, the CloudEvents attributes with the extensions among them, and `data`, the body if it is JSON, else null. On a
+    /// key that is not there it fails, and the event is not delivered: has(data.issue) asks first.
+    #[command(after_help = "\
+Examples:
+  cofferdam connection match connections/slack.toml
+  cofferdam connection match --subscribe 'com.github.*.opened' \\
+      --filter 'data.issue.labels.exists(l, l.name == \"bug\")'
+  cofferdam connection match --filter 'has(event.subject) && event.source.startsWith(\"/shop\")' --limit 1000")]
+    Match(matching::Match),
     /// Turn a connection on; what waits is delivered now
     Enable {
         /// The connection
@@ -75,6 +89,7 @@ impl Connection {
                     self.api.client()?.send(Request::get(&["v1", "connections"])).await?;
                 return output.show(&connections, |paint| listed(&connections, paint));
             }
+            ConnectionCommand::Match(what) => return what.run(&self.api, output).await,
             ConnectionCommand::Enable { name } => (name, "enable"),
             ConnectionCommand::Disable { name } => (name, "disable"),
             ConnectionCommand::Release { name } => (name, "release"),
@@ -223,7 +238,26 @@ fn listed(connections: &[ConnectionView], paint: Paint) -> String {
     for (name, reason) in troubled {
         text.push_str(&paint.warn(&format!("\n{name}: {}", printable(reason))));
     }
+    for view in connections {
+        if let Some(trouble) = filter_trouble(view) {
+            text.push_str(&paint.warn(&format!("\n{}: {trouble}", view.connection.spec.name)));
+        }
+    }
     text
+}
+
+/// What its filter could not answer for since the server's start.
+fn filter_trouble(view: &ConnectionView) -> Option<String> {
+    let answers = view.filter_answers.as_ref()?;
+    if answers.errors == 0 && answers.overruns == 0 {
+        return None;
+    }
+    let last = answers.last_problem.as_deref().map(printable).unwrap_or_default();
+    Some(format!(
+        "its filter failed on {} (not delivered) and was over a bound on {} (delivered), last: {last}",
+        plural(usize::try_from(answers.errors).unwrap_or(usize::MAX), "event"),
+        plural(usize::try_from(answers.overruns).unwrap_or(usize::MAX), "event"),
+    ))
 }
 
 /// What comes in by it: events that it subscribes to, and requests to its hook.

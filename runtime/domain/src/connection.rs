@@ -6,12 +6,14 @@ mod slot;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::Digest;
 use crate::id::{ConnectionName, ConnectorName, CredentialName, UpstreamName, WorkspaceName};
+use crate::limits::DEDUPE_WINDOW;
 use crate::retry::RetryPolicy;
 use crate::subscription::TypePattern;
 use crate::time::Timestamp;
@@ -169,6 +171,18 @@ pub struct InboundGrant {
     pub scheme: InboundScheme,
     /// The signing secret, by name.
     pub credential: CredentialName,
+    /// How long the id of a request is remembered, so that the same request sent again is not taken twice, in hours; 1 to
+    /// 720, none means 72.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dedupe_window_hours: Option<u32>,
+}
+
+impl InboundGrant {
+    /// How long the id of a request is remembered.
+    pub fn dedupe_window(&self) -> Duration {
+        self.dedupe_window_hours
+            .map_or(DEDUPE_WINDOW, |hours| Duration::from_secs(u64::from(hours) * 3600))
+    }
 }
 
 /// Signature schemes of incoming requests.

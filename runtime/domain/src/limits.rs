@@ -18,7 +18,13 @@ pub const EXTENSIONS_MAX: usize = 32;
 /// Longest dedupe key, in bytes.
 pub const DEDUPE_KEY_BYTES_MAX: usize = 256;
 
-/// How long a dedupe key is remembered.
+/// The shortest that a dedupe key can be remembered, in hours.
+pub const DEDUPE_WINDOW_HOURS_MIN: u32 = 1;
+
+/// The longest that a dedupe key can be remembered, in hours: 30 days.
+pub const DEDUPE_WINDOW_HOURS_MAX: u32 = 720;
+
+/// How long a dedupe key is remembered, unless its source says otherwise.
 pub const DEDUPE_WINDOW: Duration = Duration::from_secs(72 * 3600);
 
 /// Most requests one call may send.

@@ -10,6 +10,7 @@ mod health;
 mod host;
 mod openapi;
 mod secrets;
+mod subscriptions;
 mod tokens;
 mod trace;
 pub mod views;
@@ -46,6 +47,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/dead-letters", get(dead_letters::list))
         .route("/v1/dead-letters/{id}/replay", post(dead_letters::replay))
         .route("/v1/dead-letters/{id}/discard", post(dead_letters::discard))
+        .route("/v1/subscriptions/dry-run", post(subscriptions::dry_run))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::revoke))
         .route("/healthz", get(health::live))

@@ -4,14 +4,17 @@ use std::sync::Arc;
 
 use cofferdam_egress::Gate;
 use cofferdam_host::{Catalogue, Engine};
-use cofferdam_queue::StoreQueue;
+use cofferdam_queue::{Retention, StoreQueue};
 use cofferdam_store::Store;
 use cofferdam_vault::Vault;
 
 use crate::config::Limits;
 use crate::connections::Connections;
+use crate::disk::Disk;
+use crate::house::House;
 use crate::metrics::Metrics;
 use crate::panel::Sessions;
+use crate::subscriptions::Tallies;
 use crate::tokens::Tokens;
 
 /// Handles to everything. Cheap to clone.
@@ -33,12 +36,20 @@ pub struct App {
     pub(crate) tokens: Arc<Tokens>,
     /// Counters and histograms.
     pub(crate) metrics: Arc<Metrics>,
+    /// How filters have answered.
+    pub(crate) filters: Arc<Tallies>,
     /// Who is signed in to the panel.
     pub(crate) sessions: Arc<Sessions>,
     /// The store under all of it, for its health.
     pub(crate) store: Store,
+    /// How much room is left on the disk.
+    pub(crate) disk: Arc<Disk>,
+    /// What housekeeping knows.
+    pub(crate) house: Arc<House>,
     /// Names by which the admin listener may be called.
     pub(crate) admin_hosts: Arc<[String]>,
+    /// What is kept, and for how long.
+    pub(crate) retention: Retention,
     /// Bounds on what comes in.
     pub(crate) limits: Limits,
 }

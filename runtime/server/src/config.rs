@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cofferdam_domain::connection::ConnectionSpec;
-use cofferdam_domain::limits::{BODY_BYTES_MAX, SETTINGS_BYTES_MAX};
+use cofferdam_domain::limits::{BODY_BYTES_MAX, DEDUPE_WINDOW_HOURS_MAX, DEDUPE_WINDOW_HOURS_MIN, SETTINGS_BYTES_MAX};
+use cofferdam_queue::Retention;
 use serde::Deserialize;
+
+use crate::subscriptions::Filter;
 
 pub use reader::Mistake;
 use reader::{Document, Section};
@@ -18,6 +21,18 @@ pub const DEFAULT_TEXT: &str = include_str!("config/cofferdam.default.toml");
 
 /// Largest configuration or connection file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 256 * 1024;
+
+/// The highest that a mark of bytes can be set.
+const PENDING_BYTES_MAX: u64 = 1 << 50;
+
+/// The longest that a mark of age can be set: a year.
+const PENDING_AGE_MS_MAX: u64 = 365 * 24 * 3_600_000;
+
+/// The longest that anything can be kept other than for ever: ten years, in days.
+const KEPT_DAYS_MAX: u64 = 3650;
+
+/// The highest that a bound of bytes that are kept can be set.
+const KEPT_BYTES_MAX: u64 = 1 << 50;
 
 /// How the server is set up. See `cofferdam.default.toml` for what each value means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +51,8 @@ pub struct Config {
     pub log: LogConfig,
     /// How long running work may take after a signal to stop.
     pub drain: Duration,
+    /// What is kept, and for how long.
+    pub retention: Retention,
 }
 
 /// Addresses.
@@ -56,8 +73,19 @@ pub struct Limits {
     pub body_bytes: usize,
     /// Deliveries that may wait in all before producers are told to come back later.
     pub pending: u64,
-    /// The same for each connection: one that is off or slow stops only what it is owed itself.
+    /// The same for the bytes of their bodies.
+    pub pending_bytes: u64,
+    /// As `pending`, for each connection: one that is off or slow stops only what it is owed itself. A connection's policy may
+    /// say otherwise, as of the two that follow.
     pub pending_per_connection: u64,
+    /// As `pending_bytes`, for each connection.
+    pub pending_bytes_per_connection: u64,
+    /// How long the first delivery of a connection may have been due, in milliseconds; 0 for ever.
+    pub pending_age_ms_per_connection: u64,
+    /// What callers of `POST /v1/events`, who come back, leave of each mark to webhook providers, who may not; in percent.
+    pub headroom_percent: u64,
+    /// How long a dedupe key of an event from `POST /v1/events` is remembered.
+    pub dedupe_window: Duration,
 }
 
 /// The durable store.
@@ -65,6 +93,8 @@ pub struct Limits {
 pub struct StoreConfig {
     /// Page cache, in bytes.
     pub cache_bytes: u64,
+    /// Nothing is accepted while the disk has less room than this, in bytes; 0 turns that off.
+    pub free_bytes_min: u64,
 }
 
 /// WebAssembly.
@@ -172,7 +202,8 @@ impl Config {
         let vault = root.section("vault");
         let log = root.section("log");
         let server = root.section("server");
-        let (listen, limits, store, host, vault, log, drain) = (
+        let retention = root.section("retention");
+        let (listen, limits, store, host, vault, log, drain, retention) = (
             read_listen(&mut root, listen, defaults),
             read_limits(&mut root, limits, defaults),
             read_store(&mut root, store, defaults),
@@ -180,22 +211,29 @@ impl Config {
             read_vault(&mut root, vault, defaults),
             read_log(&mut root, log, defaults),
             read_drain(&mut root, server, defaults),
+            read_retention(&mut root, retention, defaults),
         );
         let mistakes = root.finish();
-        match (listen, limits, store, host, vault, log, drain) {
-            (Some(listen), Some(limits), Some(store), Some(host), Some(vault), Some(log), Some(drain))
-                if mistakes.is_empty() =>
-            {
-                Ok(Self {
-                    listen,
-                    limits,
-                    store,
-                    host,
-                    vault,
-                    log,
-                    drain,
-                })
-            }
+        match (listen, limits, store, host, vault, log, drain, retention) {
+            (
+                Some(listen),
+                Some(limits),
+                Some(store),
+                Some(host),
+                Some(vault),
+                Some(log),
+                Some(drain),
+                Some(retention),
+            ) if mistakes.is_empty() => Ok(Self {
+                listen,
+                limits,
+                store,
+                host,
+                vault,
+                log,
+                drain,
+                retention,
+            }),
             _ => Err(mistakes),
         }
     }
@@ -249,19 +287,55 @@ fn read_limits(root: &mut Document<'_>, mut section: Section<'_>, defaults: Opti
         defaults.map(|config| config.limits.pending_per_connection),
         1..=100_000_000,
     );
+    let of = |read: fn(&Limits) -> u64| defaults.map(|config| read(&config.limits));
+    let bytes = section.within(
+        root,
+        "pending_bytes",
+        of(|limits| limits.pending_bytes),
+        1..=PENDING_BYTES_MAX,
+    );
+    let bytes_per_connection = section.within(
+        root,
+        "pending_bytes_per_connection",
+        of(|limits| limits.pending_bytes_per_connection),
+        1..=PENDING_BYTES_MAX,
+    );
+    let age = section.within(
+        root,
+        "pending_age_ms_per_connection",
+        of(|limits| limits.pending_age_ms_per_connection),
+        0..=PENDING_AGE_MS_MAX,
+    );
+    let headroom = section.within(root, "headroom_percent", of(|limits| limits.headroom_percent), 0..=90);
+    let window = section.within(
+        root,
+        "dedupe_window_hours",
+        of(|limits| limits.dedupe_window.as_secs() / 3600),
+        u64::from(DEDUPE_WINDOW_HOURS_MIN)..=u64::from(DEDUPE_WINDOW_HOURS_MAX),
+    );
     section.finish(root);
     Some(Limits {
         body_bytes: usize::try_from(body?).ok()?,
         pending: pending?,
+        pending_bytes: bytes?,
         pending_per_connection: per_connection?,
+        pending_bytes_per_connection: bytes_per_connection?,
+        pending_age_ms_per_connection: age?,
+        headroom_percent: headroom?,
+        dedupe_window: Duration::from_secs(window? * 3600),
     })
 }
 
 fn read_store(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<StoreConfig> {
     let default = defaults.map(|config| config.store.cache_bytes);
     let cache = section.within(root, "cache_bytes", default, 1024 * 1024..=16 * 1024 * 1024 * 1024);
+    let default = defaults.map(|config| config.store.free_bytes_min);
+    let free = section.within(root, "free_bytes_min", default, 0..=1 << 50);
     section.finish(root);
-    Some(StoreConfig { cache_bytes: cache? })
+    Some(StoreConfig {
+        cache_bytes: cache?,
+        free_bytes_min: free?,
+    })
 }
 
 fn read_host(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<HostConfig> {
@@ -305,6 +379,32 @@ fn read_drain(root: &mut Document<'_>, mut section: Section<'_>, defaults: Optio
     drain.map(Duration::from_millis)
 }
 
+fn read_retention(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<Retention> {
+    let mut days = |root: &mut Document<'_>, key, read: fn(&Retention) -> u32| {
+        let default = defaults.map(|config| u64::from(read(&config.retention)));
+        section.within(root, key, default, 0..=KEPT_DAYS_MAX)
+    };
+    let delivered = days(root, "delivered_days", |kept| kept.delivered_days);
+    let bodies = days(root, "bodies_days", |kept| kept.bodies_days);
+    let attempts = days(root, "attempts_days", |kept| kept.attempts_days);
+    let dead = days(root, "dead_days", |kept| kept.dead_days);
+    let mut bytes = |root: &mut Document<'_>, key, read: fn(&Retention) -> u64| {
+        let default = defaults.map(|config| read(&config.retention));
+        section.within(root, key, default, 0..=KEPT_BYTES_MAX)
+    };
+    let bodies_bytes = bytes(root, "bodies_bytes", |kept| kept.bodies_bytes);
+    let attempts_bytes = bytes(root, "attempts_bytes", |kept| kept.attempts_bytes);
+    section.finish(root);
+    Some(Retention {
+        delivered_days: u32::try_from(delivered?).ok()?,
+        bodies_days: u32::try_from(bodies?).ok()?,
+        attempts_days: u32::try_from(attempts?).ok()?,
+        dead_days: u32::try_from(dead?).ok()?,
+        bodies_bytes: bodies_bytes?,
+        attempts_bytes: attempts_bytes?,
+    })
+}
+
 /// Reads a connection file. What serde finds is one mistake with its line; the rest of the rules are checked together.
 pub fn parse_connection(text: &str) -> Result<ConnectionSpec, Vec<Mistake>> {
     if text.len() as u64 > FILE_BYTES_MAX {
@@ -321,10 +421,20 @@ pub fn parse_connection(text: &str) -> Result<ConnectionSpec, Vec<Mistake>> {
         }]
     })?;
     let mut problems = spec.policy.problems();
+    if let Some(fault) = spec.filter.as_deref().and_then(|filter| Filter::compile(filter).err()) {
+        problems.push(format!("filter {fault}"));
+    }
     let settings = serde_json::to_string(&spec.settings).map_or(usize::MAX, |json| json.len());
     if settings > SETTINGS_BYTES_MAX {
         problems.push(format!(
             "settings take {settings} bytes of JSON; {SETTINGS_BYTES_MAX} are allowed"
+        ));
+    }
+    if let Some(hours) = spec.inbound.as_ref().and_then(|inbound| inbound.dedupe_window_hours)
+        && !(DEDUPE_WINDOW_HOURS_MIN..=DEDUPE_WINDOW_HOURS_MAX).contains(&hours)
+    {
+        problems.push(format!(
+            "inbound.dedupe_window_hours is {hours}; it must be {DEDUPE_WINDOW_HOURS_MIN} to {DEDUPE_WINDOW_HOURS_MAX}"
         ));
     }
     if problems.is_empty() {

@@ -11,13 +11,23 @@ use cofferdam_store::{Batch, CommitError, Key, Keyspace, Scan, Store, StoreError
 use tokio::sync::{Mutex, watch};
 
 use crate::clock::now;
+use crate::subscriptions::{Filter, FilterFault};
 
 /// Most connections of one server.
 ///
 /// One event may be owed to all of them, so this is the queue's own bound on a fan-out.
 pub const CONNECTIONS_MAX: usize = cofferdam_queue::FAN_OUT_MAX;
 
-type Named = BTreeMap<(WorkspaceName, ConnectionName), Arc<Connection>>;
+/// A connection and its filter, compiled.
+#[derive(Clone, Debug)]
+pub struct Subscriber {
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// None if it has none, or if this version cannot compile it: see [`Connections::open`].
+    pub filter: Option<Arc<Filter>>,
+}
+
+type Named = BTreeMap<(WorkspaceName, ConnectionName), Subscriber>;
 
 /// Every connection of every workspace.
 pub struct Connections {
@@ -37,6 +47,9 @@ pub enum ConnectionError {
     /// The server is full.
     #[error("there are {CONNECTIONS_MAX} connections already")]
     Full,
+    /// Its filter cannot be compiled.
+    #[error("filter: {0}")]
+    Filter(#[from] FilterFault),
     /// A stored connection cannot be read.
     #[error("a stored connection cannot be read")]
     Record(#[from] serde_json::Error),
@@ -50,13 +63,19 @@ pub enum ConnectionError {
 
 impl Connections {
     /// Reads all of them.
+    ///
+    /// A filter that cannot be compiled any more, since it was stored by another version, is logged and left away: what it
+    /// would have held back is delivered, and nothing is lost by an upgrade.
     pub fn open(store: Store) -> Result<Self, ConnectionError> {
         let mut named = Named::new();
         for (_, value) in store.scan(&Scan::prefix(Key::of(Keyspace::Connection), CONNECTIONS_MAX))? {
             let connection: Connection = serde_json::from_slice(&value)?;
             named.insert(
                 (connection.workspace.clone(), connection.spec.name.clone()),
-                Arc::new(connection),
+                Subscriber {
+                    filter: stored_filter(&connection),
+                    connection: Arc::new(connection),
+                },
             );
         }
         Ok(Self {
@@ -78,13 +97,16 @@ impl Connections {
 
     /// One connection.
     pub fn get(&self, workspace: &WorkspaceName, name: &ConnectionName) -> Option<Arc<Connection>> {
-        self.snapshot().get(&(workspace.clone(), name.clone())).cloned()
+        let named = self.snapshot();
+        let subscriber = named.get(&(workspace.clone(), name.clone()));
+        subscriber.map(|subscriber| Arc::clone(&subscriber.connection))
     }
 
     /// Those of a workspace, by name.
     pub fn of(&self, workspace: &WorkspaceName) -> Vec<Arc<Connection>> {
         self.snapshot()
             .values()
+            .map(|subscriber| &subscriber.connection)
             .filter(|connection| connection.workspace == *workspace)
             .cloned()
             .collect()
@@ -92,14 +114,20 @@ impl Connections {
 
     /// All of them.
     pub fn all(&self) -> Vec<Arc<Connection>> {
-        self.snapshot().values().cloned().collect()
+        let named = self.snapshot();
+        named
+            .values()
+            .map(|subscriber| Arc::clone(&subscriber.connection))
+            .collect()
     }
 
-    /// Who is owed an event of this type. A disabled connection is owed too: its deliveries wait.
-    pub fn subscribed(&self, workspace: &WorkspaceName, kind: &str) -> Vec<Arc<Connection>> {
-        self.of(workspace)
-            .into_iter()
-            .filter(|connection| connection.spec.wants(kind))
+    /// Who may be owed an event of this type; a filter has the last word. A disabled connection is owed too: its deliveries
+    /// wait.
+    pub fn subscribed(&self, workspace: &WorkspaceName, kind: &str) -> Vec<Subscriber> {
+        self.snapshot()
+            .values()
+            .filter(|Subscriber { connection, .. }| connection.workspace == *workspace && connection.spec.wants(kind))
+            .cloned()
             .collect()
     }
 
@@ -121,15 +149,16 @@ impl Connections {
         {
             return Ok(Arc::clone(same));
         }
-        self.keep(Connection {
+        let filter = self.compiled(workspace, &spec).await?;
+        let connection = Connection {
             workspace: workspace.clone(),
             granted: Some(granted),
             enabled: present.as_ref().is_none_or(|present| present.enabled),
             revision: present.map_or(1, |present| present.revision + 1),
             updated_at: now(),
             spec,
-        })
-        .await
+        };
+        self.keep(connection, filter).await
     }
 
     /// Turns a connection on or off. Off, its deliveries wait, uncharged, and its hook answers 503.
@@ -146,15 +175,46 @@ impl Connections {
         if present.enabled == enabled {
             return Ok(present);
         }
-        self.keep(Connection {
+        let filter = self.filter_of(workspace, name);
+        let connection = Connection {
             enabled,
             updated_at: now(),
             ..(*present).clone()
-        })
-        .await
+        };
+        self.keep(connection, filter).await
     }
 
-    async fn keep(&self, connection: Connection) -> Result<Arc<Connection>, ConnectionError> {
+    /// The compiled filter of a connection.
+    fn filter_of(&self, workspace: &WorkspaceName, name: &ConnectionName) -> Option<Arc<Filter>> {
+        let named = self.snapshot();
+        named.get(&(workspace.clone(), name.clone()))?.filter.clone()
+    }
+
+    /// The filter of this spec, compiled off the executor unless it is the present one.
+    async fn compiled(
+        &self,
+        workspace: &WorkspaceName,
+        spec: &ConnectionSpec,
+    ) -> Result<Option<Arc<Filter>>, ConnectionError> {
+        let Some(source) = spec.filter.clone() else {
+            return Ok(None);
+        };
+        if let Some(present) = self.filter_of(workspace, &spec.name)
+            && present.source() == source
+        {
+            return Ok(Some(present));
+        }
+        match tokio::task::spawn_blocking(move || Filter::compile(&source)).await {
+            Ok(filter) => Ok(Some(Arc::new(filter?))),
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        }
+    }
+
+    async fn keep(
+        &self,
+        connection: Connection,
+        filter: Option<Arc<Filter>>,
+    ) -> Result<Arc<Connection>, ConnectionError> {
         let (workspace, name) = (connection.workspace.clone(), connection.spec.name.clone());
         let key = Key::of(Keyspace::Connection)
             .text(workspace.as_str())
@@ -166,10 +226,25 @@ impl Connections {
         {
             let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
             let mut next = Named::clone(&named);
-            next.insert((workspace, name), Arc::clone(&connection));
+            let subscriber = Subscriber {
+                connection: Arc::clone(&connection),
+                filter,
+            };
+            next.insert((workspace, name), subscriber);
             *named = Arc::new(next);
         }
         self.changed.send_modify(|count| *count += 1);
         Ok(connection)
+    }
+}
+
+fn stored_filter(connection: &Connection) -> Option<Arc<Filter>> {
+    match Filter::compile(connection.spec.filter.as_deref()?) {
+        Ok(filter) => Some(Arc::new(filter)),
+        Err(fault) => {
+            let name = &connection.spec.name;
+            tracing::error!(connection = %name, %fault, "a stored filter cannot be compiled; every event of the connection's types is delivered to it");
+            None
+        }
     }
 }

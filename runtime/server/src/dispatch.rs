@@ -11,15 +11,14 @@ use std::time::Duration;
 
 use cofferdam_domain::{Connection, ConnectionName, Policy, WorkspaceName};
 use cofferdam_host::{CallLimits, Connector, Environment};
-use cofferdam_queue::Queue;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::clock::now;
+use crate::{disk, house};
 
-/// How often leases that ran out and dedupe keys that expired are looked for.
+/// How often lanes that are missing are looked for, as a safety net.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
 /// Why a connection's connector cannot be called now. Deliveries wait, uncharged, until it can.
@@ -44,9 +43,6 @@ pub(crate) fn granted(app: &App, connection: &Connection) -> Result<Arc<Connecto
     }
     Ok(Arc::clone(connector))
 }
-
-/// Pages of expired dedupe keys that are forgotten each time.
-const SWEEPS_MAX: usize = 64;
 
 /// What an incoming request's call may reach: settings, and nothing else.
 pub(crate) fn source_environment(connection: &Connection) -> Arc<dyn Environment> {
@@ -80,7 +76,12 @@ impl Dispatcher {
             dispatcher.stop.clone(),
             dispatcher.tasks.clone(),
         ));
-        dispatcher.tasks.spawn(keep_house(app.clone(), dispatcher.stop.clone()));
+        dispatcher
+            .tasks
+            .spawn(house::keep(app.clone(), dispatcher.stop.clone()));
+        dispatcher
+            .tasks
+            .spawn(disk::watch(app.clone(), dispatcher.stop.clone()));
         dispatcher
     }
 
@@ -111,32 +112,6 @@ async fn keep_lanes(app: App, stop: CancellationToken, tasks: TaskTracker) {
             () = stop.cancelled() => return,
             _ = changed.changed() => {}
             () = tokio::time::sleep(HOUSEKEEPING) => {}
-        }
-    }
-}
-
-async fn keep_house(app: App, stop: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = tokio::time::sleep(HOUSEKEEPING) => {}
-        }
-        if let Err(error) = app.queue.expire_leases(now()).await {
-            tracing::error!(
-                error = crate::problem::chain(&error),
-                "leases that ran out could not be given back"
-            );
-        }
-        for _ in 0..SWEEPS_MAX {
-            match app.queue.sweep(now()).await {
-                Ok(0) => break,
-                Ok(_) => {}
-                Err(error) => {
-                    let error = crate::problem::chain(&error);
-                    tracing::error!(error, "expired dedupe keys could not be forgotten");
-                    break;
-                }
-            }
         }
     }
 }

@@ -5,6 +5,7 @@ mod body;
 mod cloudevents;
 mod events;
 pub(crate) mod hooks;
+mod marks;
 pub(crate) mod raw_request;
 mod verify;
 

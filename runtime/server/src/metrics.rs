@@ -1,6 +1,7 @@
 //! Counters and histograms for Prometheus. Label sets are closed: connections, classes, outcomes.
 
 use cofferdam_domain::{Connection, Outcome};
+use cofferdam_queue::Retired;
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -62,6 +63,49 @@ pub(crate) struct IngestLabels {
     pub answer: &'static str,
 }
 
+/// Why producers are told to come back later.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RefusedLabels {
+    /// `hook` or `api`.
+    pub door: &'static str,
+    /// The mark that was met.
+    pub reason: &'static str,
+}
+
+/// Whose event came again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct DuplicateLabels {
+    /// `api` or `connection`.
+    pub origin: &'static str,
+}
+
+/// A kind of record.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct RecordLabels {
+    /// `events`, `deliveries`, `dead-letters`, `bodies` or `attempts`.
+    pub kind: &'static str,
+}
+
+/// What a connection's filter said of an event.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct FilterLabels {
+    workspace: String,
+    connection: String,
+    answer: &'static str,
+}
+
+impl FilterLabels {
+    /// The labels of this answer: `wanted`, `unwanted`, `error` or `overrun`.
+    pub(crate) fn of(connection: &Connection, answer: &'static str) -> Self {
+        let Lane { workspace, connection } = Lane::of(connection);
+        Self {
+            workspace,
+            connection,
+            answer,
+        }
+    }
+}
+
 /// Everything that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -73,6 +117,20 @@ pub(crate) struct Metrics {
     pub attempt_seconds: Family<Lane, Histogram, fn() -> Histogram>,
     /// From acceptance to delivery.
     pub delivery_seconds: Family<Lane, Histogram, fn() -> Histogram>,
+    /// Requests that met a high-water mark.
+    pub refused: Family<RefusedLabels, Counter>,
+    /// Events that had been taken in before.
+    pub duplicates: Family<DuplicateLabels, Counter>,
+    /// Records that retention has removed.
+    pub retired: Family<RecordLabels, Counter>,
+    /// Room on the disk of the data folder.
+    pub free_bytes: Gauge,
+    /// Body bytes of deliveries that wait.
+    pub pending_bytes: Family<Lane, Gauge>,
+    /// How long the first delivery of a lane has been due, in milliseconds.
+    pub lag_ms: Family<Lane, Gauge>,
+    /// Events by what a connection's filter said of them.
+    pub filters: Family<FilterLabels, Counter>,
     /// Deliveries that wait.
     pub pending: Family<Lane, Gauge>,
     /// Dead letters.
@@ -92,6 +150,13 @@ impl Metrics {
         let attempts = Family::default();
         let attempt_seconds: Family<Lane, Histogram, fn() -> Histogram> = Family::new_with_constructor(seconds);
         let delivery_seconds: Family<Lane, Histogram, fn() -> Histogram> = Family::new_with_constructor(seconds);
+        let refused = Family::default();
+        let duplicates = Family::default();
+        let retired = Family::default();
+        let free_bytes = Gauge::default();
+        let pending_bytes = Family::default();
+        let lag_ms = Family::default();
+        let filters = Family::default();
         let pending = Family::default();
         let dead = Family::default();
         registry.register("ingest_requests", "Incoming requests by answer", Family::clone(&ingest));
@@ -112,6 +177,41 @@ impl Metrics {
             Unit::Seconds,
             delivery_seconds.clone(),
         );
+        registry.register(
+            "ingest_refused",
+            "Requests that met a high-water mark, by door and mark",
+            Family::clone(&refused),
+        );
+        registry.register(
+            "events_duplicate",
+            "Events that had been taken in before, by kind of origin",
+            Family::clone(&duplicates),
+        );
+        registry.register(
+            "records_retired",
+            "Records that retention has removed, by kind",
+            Family::clone(&retired),
+        );
+        registry.register(
+            "disk_free_bytes",
+            "Room on the disk of the data folder",
+            free_bytes.clone(),
+        );
+        registry.register(
+            "deliveries_pending_bytes",
+            "Body bytes of deliveries that wait",
+            Family::clone(&pending_bytes),
+        );
+        registry.register(
+            "lane_lag_milliseconds",
+            "How long the first delivery of a connection has been due",
+            Family::clone(&lag_ms),
+        );
+        registry.register(
+            "filter_answers",
+            "Events by what a connection's filter said of them; error is not delivered, overrun is",
+            Family::clone(&filters),
+        );
         registry.register("deliveries_pending", "Deliveries that wait", Family::clone(&pending));
         registry.register(
             "dead_letters",
@@ -124,6 +224,13 @@ impl Metrics {
             attempts,
             attempt_seconds,
             delivery_seconds,
+            refused,
+            duplicates,
+            retired,
+            free_bytes,
+            pending_bytes,
+            lag_ms,
+            filters,
             pending,
             dead,
         }
@@ -132,6 +239,27 @@ impl Metrics {
     /// One more request.
     pub(crate) fn count_ingest(&self, door: &'static str, answer: &'static str) {
         self.ingest.get_or_create(&IngestLabels { door, answer }).inc();
+    }
+
+    /// What one step of retention has removed.
+    pub(crate) fn count_retired(&self, retired: &Retired) {
+        let Retired {
+            events,
+            deliveries,
+            dead,
+            bodies,
+            attempts,
+            more: _,
+        } = *retired;
+        for (kind, count) in [
+            ("events", events),
+            ("deliveries", deliveries),
+            ("dead-letters", dead),
+            ("bodies", bodies),
+            ("attempts", attempts),
+        ] {
+            self.retired.get_or_create(&RecordLabels { kind }).inc_by(count);
+        }
     }
 
     /// OpenMetrics text.

@@ -19,6 +19,7 @@ use crate::app::App;
 use crate::clock::now;
 use crate::config::Config;
 use crate::connections::{CONNECTIONS_MAX, ConnectionError, Connections};
+use crate::disk::Disk;
 use crate::dispatch::Dispatcher;
 use crate::metrics::Metrics;
 use crate::tokens::{TokenError, Tokens};
@@ -106,6 +107,7 @@ impl Server {
         let config = &options.config;
         check_plugins(&options)?;
         let store = open_store(&options).await?;
+        let disk = Arc::new(Disk::open(&options.data, config.store.free_bytes_min));
         let (public, admin) = (
             bind("public", config.listen.public).await?,
             bind("admin", config.listen.admin).await?,
@@ -140,9 +142,13 @@ impl Server {
             connections: Arc::new(Connections::open(store.clone())?),
             tokens: Arc::new(tokens),
             metrics: Arc::new(Metrics::new()),
+            filters: Arc::default(),
             sessions: Arc::default(),
             store,
+            disk,
+            house: Arc::default(),
             admin_hosts: config.listen.admin_hosts.clone().into(),
+            retention: config.retention,
             limits: config.limits.clone(),
         };
 

@@ -65,6 +65,7 @@ pub(crate) async fn discard(app: &App, by: &Principal, id: DeliveryId) -> Result
 pub(super) fn connection_problem(error: ConnectionError) -> Problem {
     match error {
         ConnectionError::Unknown(name) => Problem::not_found(format_args!("connection {name}")),
+        ConnectionError::Filter(_) => Problem::new(StatusCode::BAD_REQUEST, "bad-connection", error.to_string()),
         ConnectionError::Full => Problem::new(StatusCode::CONFLICT, "too-many-connections", error.to_string()),
         ConnectionError::Record(_) | ConnectionError::Store(_) | ConnectionError::Commit(_) => {
             Problem::internal("changing the connection", &error)

@@ -35,7 +35,10 @@ pub(super) async fn apply(
     Admin(caller): Admin,
     text: String,
 ) -> Result<Json<ConnectionView>, Problem> {
-    let spec = config::parse_connection(&text).map_err(|mistakes| {
+    // Off the executor: a filter is compiled to find its mistakes.
+    let parsed = tokio::task::spawn_blocking(move || config::parse_connection(&text)).await;
+    let parsed = parsed.map_err(|error| Problem::internal("reading the connection file", &error))?;
+    let spec = parsed.map_err(|mistakes| {
         let detail = format!(
             "the connection file has {} mistake{}",
             mistakes.len(),
@@ -46,11 +49,16 @@ pub(super) async fn apply(
         problem
     })?;
     let granted = check_against_connector(&app, &spec)?;
+    let present = app.connections.get(&caller.workspace, &spec.name);
+    let same_filter = present.is_some_and(|present| present.spec.filter == spec.filter);
     let connection = app
         .connections
         .apply(&caller.workspace, spec, granted)
         .await
         .map_err(actions::connection_problem)?;
+    if !same_filter {
+        app.filters.forget(&caller.workspace, &connection.spec.name);
+    }
     tracing::info!(connection = %connection.spec.name, revision = connection.revision, by = caller.name, "connection applied");
     view(&app, &connection).await
 }

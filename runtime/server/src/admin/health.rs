@@ -7,6 +7,7 @@ use axum::response::IntoResponse;
 use cofferdam_store::Batch;
 
 use crate::app::App;
+use crate::clock::now;
 use crate::metrics::Lane;
 use crate::problem::chain;
 
@@ -15,9 +16,15 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// The store takes writes, as far as it knows: the committer answers, and no commit has failed since the start. It writes
+/// The disk has room, and the store takes writes, as far as it knows: the committer answers, and no commit has failed since the start. It writes
 /// nothing itself, since anybody may ask.
 pub(super) async fn ready(State(app): State<App>) -> (StatusCode, String) {
+    if app.disk.is_almost_full() {
+        return (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not ready: the disk is almost full; nothing is accepted\n".to_owned(),
+        );
+    }
     match app.store.commit(Batch::new()).await {
         Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
         Err(error) => {
@@ -39,10 +46,22 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
             .get_or_create(&lane)
             .set(i64::try_from(depth.pending).unwrap_or(i64::MAX));
         app.metrics
+            .pending_bytes
+            .get_or_create(&lane)
+            .set(i64::try_from(depth.pending_bytes).unwrap_or(i64::MAX));
+        let lag = app.queue.lag(&connection.workspace, &connection.spec.name, now());
+        app.metrics
+            .lag_ms
+            .get_or_create(&lane)
+            .set(i64::try_from(lag.as_millis()).unwrap_or(i64::MAX));
+        app.metrics
             .dead
             .get_or_create(&lane)
             .set(i64::try_from(depth.dead).unwrap_or(i64::MAX));
     }
+    app.metrics
+        .free_bytes
+        .set(i64::try_from(app.disk.free_bytes()).unwrap_or(i64::MAX));
     (
         [(
             header::CONTENT_TYPE,

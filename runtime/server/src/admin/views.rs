@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::app::App;
 use crate::clock::now;
 use crate::dispatch::{Hold, granted};
+use crate::subscriptions::FilterTally;
 
 /// Most rows of a list.
 pub const ROWS_MAX: usize = 200;
@@ -63,6 +64,9 @@ pub struct ConnectionView {
     pub depth: Depth,
     /// What keeps the lane from moving.
     pub lane: LaneState,
+    /// How its filter has answered since the server's start; none if it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter_answers: Option<FilterTally>,
 }
 
 /// How a connection is doing.
@@ -187,6 +191,11 @@ pub async fn connection_view(app: &App, connection: &Connection) -> Result<Conne
         reason,
         depth: app.queue.depth(&connection.workspace, name),
         lane,
+        filter_answers: connection
+            .spec
+            .filter
+            .as_ref()
+            .map(|_| app.filters.of(&connection.workspace, name)),
     })
 }
 

@@ -34,6 +34,68 @@ fn what_the_file_does_not_say_keeps_its_default() {
 }
 
 #[test]
+fn every_mark_has_its_default_and_its_bounds() {
+    let limits = Config::default().limits;
+    assert_eq!((limits.pending, limits.pending_bytes), (1_000_000, 4 << 30));
+    assert_eq!(
+        (limits.pending_per_connection, limits.pending_bytes_per_connection),
+        (200_000, 1 << 30)
+    );
+    assert_eq!(limits.pending_age_ms_per_connection, 7 * 24 * 3_600_000);
+    assert_eq!(
+        (limits.headroom_percent, limits.dedupe_window),
+        (10, cofferdam_domain::limits::DEDUPE_WINDOW)
+    );
+    assert_eq!(Config::default().store.free_bytes_min, 1 << 30);
+    assert_eq!(Config::default().retention, Retention::default());
+    let check = |section: &str, key: &str, value: u64, good: bool| {
+        let text = format!("[{section}]\n{key} = {value}\n");
+        assert_eq!(Config::parse(&text).is_ok(), good, "{text}");
+    };
+    for (section, key, least, most) in [
+        ("limits", "pending_bytes", 1, 1 << 50),
+        ("limits", "pending_bytes_per_connection", 1, 1 << 50),
+        ("limits", "pending_age_ms_per_connection", 0, 365 * 24 * 3_600_000),
+        ("limits", "headroom_percent", 0, 90),
+        ("limits", "dedupe_window_hours", 1, 720),
+        ("store", "free_bytes_min", 0, 1 << 50),
+        ("retention", "delivered_days", 0, 3650),
+        ("retention", "bodies_days", 0, 3650),
+        ("retention", "attempts_days", 0, 3650),
+        ("retention", "dead_days", 0, 3650),
+        ("retention", "bodies_bytes", 0, 1 << 50),
+        ("retention", "attempts_bytes", 0, 1 << 50),
+    ] {
+        check(section, key, least, true);
+        check(section, key, most, true);
+        check(section, key, most + 1, false);
+        if least > 0 {
+            check(section, key, least - 1, false);
+        }
+    }
+}
+
+#[test]
+fn a_filter_and_a_dedupe_window_are_checked_with_the_connection_file() {
+    let file = "name = \"a\"\nconnector = \"slack\"\nfilter = \"FILTER\"\n\n[inbound]\nscheme = \"github\"\ncredential = \"c\"\ndedupe_window_hours = HOURS\n";
+    let parse = |filter: &str, hours: &str| parse_connection(&file.replace("FILTER", filter).replace("HOURS", hours));
+    for hours in ["1", "720"] {
+        assert!(parse("data.a == 1", hours).is_ok(), "{hours}");
+    }
+    for hours in ["0", "721"] {
+        let mistakes = parse("true", hours).unwrap_err();
+        assert_eq!((mistakes.len(), mistakes[0].line), (1, 8), "{mistakes:?}");
+    }
+    let mistakes = parse("data.a == ", "721").unwrap_err();
+    assert_eq!(
+        mistakes.iter().map(|mistake| mistake.line).collect::<Vec<_>>(),
+        [3, 8],
+        "{mistakes:?}"
+    );
+    assert!(mistakes[0].text.starts_with("filter 1:"), "{mistakes:?}");
+}
+
+#[test]
 fn the_two_listeners_cannot_share_an_address() {
     let mistakes = Config::parse("[listen]\nadmin = \"127.0.0.1:8080\"\n").unwrap_err();
     assert!(mistakes[0].text.contains("must differ"));

@@ -21,7 +21,7 @@ use super::call_limits;
 use super::environment::GateEnvironment;
 use crate::app::App;
 use crate::clock::now;
-use crate::ingest::hooks::{Arrival, normalise, stamp_all};
+use crate::ingest::hooks::{Arrival, normalise, owe_all};
 use crate::ingest::raw_request;
 use crate::metrics::{AttemptLabels, Lane};
 use crate::problem::chain;
@@ -160,9 +160,10 @@ async fn receive_again(app: &App, connection: &Connection, connector: &Connector
         received_at: leased.event.received_at,
         provider_id: raw_request::provider_id(&leased.event),
     };
-    let read = normalise(app, connection, request)
-        .await
-        .and_then(|received| stamp_all(app, &arrival, received.drafts));
+    let read = match normalise(app, connection, request).await {
+        Ok(received) => owe_all(app, &arrival, received.drafts).await,
+        Err(failure) => Err(failure),
+    };
     called.usage.wall_us = u64::try_from(now().since(began).as_micros()).unwrap_or(u64::MAX);
     match read {
         Ok(accepts) => {

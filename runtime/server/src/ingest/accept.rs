@@ -1,64 +1,120 @@
-//! Stamped events into the queue: back-pressure, fan-out, one durable batch.
+//! Stamped events into the queue: back-pressure, one durable batch.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use axum::http::StatusCode;
-use cofferdam_domain::event::NewEvent;
-use cofferdam_queue::{Accept, Accepted, Owed, Queue};
+use cofferdam_domain::event::Origin;
+use cofferdam_domain::{ConnectionName, WorkspaceName};
+use cofferdam_queue::{Accept, Accepted, Queue};
 
+use super::marks::{self, Door, Incoming, LaneStanding, Mark, Met};
 use crate::app::App;
 use crate::clock::now;
+use crate::metrics::{DuplicateLabels, RefusedLabels};
 use crate::problem::{Problem, chain};
 
-/// What producers are told to wait at the high-water mark.
-const BACK_PRESSURE_WAIT_S: u64 = 5;
+/// What producers are told to wait while the store is out.
+const STORE_OUT_WAIT_S: u64 = 5;
 
-/// Refuses new work at the high-water marks before any of it is durable: that of each connection that would be owed, so that
-/// one that is off or slow stops only what it is owed itself, and that of the server as a last resort.
-fn refuse_when_full(app: &App, accepts: &[Accept]) -> Result<(), Problem> {
-    let refused = |detail: String| {
-        Err(Problem::new(StatusCode::TOO_MANY_REQUESTS, "queue-full", detail).retry_after(BACK_PRESSURE_WAIT_S))
-    };
-    for accept in accepts {
-        for owed in &accept.fan_out {
-            let waiting = app.queue.depth(&accept.new.event.workspace, &owed.connection).pending;
-            if waiting >= app.limits.pending_per_connection {
-                return refused(format!(
-                    "{waiting} deliveries wait for connection {}; nothing was accepted",
-                    owed.connection
-                ));
-            }
-        }
+/// What producers are told to wait while the disk is almost full: making room is somebody's work.
+const DISK_WAIT_S: u64 = 30;
+
+/// 503 while the disk is almost full. Costs one atomic read.
+pub(super) fn refuse_when_disk_is_almost_full(app: &App, door: Door) -> Result<(), Problem> {
+    if !app.disk.is_almost_full() {
+        return Ok(());
     }
-    let waiting = app.queue.pending_total();
-    if waiting >= app.limits.pending {
-        return refused(format!("{waiting} deliveries wait already; nothing was accepted"));
-    }
-    Ok(())
+    let mark = Mark::DiskAlmostFull.as_str();
+    count(app, door, mark);
+    let detail = "the server's disk is almost full; nothing was accepted";
+    Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, mark, detail).retry_after(DISK_WAIT_S))
 }
 
-/// Who is owed this event.
-pub(crate) fn fan_out(app: &App, new: NewEvent) -> Accept {
-    let subscribed = app.connections.subscribed(&new.event.workspace, &new.event.kind);
-    let fan_out = subscribed
-        .iter()
-        .map(|connection| {
-            let first_wait = connection.spec.policy.retry.schedule_ms.first().copied().unwrap_or(0);
-            Owed::deliver(connection.spec.name.clone(), Duration::from_millis(first_wait))
-        })
-        .collect();
-    Accept::new(new, fan_out)
+/// Refuses new work at the high-water marks before any of it is durable, a request as a whole: at those of each connection
+/// that would be owed, so that one that is off or slow stops only what it is owed itself, and at those of the server as a
+/// last resort.
+fn refuse_when_full(app: &App, door: Door, accepts: &[Accept]) -> Result<(), Problem> {
+    let mut coming: BTreeMap<(&WorkspaceName, &ConnectionName), Incoming> = BTreeMap::new();
+    let mut in_all = Incoming::default();
+    for accept in accepts {
+        let event = &accept.new.event;
+        // A dead letter waits for nobody's lane.
+        for owed in accept.fan_out.iter().filter(|owed| owed.dead.is_none()) {
+            let lane = coming.entry((&event.workspace, &owed.connection)).or_default();
+            lane.add(event.body_bytes);
+            in_all.add(event.body_bytes);
+        }
+    }
+    for ((workspace, name), incoming) in coming {
+        let Some(connection) = app.connections.get(workspace, name) else {
+            continue;
+        };
+        let standing = LaneStanding {
+            depth: app.queue.depth(workspace, name),
+            lag: app.queue.lag(workspace, name, now()),
+            drained_per_s: app.house.drained_per_s(workspace, name),
+        };
+        if let Some(met) = marks::lane(&app.limits, &connection.spec.policy, door, &standing, incoming) {
+            let subject = format!("connection {name}");
+            return Err(refused(app, door, &met, &subject));
+        }
+    }
+    let waiting = Incoming {
+        count: app.queue.pending_total(),
+        bytes: app.queue.pending_bytes_total(),
+    };
+    match marks::server(&app.limits, door, waiting, in_all) {
+        Some(met) => Err(refused(app, door, &met, "the whole server")),
+        None => Ok(()),
+    }
+}
+
+fn refused(app: &App, door: Door, met: &Met, subject: &str) -> Problem {
+    count(app, door, met.mark.as_str());
+    let Met { waiting, allowed, .. } = met;
+    let detail = match met.mark {
+        Mark::LaneFullCount | Mark::ServerFullCount => {
+            format!("{waiting} deliveries wait for {subject}, of {allowed} allowed here")
+        }
+        Mark::LaneFullBytes | Mark::ServerFullBytes => {
+            format!("{waiting} bytes wait for {subject}, of {allowed} allowed here")
+        }
+        Mark::LaneTooOld => format!(
+            "the first delivery for {subject} has been due for {} s, of {} s allowed here",
+            waiting / 1000,
+            allowed / 1000
+        ),
+        Mark::DiskAlmostFull => "the disk is almost full".to_owned(),
+    };
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        met.mark.as_str(),
+        format!("{detail}; nothing was accepted"),
+    )
+    .retry_after(met.wait.as_secs().max(1))
+}
+
+fn count(app: &App, door: Door, reason: &'static str) {
+    let door = door.as_str();
+    app.metrics.refused.get_or_create(&RefusedLabels { door, reason }).inc();
 }
 
 /// Makes the events durable with every delivery that they owe.
 ///
 /// The work is spawned: a client that hangs up cannot cancel it half-way.
-pub(super) async fn accept(app: &App, accepts: Vec<Accept>) -> Result<Vec<Accepted>, Problem> {
-    refuse_when_full(app, &accepts)?;
+pub(super) async fn accept(app: &App, door: Door, accepts: Vec<Accept>) -> Result<Vec<Accepted>, Problem> {
+    refuse_when_disk_is_almost_full(app, door)?;
+    refuse_when_full(app, door, &accepts)?;
+    let origins: Vec<&'static str> = accepts.iter().map(|accept| kind(&accept.new.event.origin)).collect();
     let queue = std::sync::Arc::clone(&app.queue);
     let accepted = tokio::spawn(async move { queue.accept(accepts, now()).await }).await;
     match accepted {
-        Ok(Ok(accepted)) => Ok(accepted),
+        Ok(Ok(accepted)) => {
+            for (_, origin) in accepted.iter().zip(origins).filter(|(accepted, _)| accepted.duplicate) {
+                app.metrics.duplicates.get_or_create(&DuplicateLabels { origin }).inc();
+            }
+            Ok(accepted)
+        }
         Ok(Err(error)) if error.is_outage() => {
             tracing::error!(
                 error = chain(&error),
@@ -67,10 +123,18 @@ pub(super) async fn accept(app: &App, accepts: Vec<Accept>) -> Result<Vec<Accept
             let detail = "the store takes nothing now; nothing was accepted";
             Err(
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
-                    .retry_after(BACK_PRESSURE_WAIT_S),
+                    .retry_after(STORE_OUT_WAIT_S),
             )
         }
         Ok(Err(error)) => Err(Problem::internal("accepting the event", &error)),
         Err(error) => Err(Problem::internal("accepting the event", &error)),
+    }
+}
+
+/// The word for where an event comes from.
+const fn kind(origin: &Origin) -> &'static str {
+    match origin {
+        Origin::Api(_) => "api",
+        Origin::Connection(_) => "connection",
     }
 }

@@ -7,11 +7,13 @@ use cofferdam_domain::event::{Origin, Stamp};
 use cofferdam_domain::{CorrelationId, EventId, TraceContext};
 use serde::{Deserialize, Serialize};
 
+use super::marks::Door;
 use super::{accept, body, cloudevents};
 use crate::admin::auth;
 use crate::app::App;
 use crate::clock::now;
 use crate::problem::Problem;
+use crate::subscriptions;
 use crate::tokens::Role;
 
 /// The answer to accepted events.
@@ -59,6 +61,7 @@ async fn handle(app: &App, request: Request) -> Result<EventsAccepted, Problem> 
     if !matches!(principal.role, Role::Admin | Role::Ingest) {
         return Err(Problem::forbidden("ingest or admin"));
     }
+    accept::refuse_when_disk_is_almost_full(app, Door::Api)?;
     let body = body::read(app, body).await?;
     let drafts = cloudevents::read(headers, &body).map_err(|fault| {
         Problem::new(StatusCode::BAD_REQUEST, "malformed-event", fault.to_string()).field(fault.field)
@@ -68,7 +71,7 @@ async fn handle(app: &App, request: Request) -> Result<EventsAccepted, Problem> 
         .get("traceparent")
         .and_then(|value| value.to_str().ok())
         .and_then(|text| text.parse::<TraceContext>().ok());
-    let mut accepts = Vec::with_capacity(drafts.len());
+    let mut stamped = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let stamp = Stamp {
             workspace: principal.workspace.clone(),
@@ -81,9 +84,10 @@ async fn handle(app: &App, request: Request) -> Result<EventsAccepted, Problem> 
         let new = draft.stamp(stamp, &mut rand::rng()).map_err(|fault| {
             Problem::new(StatusCode::BAD_REQUEST, "malformed-event", fault.to_string()).field(fault.field)
         })?;
-        accepts.push(accept::fan_out(app, new));
+        stamped.push(new);
     }
-    let accepted = accept::accept(app, accepts).await?;
+    let accepts = subscriptions::fan_out(app, stamped, app.limits.dedupe_window).await?;
+    let accepted = accept::accept(app, Door::Api, accepts).await?;
     Ok(EventsAccepted {
         accepted: accepted
             .into_iter()

@@ -11,8 +11,9 @@ use axum::extract::{Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cofferdam_domain::classify::Failure;
-use cofferdam_domain::event::{EventDraft, Origin, Stamp};
-use cofferdam_domain::limits::{MESSAGE_BYTES_MAX, one_line};
+use cofferdam_domain::connection::InboundGrant;
+use cofferdam_domain::event::{EventDraft, NewEvent, Origin, Stamp};
+use cofferdam_domain::limits::{DEDUPE_WINDOW, MESSAGE_BYTES_MAX, one_line};
 use cofferdam_domain::{
     Connection, ConnectionName, CorrelationId, FailureClass, Fault, FaultKind, Timestamp, WorkspaceName,
 };
@@ -21,11 +22,13 @@ use cofferdam_queue::{Accept, Owed};
 use serde::Deserialize;
 
 use super::events::{EventAccepted, EventsAccepted};
+use super::marks::Door;
 use super::{accept, body, raw_request, verify};
 use crate::app::App;
 use crate::clock::now;
 use crate::dispatch::{call_limits, granted, source_environment};
 use crate::problem::Problem;
+use crate::subscriptions;
 
 /// Longest provider's delivery id that is taken for a dedupe key, in bytes.
 const PROVIDER_ID_BYTES_MAX: usize = 200;
@@ -96,6 +99,8 @@ async fn handle(app: &App, hook: &Hook, query: String, request: Request) -> Resu
         let detail = "the connection is turned off";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "disabled", detail).retry_after(DISABLED_WAIT_S));
     }
+    // Before the connector is called: what it makes of the request could not be kept.
+    accept::refuse_when_disk_is_almost_full(app, Door::Hook)?;
     let request = InboundRequest {
         method: "POST".to_owned(),
         path: hook.rest.as_ref().map(|rest| format!("/{rest}")).unwrap_or_default(),
@@ -115,9 +120,9 @@ async fn handle(app: &App, hook: &Hook, query: String, request: Request) -> Resu
         provider_id,
     };
     match normalise(app, &connection, request.clone()).await {
-        Ok(received) => match stamp_all(app, &origin, received.drafts) {
+        Ok(received) => match owe_all(app, &origin, received.drafts).await {
             Ok(accepts) => {
-                let accepted = accept::accept(app, accepts).await?;
+                let accepted = accept::accept(app, Door::Hook, accepts).await?;
                 Ok(Answer::Accepted(
                     accepted.into_iter().map(told).collect(),
                     received.reply,
@@ -233,10 +238,32 @@ pub(crate) struct Arrival<'a> {
     pub(crate) provider_id: Option<String>,
 }
 
+/// How long the id of a request to this connection is remembered. A connection that has no hook any more gets replays only.
+fn window(connection: &Connection) -> Duration {
+    let inbound = connection.spec.inbound.as_ref();
+    inbound.map_or(DEDUPE_WINDOW, InboundGrant::dedupe_window)
+}
+
+/// Stamps the drafts of one request, and decides to whom each is owed.
+pub(crate) async fn owe_all(app: &App, arrival: &Arrival<'_>, drafts: Vec<EventDraft>) -> Result<Vec<Accept>, Failure> {
+    let stamped = stamp_all(app, arrival, drafts)?;
+    let window = window(arrival.connection);
+    // A fault of the host's, so that a later attempt may not meet it; the request is kept until then.
+    subscriptions::fan_out(app, stamped, window)
+        .await
+        .map_err(|problem| Failure {
+            class: FailureClass::ConnectorFault,
+            code: Some(problem.code),
+            message: problem.detail,
+            ambiguous: false,
+            retry_after_ms: None,
+        })
+}
+
 /// Stamps the drafts of one request. One bad draft spoils the request: half of it would be a lie.
-pub(crate) fn stamp_all(app: &App, arrival: &Arrival<'_>, drafts: Vec<EventDraft>) -> Result<Vec<Accept>, Failure> {
+fn stamp_all(app: &App, arrival: &Arrival<'_>, drafts: Vec<EventDraft>) -> Result<Vec<NewEvent>, Failure> {
     let single = drafts.len() == 1;
-    let mut accepts = Vec::with_capacity(drafts.len());
+    let mut stamped = Vec::with_capacity(drafts.len());
     for mut draft in drafts {
         if single && draft.dedupe_key.is_none() {
             draft.dedupe_key = arrival.provider_id.clone();
@@ -255,9 +282,9 @@ pub(crate) fn stamp_all(app: &App, arrival: &Arrival<'_>, drafts: Vec<EventDraft
                 message: format!("an event draft is malformed: {fault}"),
             })
         })?;
-        accepts.push(accept::fan_out(app, new));
+        stamped.push(new);
     }
-    Ok(accepts)
+    Ok(stamped)
 }
 
 /// Nothing verified is lost: the raw request becomes a dead letter of the source connection.
@@ -280,7 +307,12 @@ async fn keep_raw(
     )
     .map_err(|error| Problem::internal("keeping the request", &error))?;
     let fan_out = vec![Owed::unreadable(name.clone(), failure)];
-    let accepted = accept::accept(app, vec![Accept::new(new, fan_out)]).await?;
+    let kept = Accept {
+        new,
+        fan_out,
+        dedupe_window: window(arrival.connection),
+    };
+    let accepted = accept::accept(app, Door::Hook, vec![kept]).await?;
     let kept = accepted.into_iter().next().map(told);
     kept.map(Answer::KeptRaw)
         .ok_or_else(|| Problem::not_found("accepted event"))

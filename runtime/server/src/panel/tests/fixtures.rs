@@ -97,6 +97,7 @@ fn view(name: &str, health: Health, reason: Option<&str>, depth: [u64; 4]) -> Co
             delivered,
             pending_bytes: pending * 1_840,
         },
+        filter_answers: None,
         lane: LaneState {
             parked: reason.map(note),
             ..LaneState::default()
