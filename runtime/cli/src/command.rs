@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::output::Output;
-use crate::{connection, dead_letters, demo, event, plugin, secret, serve, token, trace};
+use crate::{connection, dead_letters, demo, event, plugin, secret, serve, store, token, trace};
 
 /// Runs connectors that nobody has to trust.
 ///
@@ -61,12 +61,14 @@ pub(crate) enum Command {
     Trace(trace::Trace),
     DeadLetters(dead_letters::DeadLetters),
     Token(token::Token),
+    Store(store::Store),
 }
 
 impl Command {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<()> {
         match self {
             Self::Serve(serve) => serve.run(output),
+            Self::Store(store) => store.run(output),
             Self::Plugin(plugin) => plugin.run(output),
             Self::Demo(demo) => wait_for(demo.run(output)),
             Self::Connection(connection) => wait_for(connection.run(output)),

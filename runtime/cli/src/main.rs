@@ -14,6 +14,7 @@ mod plugin;
 mod render;
 mod secret;
 mod serve;
+mod store;
 mod token;
 mod trace;
 

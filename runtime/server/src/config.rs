@@ -9,6 +9,7 @@ use std::time::Duration;
 use cofferdam_domain::connection::ConnectionSpec;
 use cofferdam_domain::limits::{BODY_BYTES_MAX, DEDUPE_WINDOW_HOURS_MAX, DEDUPE_WINDOW_HOURS_MIN, SETTINGS_BYTES_MAX};
 use cofferdam_queue::Retention;
+use cofferdam_store::Engine;
 use serde::Deserialize;
 
 use crate::subscriptions::Filter;
@@ -91,6 +92,8 @@ pub struct Limits {
 /// The durable store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoreConfig {
+    /// The embedded engine.
+    pub engine: Engine,
     /// Page cache, in bytes.
     pub cache_bytes: u64,
     /// Nothing is accepted while the disk has less room than this, in bytes; 0 turns that off.
@@ -327,15 +330,28 @@ fn read_limits(root: &mut Document<'_>, mut section: Section<'_>, defaults: Opti
 }
 
 fn read_store(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<StoreConfig> {
+    let default = defaults.map(|config| EngineName(config.store.engine));
+    let engine = section.value(root, "engine", default);
     let default = defaults.map(|config| config.store.cache_bytes);
     let cache = section.within(root, "cache_bytes", default, 1024 * 1024..=16 * 1024 * 1024 * 1024);
     let default = defaults.map(|config| config.store.free_bytes_min);
     let free = section.within(root, "free_bytes_min", default, 0..=1 << 50);
     section.finish(root);
     Some(StoreConfig {
+        engine: engine?.0,
         cache_bytes: cache?,
         free_bytes_min: free?,
     })
+}
+
+/// An engine as it is written in the file.
+struct EngineName(Engine);
+
+impl<'de> Deserialize<'de> for EngineName {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map(Self).map_err(serde::de::Error::custom)
+    }
 }
 
 fn read_host(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<HostConfig> {

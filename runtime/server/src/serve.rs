@@ -211,7 +211,9 @@ impl Server {
 
 /// Opening reads the whole index of the store, so it is kept off the executor.
 async fn open_store(options: &ServeOptions) -> Result<Store, OpenError> {
-    let open = OpenOptions::new(&options.data).cache_bytes(options.config.store.cache_bytes);
+    let open = OpenOptions::new(&options.data)
+        .engine(options.config.store.engine)
+        .cache_bytes(options.config.store.cache_bytes);
     match tokio::task::spawn_blocking(move || Store::open(&open)).await {
         Ok(opened) => opened,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),

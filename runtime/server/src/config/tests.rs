@@ -113,3 +113,17 @@ fn a_connection_file_is_read_and_its_mistakes_are_placed() {
     let bad_url = good.replace("https://", "ftp://");
     assert_eq!(parse_connection(&bad_url).unwrap_err()[0].line, 6);
 }
+
+#[test]
+fn the_engine_is_one_of_two_and_another_name_is_a_mistake_on_its_line() {
+    assert_eq!(Config::default().store.engine, Engine::Sled);
+    assert_eq!(
+        Config::parse("[store]\nengine = \"redb\"\n").unwrap().store.engine,
+        Engine::Redb
+    );
+    for wrong in ["\"rocksdb\"", "\"Sled\"", "1"] {
+        let mistakes = Config::parse(&format!("[store]\nengine = {wrong}\n")).unwrap_err();
+        assert_eq!((mistakes.len(), mistakes[0].line), (1, 2), "{mistakes:?}");
+        assert!(mistakes[0].text.starts_with("store.engine: "), "{mistakes:?}");
+    }
+}

@@ -6,10 +6,10 @@ use crate::{Entry, Scan, ToolError, compact};
 
 fn filled(engine: Engine, dir: &Path) -> Vec<Entry> {
     let store = open(engine, dir).unwrap();
-    for round in 0..30 {
+    for round in 0..10 {
         let mut batch = Batch::new();
         for number in 0..100 {
-            batch.put(format!("{number:03}"), vec![round; 3000 + usize::from(round) * 100]);
+            batch.put(format!("{number:03}"), vec![round; 3000 + usize::from(round) * 300]);
         }
         store.commit_blocking(batch).unwrap();
     }

@@ -9,9 +9,9 @@
 //!
 //! Space that deleted records held is used again, and part of it is given back to the file system.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -24,6 +24,7 @@ use ::redb::{
 
 use crate::engine::{EngineOpenError, OpenEngine, RawRecord, Writes, guarded, io_error, panic_text};
 use crate::error::EngineError;
+use crate::files::make_dir;
 use crate::scan::KeyRange;
 
 /// The one file, in the engine's directory.
@@ -47,7 +48,8 @@ impl RedbEngine {
         let engine = catch_unwind(AssertUnwindSafe(|| Self::over(file, cache_bytes)))
             .map_err(|panic| EngineOpenError::Corrupt(panic_text(panic.as_ref())))?
             .map_err(judged)?;
-        sync_entries(path).map_err(failed)?;
+        // The file's own entry must outlast a power loss too.
+        File::open(path).and_then(|folder| folder.sync_all()).map_err(failed)?;
         Ok(engine)
     }
 
@@ -192,7 +194,7 @@ fn snapshot_of(db: &Database) -> Result<Arc<Snapshot>, Error> {
 }
 
 fn open_file(path: &Path) -> io::Result<File> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    make_dir(path)?;
     File::options()
         .read(true)
         .write(true)
@@ -200,12 +202,6 @@ fn open_file(path: &Path) -> io::Result<File> {
         .truncate(false)
         .mode(0o600)
         .open(path.join(FILE))
-}
-
-/// The file's entry, and that of its directory, must outlast a power loss too.
-fn sync_entries(path: &Path) -> io::Result<()> {
-    File::open(path)?.sync_all()?;
-    path.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())
 }
 
 fn shared(error: impl Into<Error>) -> EngineError {
