@@ -10,6 +10,8 @@
 
 mod abandon;
 mod accept;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod damage;
 mod error;
 mod keys;

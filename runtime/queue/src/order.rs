@@ -42,7 +42,9 @@ pub(crate) struct Places(AtomicU64);
 impl Places {
     /// Later places than this one, and than those of earlier times.
     fn raise(&self, highest: u64, now: Timestamp) {
-        let least = highest.saturating_add(1).max(now.as_millis() << PLACE_BITS);
+        // A clock that stands absurdly late must leave places to come.
+        let by_clock = now.as_millis().min(u64::MAX >> (PLACE_BITS + 1)) << PLACE_BITS;
+        let least = highest.saturating_add(1).max(by_clock);
         self.0.fetch_max(least, Ordering::Relaxed);
     }
 

@@ -4,7 +4,7 @@
 use std::future::Future;
 
 use cofferdam_domain::classify::Failure;
-use cofferdam_domain::{ConnectionName, DeliveryId, LaneState, Timestamp, WorkspaceName};
+use cofferdam_domain::{ConnectionName, Delivery, DeliveryId, LaneState, Timestamp, WorkspaceName};
 use tokio::sync::watch;
 
 use crate::accept::{Accept, Accepted};
@@ -66,6 +66,13 @@ pub trait Queue: Send + Sync {
         workspace: &WorkspaceName,
         connection: &ConnectionName,
     ) -> impl Future<Output = Result<Option<Timestamp>, QueueError>> + Send;
+
+    /// The delivery as it is now; none if there is no such one in this workspace.
+    fn look_up(
+        &self,
+        workspace: &WorkspaceName,
+        delivery: DeliveryId,
+    ) -> impl Future<Output = Result<Option<Delivery>, QueueError>> + Send;
 
     /// Moves the end of a lease that still stands.
     fn extend(&self, leased: &Leased, until: Timestamp) -> impl Future<Output = Result<(), SettleError>> + Send;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cofferdam_domain::classify::Failure;
-use cofferdam_domain::{ConnectionName, DeliveryId, LaneState, Timestamp, WorkspaceName};
+use cofferdam_domain::{ConnectionName, Delivery, DeliveryId, LaneState, Timestamp, WorkspaceName};
 use cofferdam_store::{CommitError, Store};
 use rand::rngs::StdRng;
 use tokio::sync::watch;
@@ -136,6 +136,10 @@ impl Queue for StoreQueue {
         connection: &ConnectionName,
     ) -> Result<Option<Timestamp>, QueueError> {
         self.head_of_lane(workspace, connection)
+    }
+
+    async fn look_up(&self, workspace: &WorkspaceName, delivery: DeliveryId) -> Result<Option<Delivery>, QueueError> {
+        self.delivery(workspace, delivery)
     }
 
     async fn extend(&self, leased: &Leased, until: Timestamp) -> Result<(), SettleError> {

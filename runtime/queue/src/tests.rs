@@ -2,6 +2,7 @@
 
 mod abandon;
 mod accept;
+mod conforms;
 mod damage;
 mod dead_letters;
 mod lease;
