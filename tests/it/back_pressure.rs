@@ -201,6 +201,26 @@ async fn an_almost_full_disk_stops_accepting_while_deliveries_go_on() {
 }
 
 #[tokio::test]
+async fn retention_removes_what_is_done_and_counts_it_while_the_server_runs() {
+    let (server, _target) = server("\n[retention]\nbodies_bytes = 1\n", "").await;
+    assert_eq!(
+        send(&server, "a", &["test.free", "test.full"]).await.status(),
+        StatusCode::ACCEPTED
+    );
+    let line = "cofferdam_records_retired_total{kind=\"bodies\"} 1\n";
+    wait::until("the body of the one that is done", || async {
+        metrics(&server).await.contains(line).then_some(())
+    })
+    .await;
+    // The other one waits, with its body.
+    server.api.post("/v1/connections/full/enable").await;
+    wait::until("the one that waited", || async {
+        (server.api.connection("full").await.depth.delivered == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_forged_request_neither_learns_nor_uses_up_a_delivery_id() {
     let setup = Setup::new().plugin(&plugin("github"));
     let server = setup.start().await;

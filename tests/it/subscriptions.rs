@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cofferdam_server::admin::views::ConnectionView;
+use cofferdam_server::ingest::EventsAccepted;
 use cofferdam_server::problem::Problem;
 use cofferdam_server::subscriptions::{DryRun, Judged};
 use cofferdam_tests::artifacts::test_guest;
@@ -273,4 +274,42 @@ async fn the_command_line_shows_a_dry_run() {
         "{text}"
     );
     assert!(text.contains("shop.order.paid"), "{text}");
+}
+
+#[tokio::test]
+async fn deliveries_that_share_the_order_key_do_not_overtake_each_other() {
+    let target = Upstream::start([Answer::held()], Answer::status(200)).await;
+    let server = probe_server().await;
+    let file = filtered("ordered", &target, "*", "true").replace("\"GET\"", "\"POST\"");
+    server
+        .api
+        .apply(&format!("{file}\n[policy]\norder_by = \"partitionkey\"\n"))
+        .await;
+    let send = |id: &'static str, key: &'static str| {
+        let request = server.api.public("/v1/events").bearer_auth(&server.api.token);
+        let request = request
+            .header("ce-specversion", "1.0")
+            .header("ce-id", id)
+            .header("ce-source", "/s");
+        let request = request
+            .header("ce-type", "t")
+            .header("ce-partitionkey", key)
+            .header("content-type", "application/json");
+        let body = json!({"do": "call", "method": "POST", "body": id}).to_string();
+        async move { api::read::<EventsAccepted>(request.body(body).send().await.unwrap()).await }
+    };
+    let bodies = |asked: Vec<cofferdam_tests::upstream::Asked>| -> Vec<String> {
+        asked
+            .iter()
+            .map(|asked| String::from_utf8_lossy(&asked.body).into_owned())
+            .collect()
+    };
+    send("a1", "a").await;
+    target.wait_for(1).await;
+    send("a2", "a").await;
+    send("b1", "b").await;
+    // b1 was accepted after a2 and passes it: a2 waits for a1, which the upstream holds.
+    assert_eq!(bodies(target.wait_for(2).await), ["a1", "b1"]);
+    target.release();
+    assert_eq!(bodies(target.wait_for(3).await), ["a1", "b1", "a2"]);
 }

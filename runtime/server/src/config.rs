@@ -1,19 +1,20 @@
 //! The configuration file: read with every mistake reported at once, by line.
 
+mod connection_file;
+mod limits;
 mod reader;
+mod retention;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use cofferdam_domain::connection::ConnectionSpec;
-use cofferdam_domain::limits::{BODY_BYTES_MAX, DEDUPE_WINDOW_HOURS_MAX, DEDUPE_WINDOW_HOURS_MIN, SETTINGS_BYTES_MAX};
 use cofferdam_queue::Retention;
 use cofferdam_store::Engine;
 use serde::Deserialize;
 
-use crate::subscriptions::Filter;
-
+pub use connection_file::parse_connection;
+pub use limits::Limits;
 pub use reader::Mistake;
 use reader::{Document, Section};
 
@@ -22,18 +23,6 @@ pub const DEFAULT_TEXT: &str = include_str!("config/cofferdam.default.toml");
 
 /// Largest configuration or connection file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 256 * 1024;
-
-/// The highest that a mark of bytes can be set.
-const PENDING_BYTES_MAX: u64 = 1 << 50;
-
-/// The longest that a mark of age can be set: a year.
-const PENDING_AGE_MS_MAX: u64 = 365 * 24 * 3_600_000;
-
-/// The longest that anything can be kept other than for ever: ten years, in days.
-const KEPT_DAYS_MAX: u64 = 3650;
-
-/// The highest that a bound of bytes that are kept can be set.
-const KEPT_BYTES_MAX: u64 = 1 << 50;
 
 /// How the server is set up. See `cofferdam.default.toml` for what each value means.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,28 +54,6 @@ pub struct Listen {
     pub admin: SocketAddr,
     /// Names by which the admin listener may be called, beside addresses and `localhost`.
     pub admin_hosts: Vec<String>,
-}
-
-/// Bounds on what comes in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Largest request body and event body, in bytes.
-    pub body_bytes: usize,
-    /// Deliveries that may wait in all before producers are told to come back later.
-    pub pending: u64,
-    /// The same for the bytes of their bodies.
-    pub pending_bytes: u64,
-    /// As `pending`, for each connection: one that is off or slow stops only what it is owed itself. A connection's policy may
-    /// say otherwise, as of the two that follow.
-    pub pending_per_connection: u64,
-    /// As `pending_bytes`, for each connection.
-    pub pending_bytes_per_connection: u64,
-    /// How long the first delivery of a connection may have been due, in milliseconds; 0 for ever.
-    pub pending_age_ms_per_connection: u64,
-    /// What callers of `POST /v1/events`, who come back, leave of each mark to webhook providers, who may not; in percent.
-    pub headroom_percent: u64,
-    /// How long a dedupe key of an event from `POST /v1/events` is remembered.
-    pub dedupe_window: Duration,
 }
 
 /// The durable store.
@@ -208,13 +175,13 @@ impl Config {
         let retention = root.section("retention");
         let (listen, limits, store, host, vault, log, drain, retention) = (
             read_listen(&mut root, listen, defaults),
-            read_limits(&mut root, limits, defaults),
+            limits::read(&mut root, limits, defaults),
             read_store(&mut root, store, defaults),
             read_host(&mut root, host, defaults),
             read_vault(&mut root, vault, defaults),
             read_log(&mut root, log, defaults),
             read_drain(&mut root, server, defaults),
-            read_retention(&mut root, retention, defaults),
+            retention::read(&mut root, retention, defaults),
         );
         let mistakes = root.finish();
         match (listen, limits, store, host, vault, log, drain, retention) {
@@ -268,65 +235,6 @@ fn read_listen(root: &mut Document<'_>, mut section: Section<'_>, defaults: Opti
         return None;
     }
     Some(listen)
-}
-
-fn read_limits(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<Limits> {
-    let most = BODY_BYTES_MAX as u64 * 8;
-    let body = section.within(
-        root,
-        "body_bytes",
-        defaults.map(|config| config.limits.body_bytes as u64),
-        1024..=most,
-    );
-    let pending = section.within(
-        root,
-        "pending",
-        defaults.map(|config| config.limits.pending),
-        1..=100_000_000,
-    );
-    let per_connection = section.within(
-        root,
-        "pending_per_connection",
-        defaults.map(|config| config.limits.pending_per_connection),
-        1..=100_000_000,
-    );
-    let of = |read: fn(&Limits) -> u64| defaults.map(|config| read(&config.limits));
-    let bytes = section.within(
-        root,
-        "pending_bytes",
-        of(|limits| limits.pending_bytes),
-        1..=PENDING_BYTES_MAX,
-    );
-    let bytes_per_connection = section.within(
-        root,
-        "pending_bytes_per_connection",
-        of(|limits| limits.pending_bytes_per_connection),
-        1..=PENDING_BYTES_MAX,
-    );
-    let age = section.within(
-        root,
-        "pending_age_ms_per_connection",
-        of(|limits| limits.pending_age_ms_per_connection),
-        0..=PENDING_AGE_MS_MAX,
-    );
-    let headroom = section.within(root, "headroom_percent", of(|limits| limits.headroom_percent), 0..=90);
-    let window = section.within(
-        root,
-        "dedupe_window_hours",
-        of(|limits| limits.dedupe_window.as_secs() / 3600),
-        u64::from(DEDUPE_WINDOW_HOURS_MIN)..=u64::from(DEDUPE_WINDOW_HOURS_MAX),
-    );
-    section.finish(root);
-    Some(Limits {
-        body_bytes: usize::try_from(body?).ok()?,
-        pending: pending?,
-        pending_bytes: bytes?,
-        pending_per_connection: per_connection?,
-        pending_bytes_per_connection: bytes_per_connection?,
-        pending_age_ms_per_connection: age?,
-        headroom_percent: headroom?,
-        dedupe_window: Duration::from_secs(window? * 3600),
-    })
 }
 
 fn read_store(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<StoreConfig> {
@@ -393,76 +301,6 @@ fn read_drain(root: &mut Document<'_>, mut section: Section<'_>, defaults: Optio
     let drain = section.within(root, "drain_ms", default, 0..=600_000);
     section.finish(root);
     drain.map(Duration::from_millis)
-}
-
-fn read_retention(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<Retention> {
-    let mut days = |root: &mut Document<'_>, key, read: fn(&Retention) -> u32| {
-        let default = defaults.map(|config| u64::from(read(&config.retention)));
-        section.within(root, key, default, 0..=KEPT_DAYS_MAX)
-    };
-    let delivered = days(root, "delivered_days", |kept| kept.delivered_days);
-    let bodies = days(root, "bodies_days", |kept| kept.bodies_days);
-    let attempts = days(root, "attempts_days", |kept| kept.attempts_days);
-    let dead = days(root, "dead_days", |kept| kept.dead_days);
-    let mut bytes = |root: &mut Document<'_>, key, read: fn(&Retention) -> u64| {
-        let default = defaults.map(|config| read(&config.retention));
-        section.within(root, key, default, 0..=KEPT_BYTES_MAX)
-    };
-    let bodies_bytes = bytes(root, "bodies_bytes", |kept| kept.bodies_bytes);
-    let attempts_bytes = bytes(root, "attempts_bytes", |kept| kept.attempts_bytes);
-    section.finish(root);
-    Some(Retention {
-        delivered_days: u32::try_from(delivered?).ok()?,
-        bodies_days: u32::try_from(bodies?).ok()?,
-        attempts_days: u32::try_from(attempts?).ok()?,
-        dead_days: u32::try_from(dead?).ok()?,
-        bodies_bytes: bodies_bytes?,
-        attempts_bytes: attempts_bytes?,
-    })
-}
-
-/// Reads a connection file. What serde finds is one mistake with its line; the rest of the rules are checked together.
-pub fn parse_connection(text: &str) -> Result<ConnectionSpec, Vec<Mistake>> {
-    if text.len() as u64 > FILE_BYTES_MAX {
-        return Err(vec![Mistake {
-            line: 1,
-            text: format!("larger than {FILE_BYTES_MAX} bytes"),
-        }]);
-    }
-    let spec: ConnectionSpec = toml::from_str(text).map_err(|error| {
-        let line = error.span().map_or(1, |span| reader::line_of(text, span.start));
-        vec![Mistake {
-            line,
-            text: error.message().to_owned(),
-        }]
-    })?;
-    let mut problems = spec.policy.problems();
-    if let Some(fault) = spec.filter.as_deref().and_then(|filter| Filter::compile(filter).err()) {
-        problems.push(format!("filter {fault}"));
-    }
-    let settings = serde_json::to_string(&spec.settings).map_or(usize::MAX, |json| json.len());
-    if settings > SETTINGS_BYTES_MAX {
-        problems.push(format!(
-            "settings take {settings} bytes of JSON; {SETTINGS_BYTES_MAX} are allowed"
-        ));
-    }
-    if let Some(hours) = spec.inbound.as_ref().and_then(|inbound| inbound.dedupe_window_hours)
-        && !(DEDUPE_WINDOW_HOURS_MIN..=DEDUPE_WINDOW_HOURS_MAX).contains(&hours)
-    {
-        problems.push(format!(
-            "inbound.dedupe_window_hours is {hours}; it must be {DEDUPE_WINDOW_HOURS_MIN} to {DEDUPE_WINDOW_HOURS_MAX}"
-        ));
-    }
-    if problems.is_empty() {
-        return Ok(spec);
-    }
-    Err(problems
-        .into_iter()
-        .map(|problem| Mistake {
-            line: reader::line_of_key(text, &problem),
-            text: problem,
-        })
-        .collect())
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+use cofferdam_domain::limits::BODY_BYTES_MAX;
+
 use super::*;
 
 #[test]

@@ -1,10 +1,13 @@
 //! Who is owed an event, decided for all events of a request at once.
 
+use std::num::NonZero;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use cofferdam_domain::connection::OrderBy;
 use cofferdam_domain::{Connection, Event, NewEvent};
 use cofferdam_queue::{Accept, Owed};
+use tokio::sync::Semaphore;
 
 use super::filter::Verdict;
 use super::sight::Sight;
@@ -20,6 +23,11 @@ const PARTITION_KEY: &str = "partitionkey";
 
 /// What every delivery shares whose connection is ordered as a whole.
 const ALL_OF_THEM: &str = "";
+
+/// Requests whose filters are asked at the same moment: as many as there are cores. More would take each other's time, and a
+/// filter's time is bounded.
+static ASKING: LazyLock<Semaphore> =
+    LazyLock::new(|| Semaphore::new(std::thread::available_parallelism().map_or(1, NonZero::get)));
 
 /// Decides to whom each event is owed; their dedupe keys are remembered for the window.
 ///
@@ -38,6 +46,7 @@ pub(crate) async fn fan_out(app: &App, events: Vec<NewEvent>, window: Duration) 
     if !filtered {
         return Ok(decide(app, owing, window));
     }
+    let _turn = ASKING.acquire().await;
     let app = app.clone();
     // A filter that panics answers for itself (see `Filter::ask`), so what is lost here is lost to a fault of ours.
     tokio::task::spawn_blocking(move || decide(&app, owing, window))
