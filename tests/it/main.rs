@@ -12,4 +12,5 @@ mod isolation;
 mod manifests;
 mod panel;
 mod start;
+mod store;
 mod subscriptions;

@@ -26,6 +26,7 @@ fn each_dangerous_dependency_has_one_home() {
     for (dependency, homes) in [
         ("wasmtime", &["cofferdam-host"][..]),
         ("sled", &["cofferdam-store"]),
+        ("redb", &["cofferdam-store"]),
         ("axum", &["cofferdam", "cofferdam-server"]),
         // The command line speaks to the admin API; on a guest's behalf only the gate does.
         ("reqwest", &["cofferdam", "cofferdam-egress"]),

@@ -148,11 +148,17 @@ pub(crate) enum EngineOpenError {
 #[error("no space left on the disk that holds the store")]
 pub(crate) struct DiskFull(#[source] io::Error);
 
+/// Whether the system has answered that there is no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// The engine's error for what the system answered.
 pub(crate) fn io_error(error: io::Error) -> EngineError {
-    match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Arc::new(DiskFull(error)),
-        _ => Arc::new(error),
+    if is_full(&error) {
+        Arc::new(DiskFull(error))
+    } else {
+        Arc::new(error)
     }
 }
 

@@ -16,7 +16,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, io_error, is_full};
 use crate::error::OpenError;
 use crate::files::{make_dir, replace_file};
 use crate::watermark;
@@ -218,17 +218,32 @@ pub(crate) fn is_own(name: &OsStr) -> bool {
     files.into_iter().chain(folders).any(|own| name == own) || name.as_encoded_bytes().ends_with(b".draft")
 }
 
+/// What it means that a file of the directory cannot be made, read or written.
 fn not_writable(dir: &Path) -> impl Fn(io::Error) -> OpenError {
     let dir = dir.to_owned();
-    move |source| OpenError::NotWritable {
-        dir: dir.clone(),
-        source,
+    move |source| {
+        let dir = dir.clone();
+        if is_full(&source) {
+            OpenError::Engine {
+                dir,
+                source: io_error(source),
+            }
+        } else {
+            OpenError::NotWritable { dir, source }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_disk_is_not_taken_for_a_folder_of_somebody_else() {
+        let told = |kind: io::ErrorKind| not_writable(Path::new("data"))(kind.into()).to_string();
+        assert!(told(io::ErrorKind::StorageFull).contains("free space"));
+        assert!(told(io::ErrorKind::PermissionDenied).contains("belongs to this user"));
+    }
 
     #[test]
     fn a_store_made_before_there_was_a_choice_is_named_as_it_was() {

@@ -4,6 +4,9 @@
 //! that applies many callers' batches as one (group commit) and answers only when they would survive a power loss.
 //! Preconditions in a batch are what callers build exactly-once decisions on: see [`Batch`].
 //!
+//! Beneath it is one of two embedded engines, named by [`Engine`], or a map in memory; what the store promises they keep alike
+//! (`conformance`). For a directory that no process has open there are three tools: [`check`], [`salvage`] and [`compact`].
+//!
 //! It does not know what it stores, does not encrypt and does not expire anything. Who may use which keys is written in
 //! [`Keyspace`].
 
