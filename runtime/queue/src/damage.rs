@@ -112,6 +112,10 @@ impl StoreQueue {
             class: why.class,
         };
         after.last_failure = Some(why);
+        if let Some(order) = &mut after.order {
+            // Whoever asks for it again must not find it waiting behind another.
+            order.behind = false;
+        }
         self.stage_change(step, found, &after)
     }
 }

@@ -189,8 +189,8 @@ impl Lane {
         counts.tallied_until = counts.tallied_until.max(until);
     }
 
-    /// The lane's tally counts so many deliveries.
-    pub(crate) fn count_tally(&self, delivered: u64) {
+    /// So many more deliveries that were delivered.
+    pub(crate) fn count_delivered(&self, delivered: u64) {
         lock(&self.counts).depth.delivered += delivered;
     }
 

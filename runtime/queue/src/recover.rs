@@ -1,15 +1,13 @@
-//! What is done about leases whose holder is gone, and counting what a former process left.
+//! What is done about leases whose holder is gone: at the start about all of them, later about those that have run out.
 
 use std::time::Duration;
 
 use cofferdam_domain::{ConnectionName, DeliveryState, Timestamp, WorkspaceName, retry};
-use cofferdam_store::{Entry, Key, Keyspace, NotThisKey, SCAN_RECORDS_MAX, Scan};
+use cofferdam_store::{Key, Keyspace, Scan};
 
 use crate::error::QueueError;
-use crate::keys::{self, LaneIndex};
-use crate::lanes::Move;
-use crate::standing::Standing;
-use crate::step::{Step, Stepped, listed_bytes};
+use crate::keys::LaneIndex;
+use crate::step::{Step, Stepped};
 use crate::store_queue::StoreQueue;
 
 /// Most leases that are voided in one batch.
@@ -17,9 +15,6 @@ const VOID_LEASES_MAX: usize = 256;
 
 /// The wait after an interruption doubles up to 2⁸ s.
 const INTERRUPTION_DOUBLINGS_MAX: u32 = 8;
-
-/// What an index entry counts as: lane, body bytes, and when it is due if it is listed so.
-type Counted = (WorkspaceName, ConnectionName, u64, Option<Timestamp>);
 
 /// How long a delivery waits whose attempt ended with its process or its lease. The first interruption of a series costs no
 /// wait, so that a restart delivers promptly; a delivery that was interrupted before may be what ends the process again and
@@ -32,81 +27,6 @@ fn wait_after_interruption(interruptions: u32) -> Duration {
 }
 
 impl StoreQueue {
-    /// Fills the counts of all lanes from the indexes.
-    pub(crate) fn count(&self) -> Result<(), QueueError> {
-        for index in [LaneIndex::Due, LaneIndex::Lease] {
-            self.count_each(index.space(), index.standing(), |(key, value)| {
-                let entry = index.read(key)?;
-                let due_at = (index == LaneIndex::Due).then_some(entry.at);
-                Ok((entry.workspace, entry.connection, listed_bytes(value), due_at))
-            })?;
-        }
-        self.count_delivered()?;
-        self.count_each(Keyspace::Dead, Standing::Dead, |(key, connection)| {
-            let (workspace, ..) = keys::read_dead(key)?;
-            Ok((workspace, keys::name(connection)?, 0, None))
-        })
-    }
-
-    /// What was delivered: the tallies, and what the index holds after them.
-    fn count_delivered(&self) -> Result<(), QueueError> {
-        let tallies = self.tallies()?;
-        for ((workspace, connection), tally) in &tallies {
-            let lane = self.lanes.lane(workspace, connection);
-            lane.count_tally(tally.delivered);
-            lane.tally_until(tally.until);
-        }
-        let mut scan = Scan::prefix(Key::of(Keyspace::Delivered), SCAN_RECORDS_MAX);
-        loop {
-            let page = self.store.keys(&scan)?;
-            let Some(last) = page.last() else { return Ok(()) };
-            scan = scan.after(last.clone());
-            for key in page {
-                let Ok(entry) = LaneIndex::Delivered.read(&key) else {
-                    tracing::error!(key = %key.escape_ascii(), "an index entry cannot be read; it is not counted");
-                    continue;
-                };
-                let lane = (entry.workspace, entry.connection);
-                if let Some(tally) = tallies.get(&lane).filter(|tally| entry.at < tally.until) {
-                    // The tally has it, and everything else before its time.
-                    let counted = LaneIndex::Delivered.of(&lane.0, &lane.1);
-                    scan = scan.after(counted.u64(tally.until.as_millis()));
-                    break;
-                }
-                self.lanes.lane(&lane.0, &lane.1).count_tally(1);
-            }
-        }
-    }
-
-    /// An entry that cannot be read is counted nowhere.
-    fn count_each(
-        &self,
-        space: Keyspace,
-        standing: Standing,
-        read: impl Fn(&Entry) -> Result<Counted, NotThisKey>,
-    ) -> Result<(), QueueError> {
-        let mut scan = Scan::prefix(Key::of(space), SCAN_RECORDS_MAX);
-        loop {
-            let page = self.store.scan(&scan)?;
-            let Some((last, _)) = page.last() else { return Ok(()) };
-            scan = scan.after(last.clone());
-            for entry in page {
-                let Ok((workspace, connection, body_bytes, due_at)) = read(&entry) else {
-                    tracing::error!(key = %entry.0.escape_ascii(), "an index entry cannot be read; it is not counted");
-                    continue;
-                };
-                Move {
-                    lane: self.lanes.lane(&workspace, &connection),
-                    from: None,
-                    to: Some(standing),
-                    body_bytes,
-                    due_at,
-                }
-                .apply();
-            }
-        }
-    }
-
     /// Voids every lease there is: at open, none of their holders is alive.
     pub(crate) async fn recover(&self, now: Timestamp) -> Result<usize, QueueError> {
         let mut voided = 0;

@@ -7,6 +7,7 @@ mod damage;
 mod dead_letters;
 mod lease;
 mod order;
+mod promises;
 mod reads;
 mod recover;
 mod retention;

@@ -63,3 +63,23 @@ fn pages_put_together_are_everything_once() {
         assert_eq!(seen, expected);
     });
 }
+
+#[test]
+fn keys_are_those_of_the_scan_large_values_and_reserved_records_or_not() {
+    each_engine(|open, dir| {
+        let store = open(dir).unwrap();
+        for (key, bytes) in [("a", 1), ("b", 10_000), ("c", 0)] {
+            put(&store, key, &vec![7; bytes]).unwrap();
+        }
+        for scan in [
+            Scan::prefix("", 9),
+            Scan::prefix("", 2).reversed(),
+            Scan::prefix("", 9).after("a").until("c"),
+            Scan::prefix("x", 9),
+            Scan::prefix("", 9).after("z").until("a"),
+        ] {
+            let scanned: Vec<_> = store.scan(&scan).unwrap().into_iter().map(|(key, _)| key).collect();
+            assert_eq!(store.keys(&scan).unwrap(), scanned, "{scan:?}");
+        }
+    });
+}
