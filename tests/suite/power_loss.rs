@@ -147,7 +147,7 @@ fn round(recording: &Recording, seed: u64, sums: &mut Sums) -> anyhow::Result<()
     }] += 1;
     let found = tempfile::Builder::new().prefix("cofferdam-power-loss-").tempdir()?;
     lay_out(&disk.image(&mut Survivors::new(mode, seed)), found.path())?;
-    let depth = if seed % DRAIN_EVERY == 0 {
+    let depth = if seed.is_multiple_of(DRAIN_EVERY) {
         Depth::Drain
     } else {
         Depth::Usual
