@@ -5,7 +5,8 @@
 //! disk is played up to a moment, and the power goes: what was fsynced is there, of everything else any part ([`disk`],
 //! [`survivors`]). The real code opens what is found and must keep every promise ([`verify`]).
 //!
-//! Moments are drawn evenly, just after an acknowledgement, and inside an fsync. One recording ([`recording`]) serves many
+//! Moments are drawn evenly, just after an acknowledgement, inside an fsync, and just after a name was made, moved or taken
+//! away. One recording ([`recording`]) serves many
 //! power losses; it holds several processes, so that recovery and closing lose their power too.
 //!
 //! What is simulated: the file layout as it is, lost and torn writes, writes that overtake each other between two fsyncs,
@@ -146,7 +147,7 @@ fn round(recording: &Recording, seed: u64, sums: &mut Sums) -> anyhow::Result<()
     }] += 1;
     let found = tempfile::Builder::new().prefix("cofferdam-power-loss-").tempdir()?;
     lay_out(&disk.image(&mut Survivors::new(mode, seed)), found.path())?;
-    let depth = if seed % DRAIN_EVERY == 0 {
+    let depth = if seed.is_multiple_of(DRAIN_EVERY) {
         Depth::Drain
     } else {
         Depth::Usual
@@ -169,10 +170,19 @@ fn moment(records: &[Record], rng: &mut StdRng) -> usize {
     };
     let marks = || places(|record| matches!(record, Record::Mark { .. }));
     let syncs = || places(|record| matches!(record, Record::SyncBegin { .. }));
+    let names = || {
+        places(|record| {
+            matches!(
+                record,
+                Record::Create { .. } | Record::Mkdir { .. } | Record::Rename { .. } | Record::Unlink { .. }
+            )
+        })
+    };
     let after = match rng.random_range(0..10) {
         0..4 => return rng.random_range(1..=records.len()),
-        4..7 => marks(),
-        _ => syncs(),
+        4..6 => marks(),
+        6..8 => syncs(),
+        _ => names(),
     };
     match after.len() {
         0 => records.len(),

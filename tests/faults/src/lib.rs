@@ -5,6 +5,9 @@
 //!   has a beginning and an end there, since what is written meanwhile is not covered by it.
 //! - **inject** (`$COFFERDAM_FAULTS` names a fault, see [`fault`]): operations fail, or take their time.
 //!
+//! In both, what the process writes to `.marks` in that folder, a file that is not there, goes into the journal as its own
+//! words; `die` kills it.
+//!
 //! What is recorded: open (creation, truncation), write, pwrite, writev, pwritev, ftruncate, truncate, fallocate, rename,
 //! unlink, mkdir, rmdir, fsync, fdatasync, through whichever descriptor, duplicates included.
 //!

@@ -30,7 +30,15 @@ pub(crate) fn tracked(fd: c_int) -> Option<Tracked> {
     match slot(fd)?.load(Ordering::SeqCst) {
         NONE => None,
         MARKS => Some(Tracked::Marks),
-        file => Some(Tracked::File(file - FIRST)),
+        file => {
+            let what = Tracked::File(file - FIRST);
+            // `closedir` and raw calls close unseen, and the number is somebody else's then.
+            let is_it = |status: &libc::stat| {
+                let kind = status.st_mode & libc::S_IFMT;
+                status.st_ino == file - FIRST && (kind == libc::S_IFREG || kind == libc::S_IFDIR)
+            };
+            raw::status(fd).as_ref().is_some_and(is_it).then_some(what)
+        }
     }
 }
 

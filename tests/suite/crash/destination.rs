@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -27,14 +27,18 @@ pub(crate) struct Reached {
     pub(crate) effects: u32,
     /// Idempotency keys that they came under; one, if all is well.
     pub(crate) keys: Vec<String>,
+    /// How many first effects there had been at all destinations before its own.
+    pub(crate) place: u64,
 }
 
-type Book = HashMap<(Lane, String), Reached>;
+/// By lane and event.
+pub(crate) type Book = HashMap<(Lane, String), Reached>;
 
 /// The stand-in.
 #[derive(Clone)]
 pub(crate) struct Destination {
     book: Arc<Mutex<Book>>,
+    places: Arc<AtomicU64>,
     address: SocketAddr,
 }
 
@@ -44,6 +48,7 @@ impl Destination {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let destination = Self {
             book: Arc::default(),
+            places: Arc::default(),
             address: listener.local_addr()?,
         };
         let router = Router::new()
@@ -71,21 +76,24 @@ async fn answer(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<StatusCode, StatusCode> {
-    let lane = Lane::named(&lane)
-        .context("a lane")
-        .map_err(|_| StatusCode::NOT_FOUND)?;
+    let lane = Lane::named(&lane).ok_or(StatusCode::NOT_FOUND)?;
     let id = String::from_utf8_lossy(&body).into_owned();
     let key = headers.get("idempotency-key").and_then(|key| key.to_str().ok());
     let key = key.unwrap_or_default().to_owned();
     let status = {
         let mut book = destination.book();
-        let reached = book.entry((lane, id)).or_default();
+        let reached = book.entry((lane, id.clone())).or_default();
         reached.requests += 1;
         if !reached.keys.contains(&key) {
             reached.keys.push(key);
         }
-        let status = lane.answers(reached.requests);
-        reached.effects += u32::from(status.is_success());
+        let status = lane.answers(&id, reached.requests);
+        if status.is_success() {
+            if reached.effects == 0 {
+                reached.place = destination.places.fetch_add(1, Ordering::SeqCst);
+            }
+            reached.effects += 1;
+        }
         status
     };
     if lane == Lane::Slow {

@@ -19,6 +19,8 @@ pub(crate) enum Lane {
     Slow,
     /// Refuses everything: dead letters.
     Refusing,
+    /// Takes everything, in the order in which each producer sent it, and some of it at the third request only.
+    Ordered,
 }
 
 /// Where every delivery of a lane ends.
@@ -32,7 +34,7 @@ pub(crate) enum Fate {
 
 impl Lane {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::Steady, Self::Flaky, Self::Slow, Self::Refusing];
+    pub(crate) const ALL: [Self; 5] = [Self::Steady, Self::Flaky, Self::Slow, Self::Refusing, Self::Ordered];
 
     /// The connection's name.
     pub(crate) fn name(self) -> &'static str {
@@ -41,6 +43,7 @@ impl Lane {
             Self::Flaky => "flaky",
             Self::Slow => "slow",
             Self::Refusing => "refusing",
+            Self::Ordered => "ordered",
         }
     }
 
@@ -50,10 +53,12 @@ impl Lane {
     }
 
     /// What its destination answers to this request for an event, the first being 1.
-    pub(crate) fn answers(self, request: u32) -> StatusCode {
+    pub(crate) fn answers(self, id: &str, request: u32) -> StatusCode {
         match self {
             Self::Flaky if request == 1 => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Steady | Self::Flaky | Self::Slow => StatusCode::OK,
+            // Without order the next event would have overtaken it by then.
+            Self::Ordered if request <= 2 && stumbles(id) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Steady | Self::Flaky | Self::Slow | Self::Ordered => StatusCode::OK,
             Self::Refusing => StatusCode::BAD_REQUEST,
         }
     }
@@ -61,7 +66,7 @@ impl Lane {
     /// Where its deliveries end.
     pub(crate) fn fate(self) -> Fate {
         match self {
-            Self::Steady | Self::Flaky | Self::Slow => Fate::Delivered,
+            Self::Steady | Self::Flaky | Self::Slow | Self::Ordered => Fate::Delivered,
             Self::Refusing => Fate::Dead(FailureClass::Schema),
         }
     }
@@ -70,12 +75,21 @@ impl Lane {
     /// loss.
     pub(crate) fn file(self, destination: &Destination) -> String {
         let (name, url) = (self.name(), destination.url(self));
+        let order = match self {
+            Self::Ordered => "order_by = \"subject\"\n",
+            Self::Steady | Self::Flaky | Self::Slow | Self::Refusing => "",
+        };
         format!(
             "name = \"{name}\"\nconnector = \"probe\"\nsubscribe = [\"test.{name}\", \"test.every\"]\n\n\
              [upstreams.target]\nbase_url = \"{url}\"\nattach = \"none\"\nnetworks = [\"127.0.0.0/8\"]\n\
-             methods = [\"POST\"]\n\n[policy]\nconcurrency = {CONCURRENCY}\n\n[policy.breaker]\nfailures = 0\n\n\
+             methods = [\"POST\"]\n\n[policy]\nconcurrency = {CONCURRENCY}\n{order}\n[policy.breaker]\nfailures = 0\n\n\
              [policy.retry]\nschedule_ms = [0, 50, 50, 100, 100, 200, 200, 400, 400, 800]\nmax_age_ms = 86400000\n\
              interruptions_max = 100\n"
         )
     }
+}
+
+/// One event in three.
+fn stumbles(id: &str) -> bool {
+    id.bytes().map(u32::from).sum::<u32>().is_multiple_of(3)
 }

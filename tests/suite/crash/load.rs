@@ -55,7 +55,8 @@ impl Producer {
         let mut all = Vec::new();
         for number in 0.. {
             let kind = match self.rng.random_range(0..100) {
-                0..60 => "steady",
+                0..45 => "steady",
+                45..60 => "ordered",
                 60..80 => "flaky",
                 80..86 => "slow",
                 86..94 => "refusing",
@@ -75,6 +76,11 @@ impl Producer {
     }
 }
 
+/// Which producer has sent the event of this id, in whichever cycle: the last part but one.
+pub(crate) fn producer(id: &str) -> &str {
+    id.rsplit('-').nth(1).unwrap_or(id)
+}
+
 /// Sends the event of this id, for the first time or again.
 pub(crate) async fn send(api: &Api, id: &str, kind: &str) -> Answer {
     match post(api, id, kind).await {
@@ -89,7 +95,8 @@ pub(crate) async fn send(api: &Api, id: &str, kind: &str) -> Answer {
 pub(crate) async fn post(api: &Api, id: &str, kind: &str) -> reqwest::Result<(StatusCode, Option<EventsAccepted>)> {
     let data = json!({"do": "call", "method": "POST", "path": "/", "body": id});
     let event = json!({
-        "specversion": "1.0", "id": id, "source": "/crash", "type": format!("test.{kind}"), "data": data
+        "specversion": "1.0", "id": id, "source": "/crash", "type": format!("test.{kind}"), "subject": producer(id),
+        "data": data
     });
     let request = api.public("/v1/events").bearer_auth(&api.token);
     let request = request

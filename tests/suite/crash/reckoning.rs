@@ -1,14 +1,16 @@
 //! The ledger held against the server's records and the destination's book.
 
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
 use anyhow::{Context as _, bail, ensure};
 use cofferdam_domain::DeliveryState;
 use cofferdam_server::admin::views::{ConnectionView, DeliveryTrace, TraceView};
 use cofferdam_tests::api::Api;
 use reqwest::{Method, StatusCode};
-use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-use super::destination::{Destination, Reached};
+use super::destination::{Book, Destination, Reached};
 use super::lane::{CONCURRENCY, Fate, Lane};
 use super::ledger::{Answer, Sent};
 use super::load;
@@ -102,16 +104,31 @@ pub(crate) async fn reckon(api: &Api, sent: &[Sent], world: &Destination, kills:
         "{} duplicates; {kills} kills with {CONCURRENCY} attempts under way in each of {lanes} lanes explain {most}",
         found.duplicates
     );
-    let strangers = world
-        .book()
-        .keys()
-        .filter(|(_, id)| sent.iter().all(|sent| sent.id != *id))
-        .count();
+    in_order(sent, &world.book())?;
+    let ids: HashSet<&str> = sent.iter().map(|sent| sent.id.as_str()).collect();
+    let book = world.book();
+    let strangers = book.keys().filter(|(_, id)| !ids.contains(id.as_str())).count();
     ensure!(
         strangers == 0,
         "{strangers} events reached the destination that nobody had sent"
     );
     Ok(found)
+}
+
+/// A producer's events have had their first effect at the ordered lane's destination in the order in which it has sent them:
+/// it waits for each answer before it sends the next. Events that were lost with their answer have no place.
+fn in_order(sent: &[Sent], book: &Book) -> anyhow::Result<()> {
+    let mut latest: HashMap<&str, (u64, &str)> = HashMap::new();
+    for event in sent.iter().filter(|event| event.owed().contains(&Lane::Ordered)) {
+        let Some(reached) = book.get(&(Lane::Ordered, event.id.clone())) else {
+            continue;
+        };
+        let producer = load::producer(&event.id);
+        if let Some((place, before)) = latest.insert(producer, (reached.place, &event.id)) {
+            ensure!(place < reached.place, "event {} has overtaken {before}", event.id);
+        }
+    }
+    Ok(())
 }
 
 async fn one(api: &Api, event: &Sent, world: &Destination, found: &mut Found) -> anyhow::Result<()> {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use cofferdam_domain::attempt::AttemptEnd;
 use cofferdam_domain::classify::Failure;
 use cofferdam_domain::event::Stamp;
+use cofferdam_domain::limits::DEDUPE_WINDOW;
 use cofferdam_domain::{
     ConnectionName, EventDraft, FailureClass, LaneEffect, NewEvent, Origin, Outcome, Receipt, Timestamp, Usage,
     WorkspaceName,
@@ -20,6 +21,10 @@ use crate::engine::{Engine, options};
 
 /// The lanes that events are owed to.
 pub(crate) const LANES: [&str; 3] = ["first", "second", "third"];
+
+/// The lane whose deliveries have an order, and among how many keys.
+const ORDERED: &str = "third";
+const ORDER_KEYS: u32 = 8;
 
 /// Sizes of bodies, in bytes: none, whole in one record, around the size where they are split, and several pieces.
 const BODY_BYTES: [usize; 9] = [0, 1, 200, 200, 1000, 4000, 4097, 20_000, 65_536];
@@ -73,10 +78,15 @@ pub(crate) fn some_event(dedupe_key: &str, rng: &mut StdRng) -> Accept {
     };
     let new: NewEvent = draft.stamp(stamp, rng).expect("a sound event");
     let fan_out = LANES[..rng.random_range(1..=LANES.len())].iter();
-    Accept::new(
+    let owed = |&name| Owed {
+        order_key: (name == ORDERED).then(|| format!("key {}", rng.random_range(0..ORDER_KEYS))),
+        ..Owed::deliver(lane(name), Duration::ZERO)
+    };
+    Accept {
         new,
-        fan_out.map(|name| Owed::deliver(lane(name), Duration::ZERO)).collect(),
-    )
+        fan_out: fan_out.map(owed).collect(),
+        dedupe_window: DEDUPE_WINDOW,
+    }
 }
 
 /// Terms of a lease.

@@ -1,5 +1,6 @@
-//! One journal of the writer's life: four processes on the same folder. One is killed at work, one while it opens what that has
-//! left, one closes its store, and the last is killed at work again. Many power losses are cut out of one recording.
+//! One journal of the writer's life: six processes on the same folder. One is killed at work, one while it opens what that has
+//! left, one closes its store, one is killed while it rewrites that, one rewrites it, and the last is killed at work again.
+//! Many power losses are cut out of one recording.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +22,7 @@ use crate::shim;
 /// How long the process works that closes its store, and the others at most, in milliseconds.
 const WORK_MILLIS: u64 = 900;
 
-/// When a process dies that is to die while it opens its store, in milliseconds after its beginning.
+/// When a process dies that is to die while it opens its store or rewrites it, in milliseconds after its beginning.
 const EARLY_MILLIS: Range<u64> = 0..30;
 
 /// What the kernel calls a `kill -9`.
@@ -45,7 +46,14 @@ impl Recording {
         let (folder, journal) = (base.join("disk"), base.join("journal"));
         fs::create_dir(&folder)?;
         let mut rng = StdRng::seed_from_u64(seed);
-        let lives = [Life::DiesAtWork, Life::DiesEarly, Life::Closes, Life::DiesAtWork];
+        let lives = [
+            Life::DiesAtWork,
+            Life::DiesEarly,
+            Life::Closes,
+            Life::DiesCompacting,
+            Life::Compacts,
+            Life::DiesAtWork,
+        ];
         for (session, life) in (0..).zip(lives) {
             let writer = Process {
                 folder: &folder,
@@ -134,21 +142,25 @@ enum Life {
     DiesAtWork,
     DiesEarly,
     Closes,
+    DiesCompacting,
+    Compacts,
 }
 
 impl Process<'_> {
     fn run(&self, life: Life, rng: &mut StdRng) -> anyhow::Result<()> {
         let dies = match life {
             Life::DiesAtWork => Some(rng.random_range(WORK_MILLIS / 2..WORK_MILLIS)),
-            Life::DiesEarly => Some(rng.random_range(EARLY_MILLIS)),
-            Life::Closes => None,
+            Life::DiesEarly | Life::DiesCompacting => Some(rng.random_range(EARLY_MILLIS)),
+            Life::Closes | Life::Compacts => None,
         };
+        let compacts = matches!(life, Life::DiesCompacting | Life::Compacts);
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("power-loss-writer")
             .args(["--engine", self.engine.name()])
             .args(["--seed", &self.seed.to_string()])
             .args(["--works-millis", &WORK_MILLIS.to_string()])
+            .args(compacts.then_some("--compacts"))
             .args(dies.map(|millis| format!("--dies-millis={millis}")))
             .arg("--folder")
             .arg(self.folder)

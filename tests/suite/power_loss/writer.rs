@@ -1,5 +1,7 @@
 //! The process that is recorded: producers and lanes on a real queue over a real store, for as long as it is let.
 //!
+//! One kind of it rewrites its store instead, which must lose nothing either.
+//!
 //! It states what it is about to ask for, asks, and states that it was answered; see [`Mark`].
 
 use std::fs::File;
@@ -12,6 +14,7 @@ use anyhow::Context as _;
 use clap::Args;
 use cofferdam_domain::ConnectionName;
 use cofferdam_queue::{DeadFilter, Queue as _, StoreQueue};
+use cofferdam_store::compact;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use tokio::task::JoinSet;
@@ -44,6 +47,9 @@ pub(crate) struct Writer {
     /// It stops working so long after it has opened its store, in milliseconds.
     #[arg(long)]
     pub(crate) works_millis: u64,
+    /// It rewrites its store and does nothing else.
+    #[arg(long)]
+    pub(crate) compacts: bool,
     /// It is killed so long after it has begun, if it has not ended by then, in milliseconds.
     #[arg(long)]
     pub(crate) dies_millis: Option<u64>,
@@ -63,6 +69,10 @@ async fn write(writer: &Writer) -> anyhow::Result<()> {
             std::thread::sleep(Duration::from_millis(millis));
             marks.die()
         });
+    }
+    if writer.compacts {
+        compact(&writer.folder.join(bed::DATA), None, &mut |_| {})?;
+        return Ok(());
     }
     let queue = bed::open(writer.engine, &writer.folder.join(bed::DATA), writer.seed).await?;
     marks.say(&Mark::Opened)?;
