@@ -1,6 +1,7 @@
 //! Stamped events into the queue: back-pressure, one durable batch.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use cofferdam_domain::event::Origin;
@@ -52,11 +53,11 @@ fn refuse_when_full(app: &App, door: Door, accepts: &[Accept]) -> Result<(), Pro
         let standing = LaneStanding {
             depth: app.queue.depth(workspace, name),
             lag: app.queue.lag(workspace, name, now()),
-            drained_per_s: app.house.drained_per_s(workspace, name),
         };
         if let Some(met) = marks::lane(&app.limits, &connection.spec.policy, door, &standing, incoming) {
             let subject = format!("connection {name}");
-            return Err(refused(app, door, &met, &subject));
+            let wait = met.wait(app.house.drained_per_s(workspace, name));
+            return Err(refused(app, door, &met, &subject, wait));
         }
     }
     let waiting = Incoming {
@@ -64,12 +65,12 @@ fn refuse_when_full(app: &App, door: Door, accepts: &[Accept]) -> Result<(), Pro
         bytes: app.queue.pending_bytes_total(),
     };
     match marks::server(&app.limits, door, waiting, in_all) {
-        Some(met) => Err(refused(app, door, &met, "the whole server")),
+        Some(met) => Err(refused(app, door, &met, "the whole server", met.wait(None))),
         None => Ok(()),
     }
 }
 
-fn refused(app: &App, door: Door, met: &Met, subject: &str) -> Problem {
+fn refused(app: &App, door: Door, met: &Met, subject: &str, wait: Duration) -> Problem {
     count(app, door, met.mark.as_str());
     let Met { waiting, allowed, .. } = met;
     let detail = match met.mark {
@@ -91,7 +92,7 @@ fn refused(app: &App, door: Door, met: &Met, subject: &str) -> Problem {
         met.mark.as_str(),
         format!("{detail}; nothing was accepted"),
     )
-    .retry_after(met.wait.as_secs().max(1))
+    .retry_after(wait.as_secs())
 }
 
 fn count(app: &App, door: Door, reason: &'static str) {

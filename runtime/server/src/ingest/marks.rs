@@ -80,8 +80,15 @@ pub(crate) struct Met {
     pub(crate) waiting: u64,
     /// What the mark allows at this door, in the same unit.
     pub(crate) allowed: u64,
-    /// When there may be room.
-    pub(crate) wait: Duration,
+    /// Deliveries that must leave until there is room, if a lane is what is full.
+    pub(crate) leave: Option<u64>,
+}
+
+impl Met {
+    /// When there may be room, in whole seconds from 1 to 300, for a lane that so many deliveries leave in a second.
+    pub(crate) fn wait(&self, drained_per_s: Option<f64>) -> Duration {
+        self.leave.map_or(WAIT_DEFAULT, |leave| wait_for(leave, drained_per_s))
+    }
 }
 
 /// What comes in.
@@ -108,8 +115,6 @@ pub(crate) struct LaneStanding {
     pub(crate) depth: Depth,
     /// How long its head has been due.
     pub(crate) lag: Duration,
-    /// Deliveries that leave it in a second, if that is known.
-    pub(crate) drained_per_s: Option<f64>,
 }
 
 /// The first mark of a lane that a request would pass; the connection's own marks come before the server's for lanes.
@@ -120,11 +125,7 @@ pub(crate) fn lane(
     standing: &LaneStanding,
     incoming: Incoming,
 ) -> Option<Met> {
-    let LaneStanding {
-        depth,
-        lag,
-        drained_per_s,
-    } = *standing;
+    let LaneStanding { depth, lag } = *standing;
     let room = |mark| allowed(limits, door, mark);
     let count = room(policy.pending_max.unwrap_or(limits.pending_per_connection));
     if passes(depth.pending, incoming.count, count) {
@@ -133,7 +134,7 @@ pub(crate) fn lane(
             mark: Mark::LaneFullCount,
             waiting: depth.pending,
             allowed: count,
-            wait: wait_for(leave, drained_per_s),
+            leave: Some(leave),
         });
     }
     let bytes = room(policy.pending_bytes_max.unwrap_or(limits.pending_bytes_per_connection));
@@ -144,7 +145,7 @@ pub(crate) fn lane(
             mark: Mark::LaneFullBytes,
             waiting: depth.pending_bytes,
             allowed: bytes,
-            wait: wait_for(leave, drained_per_s),
+            leave: Some(leave),
         });
     }
     let age = policy
@@ -157,7 +158,7 @@ pub(crate) fn lane(
             mark: Mark::LaneTooOld,
             waiting: lag,
             allowed: room(age),
-            wait: wait_for(depth.pending, drained_per_s),
+            leave: Some(depth.pending),
         });
     }
     None
@@ -178,7 +179,7 @@ pub(crate) fn server(limits: &Limits, door: Door, waiting: Incoming, incoming: I
         mark,
         waiting,
         allowed,
-        wait: WAIT_DEFAULT,
+        leave: None,
     })
 }
 

@@ -2,8 +2,7 @@
 //!
 //! The interpreter knows no bounds, so they are put into the expression itself when it is compiled: every call, every element
 //! of a list and every turn of a loop is preceded by a step of a [`Meter`], which fails once steps or time are used up
-//! (`prepare.rs`). What lies between two steps is at most linear in the size of the body and of what was made so far, and
-//! both are bounded.
+//! (`prepare.rs`). Work that grows with its values is paid for by their size before it is done.
 
 mod fault;
 mod meter;
@@ -19,10 +18,9 @@ use cel::common::ast::IdedExpr;
 use cel::common::types::CelBool;
 use cel::parser::Parser;
 use cel::{Context, Env, Value};
-use regex::Regex;
 
 use super::sight::Sight;
-use meter::Meter;
+use meter::{Meter, Pattern};
 
 pub use fault::FilterFault;
 pub(crate) use meter::Overrun;
@@ -33,14 +31,16 @@ pub(crate) const FILTER_BYTES_MAX: usize = 4096;
 /// Deepest nesting of an expression, as it is parsed and as a tree.
 pub(crate) const FILTER_DEPTH_MAX: usize = 64;
 
-/// Steps of one evaluation: calls, elements and turns of loops.
+/// Steps of one evaluation: calls, elements and turns of loops, and more of them for work on large values. That a filter is
+/// over this bound depends on the filter and the event alone, not on what else the machine does.
 pub(crate) const FILTER_STEPS_MAX: u32 = 50_000;
 
-/// Time of one evaluation. It is looked at before each step; a step is linear in what it works on.
-pub(crate) const FILTER_TIME_MAX: Duration = Duration::from_millis(8);
+/// Time of one evaluation, looked at with each step: for what the prices of steps do not foresee. Far above what they allow,
+/// so that a filter is not cut off because the machine is busy.
+pub(crate) const FILTER_TIME_MAX: Duration = Duration::from_millis(500);
 
 /// A filter that was over its bound of steps or time is not asked again for so long, and what it would be asked about is
-/// owed: a hostile filter gets a hundredth of a core, not one for each event.
+/// owed: a hostile filter gets a few hundredths of a core, not one for each event.
 const REST: Duration = Duration::from_secs(1);
 
 /// Stack of the thread that compiles. The parser recurses by the nesting of the text, within its own bound.
@@ -57,7 +57,7 @@ static ENVIRONMENT: LazyLock<Arc<Env>> =
 pub struct Filter {
     source: String,
     expression: IdedExpr,
-    patterns: Arc<[Regex]>,
+    patterns: Arc<[Pattern]>,
     reads_data: bool,
     /// When it was last over its bound, in milliseconds since [`Filter::made`], plus one; 0 for never.
     overran_ms: AtomicU64,
@@ -108,7 +108,7 @@ impl Filter {
         &self.source
     }
 
-    /// What it says of this event. It takes [`FILTER_TIME_MAX`] and one step at most, so it is not for the executor's threads.
+    /// What it says of this event. It may take some milliseconds of CPU time, so it is not for the executor's threads.
     pub(crate) fn ask(&self, sight: &Sight<'_>) -> Verdict {
         let now = u64::try_from(self.made.elapsed().as_millis()).unwrap_or(u64::MAX);
         let overran = self.overran_ms.load(Ordering::Relaxed);

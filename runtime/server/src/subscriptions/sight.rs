@@ -59,6 +59,11 @@ impl<'a> Sight<'a> {
         });
         parsed.as_deref()
     }
+
+    #[cfg(test)]
+    pub(super) fn is_parsed(&self) -> bool {
+        self.data.get().is_some()
+    }
 }
 
 impl VariableResolver for Sight<'_> {

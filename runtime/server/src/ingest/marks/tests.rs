@@ -21,7 +21,6 @@ fn standing(pending: u64, pending_bytes: u64, lag_ms: u64) -> LaneStanding {
             ..Depth::default()
         },
         lag: Duration::from_millis(lag_ms),
-        drained_per_s: None,
     }
 }
 
@@ -151,6 +150,11 @@ fn the_wait_is_what_the_lane_needs_to_make_room_within_bounds() {
     check(5, Some(0.0), 10);
     check(5, Some(f64::NAN), 10);
     check(u64::MAX, Some(f64::MIN_POSITIVE), 300);
+    let full = standing(109, 1, 0);
+    let met = lane(&limits(), &Policy::default(), Door::Hook, &full, incoming(1, 1)).unwrap();
+    assert_eq!(met.wait(Some(2.0)), Duration::from_secs(5));
+    let met = server(&limits(), Door::Hook, incoming(5000, 1), incoming(1, 1)).unwrap();
+    assert_eq!(met.wait(Some(2.0)), WAIT_DEFAULT);
     assert_eq!(over(100, 1, 100), 1);
     assert_eq!(over(200_000, 1, 200_000), 2_000);
 }

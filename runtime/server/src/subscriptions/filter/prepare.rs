@@ -1,7 +1,7 @@
 //! Checking a parsed filter and putting its bounds into it.
 //!
 //! Every part that costs more than a constant is preceded by a step, and a call followed by one: `f(x)` becomes
-//! `@step() ? @bounded(f(x)) : null`. Loops get theirs in their condition, or, where the interpreter knows the shape of
+//! `@step() ? @bounded(f(@read(x))) : null`, where `@read` takes steps by the size of `x`, and `@copied` more of them. Loops get theirs in their condition, or, where the interpreter knows the shape of
 //! `map` and `filter` by it, in their guard and element. `matches` gets its pattern compiled here, which is why that must be
 //! a literal.
 
@@ -9,17 +9,21 @@ use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, SourceInfo, operators,
 };
 use cel::common::types::CelInt;
-use regex::{Regex, RegexBuilder};
+use regex::RegexBuilder;
 
 use super::FILTER_DEPTH_MAX;
 use super::fault::FilterFault;
-use super::meter::{BOUNDED, MATCHES, STEP};
+use super::meter::{BOUNDED, COPIED, MATCHES, Pattern, READ, STEP};
+
+/// Parts of an expression that are walked through for the price of a step.
+const NODES_PER_STEP: usize = 2;
 
 /// Loops within loops: `data.a.exists(x, x.b.exists(y, …))` is two.
 const LOOPS_NESTED_MAX: usize = 2;
 
-/// Largest compiled pattern, in bytes: it bounds the states that a match has to keep.
-const PATTERN_BYTES_MAX: usize = 64 * 1024;
+/// Sizes of a compiled pattern, in bytes, and their weights: the size bounds the states that a match may have to keep for
+/// each byte of the text. A larger one is refused.
+const PATTERN_SIZES: [(usize, usize); 3] = [(4 * 1024, 2), (16 * 1024, 8), (64 * 1024, 32)];
 
 /// Most patterns of one filter.
 const PATTERNS_MAX: usize = 16;
@@ -89,7 +93,7 @@ const OPERATORS: [&str; 13] = [
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) expression: IdedExpr,
-    pub(super) patterns: Vec<Regex>,
+    pub(super) patterns: Vec<Pattern>,
     /// Whether it names `data`.
     pub(super) reads_data: bool,
 }
@@ -113,7 +117,7 @@ pub(super) fn prepare(expression: IdedExpr, places: &SourceInfo) -> Result<Prepa
 
 struct Work<'a> {
     places: &'a SourceInfo,
-    patterns: Vec<Regex>,
+    patterns: Vec<Pattern>,
     reads_data: bool,
     /// Variables of the loops around.
     names: Vec<String>,
@@ -139,15 +143,15 @@ impl Work<'_> {
             }
             Expr::List(list) => {
                 let elements = list.elements.into_iter();
-                let elements = elements.map(|element| Ok(stepped(self.walk(element, depth)?)));
+                let elements = elements.map(|element| Ok(kept(self.walk(element, depth)?)));
                 Expr::List(ListExpr::new(elements.collect::<Result<_, FilterFault>>()?))
             }
             Expr::Map(mut map) => {
                 for entry in &mut map.entries {
                     match &mut entry.expr {
                         EntryExpr::MapEntry(entry) => {
-                            entry.key = stepped(self.walk(std::mem::take(&mut entry.key), depth)?);
-                            entry.value = stepped(self.walk(std::mem::take(&mut entry.value), depth)?);
+                            entry.key = kept(self.walk(std::mem::take(&mut entry.key), depth)?);
+                            entry.value = kept(self.walk(std::mem::take(&mut entry.value), depth)?);
                         }
                         EntryExpr::StructField(_) => return self.fault(id, "messages cannot be made here"),
                     }
@@ -179,6 +183,12 @@ impl Work<'_> {
             None => None,
         };
         call.args = self.walk_all(call.args, depth)?;
+        if !cheap {
+            let copies = [operators::ADD, "string", "bytes"].contains(&call.func_name.as_str());
+            let price = if copies { COPIED } else { READ };
+            call.target = call.target.map(|target| Box::new(priced(price, *target)));
+            call.args = call.args.into_iter().map(|argument| priced(price, argument)).collect();
+        }
         let done = IdedExpr {
             id,
             expr: Expr::Call(call),
@@ -198,11 +208,7 @@ impl Work<'_> {
         if self.patterns.len() == PATTERNS_MAX {
             return self.fault(pattern.id, &format!("more than {PATTERNS_MAX} patterns"));
         }
-        let compiled = RegexBuilder::new(written.inner())
-            .size_limit(PATTERN_BYTES_MAX)
-            .dfa_size_limit(PATTERN_BYTES_MAX * 4)
-            .build();
-        match compiled {
+        match compiled(written.inner()) {
             Ok(compiled) => self.patterns.push(compiled),
             Err(regex::Error::CompiledTooBig(_)) => {
                 return self.fault(pattern.id, "the pattern is too large when compiled");
@@ -226,17 +232,19 @@ impl Work<'_> {
         if self.loops == LOOPS_NESTED_MAX {
             return self.fault(id, &format!("loops are nested deeper than {LOOPS_NESTED_MAX}"));
         }
-        let iter_range = self.walk(loops.iter_range, depth)?;
+        // Each element is copied for its turn.
+        let iter_range = priced(COPIED, self.walk(loops.iter_range, depth)?);
         let accu_init = self.walk(loops.accu_init, depth)?;
         let before = self.names.len();
         self.names.extend([loops.iter_var.clone(), loops.accu_var.clone()]);
         self.names.extend(loops.iter_var2.clone());
         self.loops += 1;
+        let turn = 1 + nodes(&loops.loop_step) / NODES_PER_STEP;
         let appends = is_literal(&loops.loop_cond);
         let loop_cond = self.walk(loops.loop_cond, depth)?;
         let loop_step = if appends {
             // The interpreter appends in place where it knows this shape, and copies the whole list each turn where not.
-            self.appending(loops.loop_step, &loops.accu_var, depth)?
+            self.appending(loops.loop_step, &loops.accu_var, turn, depth)?
         } else {
             self.walk(loops.loop_step, depth)?
         };
@@ -251,7 +259,7 @@ impl Work<'_> {
                 iter_var2: loops.iter_var2,
                 accu_var: loops.accu_var,
                 accu_init,
-                loop_cond: if appends { loop_cond } else { guarded(loop_cond) },
+                loop_cond: if appends { loop_cond } else { guarded(loop_cond, turn) },
                 loop_step,
                 result,
             })),
@@ -260,7 +268,7 @@ impl Work<'_> {
 
     /// `accu + [element]`, or `guard ? accu + [element] : accu`, kept in that shape. Any other step of a loop whose condition
     /// is a literal is walked as it stands, inside a step of its own.
-    fn appending(&mut self, step: IdedExpr, accu: &str, depth: usize) -> Result<IdedExpr, FilterFault> {
+    fn appending(&mut self, step: IdedExpr, accu: &str, turn: usize, depth: usize) -> Result<IdedExpr, FilterFault> {
         let IdedExpr { id, expr } = step;
         match expr {
             Expr::Call(mut call) if call.func_name == operators::CONDITIONAL && call.args.len() == 3 => {
@@ -268,8 +276,8 @@ impl Work<'_> {
                 let append = call.args.pop().unwrap_or_default();
                 let guard = call.args.pop().unwrap_or_default();
                 call.args = vec![
-                    guarded(self.walk(guard, depth)?),
-                    self.appending(append, accu, depth + 1)?,
+                    guarded(self.walk(guard, depth)?, turn),
+                    self.appending(append, accu, turn, depth + 1)?,
                     self.walk(otherwise, depth)?,
                 ];
                 let expr = Expr::Call(call);
@@ -314,6 +322,40 @@ impl Work<'_> {
     }
 }
 
+/// How many parts an expression has.
+fn nodes(expression: &IdedExpr) -> usize {
+    let all = |expressions: &[IdedExpr]| expressions.iter().map(nodes).sum::<usize>();
+    1 + match &expression.expr {
+        Expr::Call(call) => call.target.as_deref().map_or(0, nodes) + all(&call.args),
+        Expr::Select(select) => nodes(&select.operand),
+        Expr::List(list) => all(&list.elements),
+        Expr::Map(map) => {
+            let entries = map.entries.iter().map(|entry| match &entry.expr {
+                EntryExpr::MapEntry(entry) => nodes(&entry.key) + nodes(&entry.value),
+                EntryExpr::StructField(field) => nodes(&field.value),
+            });
+            entries.sum()
+        }
+        Expr::Comprehension(inner) => {
+            nodes(&inner.iter_range) + nodes(&inner.accu_init) + nodes(&inner.loop_step) + nodes(&inner.result)
+        }
+        Expr::Struct(_) | Expr::Ident(_) | Expr::Literal(_) | Expr::Unspecified => 0,
+    }
+}
+
+/// The pattern, in the smallest size that it fits.
+fn compiled(written: &str) -> Result<Pattern, regex::Error> {
+    let mut too_large = regex::Error::CompiledTooBig(0);
+    for (bytes_max, weight) in PATTERN_SIZES {
+        match RegexBuilder::new(written).size_limit(bytes_max).build() {
+            Ok(regex) => return Ok(Pattern { regex, weight }),
+            Err(error @ regex::Error::CompiledTooBig(_)) => too_large = error,
+            Err(error) => return Err(error),
+        }
+    }
+    Err(too_large)
+}
+
 fn is_literal(expression: &IdedExpr) -> bool {
     matches!(expression.expr, Expr::Literal(_))
 }
@@ -347,17 +389,36 @@ fn stepped(expression: IdedExpr) -> IdedExpr {
     called(operators::CONDITIONAL, vec![called(STEP, Vec::new()), expression, null])
 }
 
+/// An element of a list or map, which is copied into it.
+fn kept(element: IdedExpr) -> IdedExpr {
+    stepped(priced(COPIED, element))
+}
+
+/// The value, paid for by its size. A literal was paid for when it was written.
+fn priced(price: &str, value: IdedExpr) -> IdedExpr {
+    if is_literal(&value) {
+        return value;
+    }
+    called(price, vec![value])
+}
+
 /// A call with a step before it and one after. The one before comes before its arguments too, so that a chain of calls would
 /// take all of its steps before it did any of its work; the one after stops it between two of them.
 fn paid(call: IdedExpr) -> IdedExpr {
     stepped(called(BOUNDED, vec![call]))
 }
 
-/// `@step() ? condition : false`, also for a literal: it is what a loop pays for each turn.
-fn guarded(condition: IdedExpr) -> IdedExpr {
+/// `@step(n) ? condition : false`, also for a literal: it is what a loop pays for each turn, by how much there is to walk
+/// through in one.
+fn guarded(condition: IdedExpr, turn: usize) -> IdedExpr {
+    let turn = i64::try_from(turn).unwrap_or(i64::MAX);
+    let turn = IdedExpr {
+        id: 0,
+        expr: Expr::Literal(LiteralValue::Int(CelInt::from(turn))),
+    };
     let no = IdedExpr {
         id: 0,
         expr: Expr::Literal(LiteralValue::Boolean(false.into())),
     };
-    called(operators::CONDITIONAL, vec![called(STEP, Vec::new()), condition, no])
+    called(operators::CONDITIONAL, vec![called(STEP, vec![turn]), condition, no])
 }

@@ -286,6 +286,24 @@ fn a_body_that_is_too_large_is_no_matter_for_a_filter_that_does_not_read_it() {
 }
 
 #[test]
+fn a_body_is_parsed_when_the_first_filter_reads_it_and_never_again() {
+    let body = br#"{"a":1}"#;
+    let event = event("application/json", body);
+    let sight = Sight::of(&event, body);
+    let ask = |filter: &str| {
+        Filter::compile(filter)
+            .unwrap()
+            .evaluate(&sight, Duration::from_secs(5))
+    };
+    assert_eq!(ask("event.subject == '42'"), Verdict::Wanted);
+    assert!(!sight.is_parsed());
+    assert_eq!(ask("data.a == 1"), Verdict::Wanted);
+    let first: *const dyn cel::common::value::Val = sight.data().unwrap();
+    assert_eq!(ask("data.a == 2"), Verdict::Unwanted);
+    assert!(sight.is_parsed() && std::ptr::addr_eq(first, sight.data().unwrap()));
+}
+
+#[test]
 fn a_filter_that_was_over_its_bound_rests_and_what_it_would_be_asked_about_is_owed() {
     let zeros = format!("[{}]", vec!["0"; 30_000].join(","));
     let (hostile, small) = (
