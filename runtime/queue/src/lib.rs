@@ -13,6 +13,7 @@ mod accept;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod damage;
+mod dead_letters;
 mod error;
 mod keys;
 mod lanes;
@@ -22,6 +23,7 @@ mod queue;
 mod read;
 mod record;
 mod recover;
+mod redrive;
 mod replay;
 mod retention;
 mod settle;
@@ -34,13 +36,19 @@ mod tally;
 mod tests;
 
 pub use accept::{Accept, Accepted, FAN_OUT_MAX, Owed};
+pub use dead_letters::{COUNT_EXAMINED_MAX, DeadCount, DeadCursor, DeadFilter};
 pub use error::{QueueError, ReplayError, SettleError};
 pub use lanes::Depth;
 pub use lease::{LEASES_PER_CALL_MAX, LeaseTerms, Leased};
 pub use queue::Queue;
-pub use read::{ATTEMPTS_MAX, DeadCursor, DeadFilter, DeliveryFilter, PAGE_MAX, Page};
+pub use read::{ATTEMPTS_MAX, DeliveryFilter, PAGE_MAX, Page};
 pub use record::RecordError;
 pub use retention::{RETIRED_PER_COMMIT, Retention, Retired};
+pub use redrive::{
+    REDRIVE_CHANGES_PER_STEP_MAX, REDRIVE_IDS_MAX, REDRIVE_RATE_DEFAULT, REDRIVE_RATE_MAX, REDRIVES_KEPT_MAX,
+    REDRIVES_RUNNING_MAX, Redrive, RedriveError, RedriveId, RedriveKind, RedriveOrder, RedriveScope, RedriveState,
+    RedriveStep, Room, Skipped,
+};
 pub use settle::{Settled, Settlement};
 pub use standing::Standing;
 pub use store_queue::StoreQueue;

@@ -10,6 +10,7 @@ mod order;
 mod reads;
 mod recover;
 mod retention;
+mod redrives;
 mod settle;
 
 use std::sync::Mutex;
