@@ -43,12 +43,12 @@ pub use lease::{LEASES_PER_CALL_MAX, LeaseTerms, Leased};
 pub use queue::Queue;
 pub use read::{ATTEMPTS_MAX, DeliveryFilter, PAGE_MAX, Page};
 pub use record::RecordError;
-pub use retention::{RETIRED_PER_COMMIT, Retention, Retired};
 pub use redrive::{
     REDRIVE_CHANGES_PER_STEP_MAX, REDRIVE_IDS_MAX, REDRIVE_RATE_DEFAULT, REDRIVE_RATE_MAX, REDRIVES_KEPT_MAX,
     REDRIVES_RUNNING_MAX, Redrive, RedriveError, RedriveId, RedriveKind, RedriveOrder, RedriveScope, RedriveState,
     RedriveStep, Room, Skipped,
 };
+pub use retention::{RETIRED_PER_COMMIT, Retention, Retired};
 pub use settle::{Settled, Settlement};
 pub use standing::Standing;
 pub use store_queue::StoreQueue;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use cofferdam_domain::{Attempt, ConnectionName, CorrelationId, Delivery, DeliveryId, Event, EventId, Timestamp, WorkspaceName};
+use cofferdam_domain::{
+    Attempt, ConnectionName, CorrelationId, Delivery, DeliveryId, Event, EventId, Timestamp, WorkspaceName,
+};
 use cofferdam_store::{Key, Keyspace, SCAN_RECORDS_MAX, Scan};
 
 use crate::accept::FAN_OUT_MAX;

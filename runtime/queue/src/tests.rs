@@ -9,8 +9,8 @@ mod lease;
 mod order;
 mod reads;
 mod recover;
-mod retention;
 mod redrives;
+mod retention;
 mod settle;
 
 use std::sync::Mutex;

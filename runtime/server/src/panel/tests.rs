@@ -4,7 +4,6 @@
 mod fixtures;
 
 use askama::Template;
-use cofferdam_queue::DeadFilter;
 
 use super::badge::Tone;
 use super::connection::{ConnectionPage, Shown};
@@ -18,7 +17,8 @@ use super::frame::{Frame, Section};
 use super::problem_page::ProblemPage;
 use super::sign_in::SignInPage;
 use super::trace::TracePage;
-use crate::admin::views::Health;
+use crate::admin::LetterFilter;
+use crate::admin::views::{DeadLetterPage, Health};
 use crate::problem::Problem;
 use crate::timeline::{self, StepKind};
 use crate::tokens::Role;
@@ -110,12 +110,16 @@ fn events(frame: Frame) -> String {
 }
 
 fn dead_letters(frame: Frame) -> String {
-    let filter = DeadFilter {
+    let filter = LetterFilter {
         connection: Some("tickets".parse().unwrap()),
-        class: None,
+        ..LetterFilter::default()
+    };
+    let page = DeadLetterPage {
+        letters: fixtures::dead_letters(),
+        next: Some("7.x".into()),
     };
     let connections = vec!["tickets".parse().unwrap(), "slack-alerts".parse().unwrap()];
-    DeadLettersPage::new(frame, &fixtures::dead_letters(), &filter, connections)
+    DeadLettersPage::new(frame, &page, &filter, connections)
         .render()
         .unwrap()
 }
