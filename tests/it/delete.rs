@@ -42,7 +42,7 @@ async fn an_edit_applies_to_what_waits_already_at_its_next_attempt() {
 async fn disabling_pauses_retries_and_burns_nothing() {
     let target = Upstream::start([Answer::status(503)], Answer::status(200)).await;
     let server = probe_server().await;
-    let again = "[policy.retry]\nschedule_ms = [0, 200]\nmax_age_ms = 600000\n";
+    let again = "[policy.retry]\nschedule_ms = [0, 3000]\nmax_age_ms = 600000\n";
     server.api.apply(&probe("p", &target, again)).await;
     let correlation = send(&server, "1", "p").await;
     let first = wait::until("the first attempt's end", || async {
