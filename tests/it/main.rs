@@ -5,6 +5,8 @@
 mod back_pressure;
 mod connections;
 mod crash;
+mod dead_letters;
+mod delete;
 mod delivery;
 mod github_examples;
 mod ingest;

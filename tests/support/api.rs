@@ -1,7 +1,9 @@
 //! The two listeners, as a client sees them.
 
 use cofferdam_domain::{DeliveryId, DeliveryState};
-use cofferdam_server::admin::views::{ConnectionView, ConnectorsView, DeadLetterView, DeliveryTrace, TraceView};
+use cofferdam_server::admin::views::{
+    ConnectionView, ConnectorsView, DeadLetterPage, DeadLetterView, DeliveryTrace, TraceView,
+};
 use cofferdam_server::ingest::EventsAccepted;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde::de::DeserializeOwned;
@@ -137,9 +139,9 @@ impl Api {
         self.get(&format!("/v1/connections/{name}")).await
     }
 
-    /// Every dead letter.
+    /// The latest dead letters.
     pub async fn dead_letters(&self) -> Vec<DeadLetterView> {
-        self.get("/v1/dead-letters").await
+        self.get::<DeadLetterPage>("/v1/dead-letters").await.letters
     }
 
     /// One delivery.

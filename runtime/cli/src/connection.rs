@@ -9,11 +9,13 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use cofferdam_domain::connection::ConnectionSpec;
 use cofferdam_domain::{ConnectionName, CredentialName};
+use cofferdam_server::admin::ConnectionDeleted;
 use cofferdam_server::admin::views::{ConnectionView, Health};
 use cofferdam_server::config::{self, Mistake};
 use cofferdam_vault::CredentialInfo;
 
 use crate::api::{Api, ApiArguments, Request};
+use crate::confirm::confirm;
 use crate::files;
 use crate::output::Output;
 use crate::paint::Paint;
@@ -71,6 +73,24 @@ Examples:
         /// The connection
         name: ConnectionName,
     },
+    /// Delete a connection and its credentials
+    ///
+    /// It is owed nothing from then on, its hook is gone, and its credentials are deleted for good; what it has delivered,
+    /// and its dead letters, stay in their traces. While deliveries wait for it, it is only deleted with --dead-letter: they
+    /// become dead letters (class configuration, code connection-deleted) and can be replayed to a connection that is made
+    /// again under the same name.
+    Delete {
+        /// The connection
+        name: ConnectionName,
+
+        /// What waits becomes dead letters
+        #[arg(long)]
+        dead_letter: bool,
+
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Let a parked connection try again, once the cause is put right
     ///
     /// Clears parking, back-off and flag. Setting a secret does the same, so after a refused credential it is not needed.
@@ -90,6 +110,9 @@ impl Connection {
                 return output.show(&connections, |paint| listed(&connections, paint));
             }
             ConnectionCommand::Match(what) => return what.run(&self.api, output).await,
+            ConnectionCommand::Delete { name, dead_letter, yes } => {
+                return delete(&self.api, &name, dead_letter, yes, output).await;
+            }
             ConnectionCommand::Enable { name } => (name, "enable"),
             ConnectionCommand::Disable { name } => (name, "disable"),
             ConnectionCommand::Release { name } => (name, "release"),
@@ -98,6 +121,28 @@ impl Connection {
         let connection: ConnectionView = self.api.client()?.send(request).await?;
         output.show(&connection, |paint| standing(&connection, paint))
     }
+}
+
+async fn delete(
+    arguments: &ApiArguments,
+    name: &ConnectionName,
+    dead_letter: bool,
+    yes: bool,
+    output: &Output,
+) -> anyhow::Result<()> {
+    if !yes {
+        confirm(&format!("delete connection {name} and its credentials"))?;
+    }
+    let request =
+        Request::delete(&["v1", "connections", name.as_str()]).query("dead_letter", dead_letter.then_some(true));
+    let deleted: ConnectionDeleted = arguments.client()?.send(request).await?;
+    output.show(&deleted, |_| {
+        let mut text = format!("{name} is deleted, with {}", plural(deleted.credentials, "credential"));
+        if deleted.waiting > 0 {
+            text.push_str(&format!("; what waited ({}) becomes dead letters", deleted.waiting));
+        }
+        text
+    })
 }
 
 async fn apply(arguments: &ApiArguments, files: &[PathBuf], output: &Output) -> anyhow::Result<()> {

@@ -1,13 +1,19 @@
 //! `cofferdam dead-letters`: what will not be tried again until a person says so.
 
+mod bulk;
+mod filter;
+
 use clap::Subcommand;
-use cofferdam_domain::{ConnectionName, Delivery, DeliveryId, DeliveryState, FailureClass};
-use cofferdam_server::admin::views::{DeadLetterView, ROWS_MAX, class_named};
+use cofferdam_domain::{Delivery, DeliveryId, DeliveryState, ExchangeResult};
+use cofferdam_server::admin::views::{DeadLetterDetail, DeadLetterPage, DeadLetterView};
+use cofferdam_server::admin::{Redrive, RedriveId, RedriveKind};
 
 use crate::api::{Api, ApiArguments, Request};
 use crate::output::Output;
 use crate::paint::Paint;
 use crate::render::{moment, plural, printable};
+use bulk::Bulk;
+use filter::Filter;
 
 /// List, replay and discard deliveries that have failed for good
 #[derive(Debug, clap::Args)]
@@ -25,79 +31,105 @@ enum DeadLettersCommand {
     #[command(after_help = "\
 Examples:
   cofferdam dead-letters list
-  cofferdam dead-letters list --connection slack-alerts --class configuration")]
+  cofferdam dead-letters list --connection slack-alerts --class configuration
+  cofferdam dead-letters list --type 'com.github.*' --since 2h --limit 1000")]
     List {
-        /// Only those of this connection
-        #[arg(long, value_name = "NAME")]
-        connection: Option<ConnectionName>,
+        #[command(flatten)]
+        filter: Filter,
 
-        /// Only those that failed in this way: auth, rate-limited, dependency, transport, timeout, schema, gone, configuration,
-        /// policy, connector-fault or data-quality
-        #[arg(long, value_parser = class)]
-        class: Option<FailureClass>,
+        /// At most so many, the latest first
+        #[arg(long, default_value_t = 200, value_name = "N")]
+        limit: usize,
+    },
+    /// Show one dead letter: cause, attempts, and what the last attempt sent and got
+    Show {
+        /// The delivery's id
+        #[arg(value_name = "ID")]
+        id: DeliveryId,
     },
     /// Try deliveries again, under the same correlation id and idempotency key
+    ///
+    /// Name them, or say which by a filter: then a job does it in the background, at a rate, and can be followed and
+    /// cancelled.
     #[command(after_help = "\
 Examples:
   cofferdam dead-letters replay 019ab0c4-d6f8-7e21-b5a9-c3d2e1f00112
-  cofferdam dead-letters list --class configuration --json | jq -r '.[].delivery.id' \\
-    | xargs cofferdam dead-letters replay
+  cofferdam dead-letters replay --connection slack-alerts --since 2h --dry-run
+  cofferdam dead-letters replay --connection slack-alerts --rate 20 --yes --wait
 
 Put the cause right first: a replay meets the same connector, settings and upstream.")]
-    Replay {
-        /// The deliveries' ids
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<DeliveryId>,
-    },
+    Replay(Bulk),
     /// Give deliveries up; they stay in their trace, marked with who did it
-    Discard {
-        /// The deliveries' ids
-        #[arg(required = true, value_name = "ID")]
-        ids: Vec<DeliveryId>,
+    #[command(after_help = "\
+Examples:
+  cofferdam dead-letters discard 019ab0c4-d6f8-7e21-b5a9-c3d2e1f00112
+  cofferdam dead-letters discard --class schema --until 30d --dry-run")]
+    Discard(Bulk),
+    /// Show the jobs that replay or discard in bulk, the latest first
+    Jobs,
+    /// Cancel a job; what it has changed stays changed
+    Cancel {
+        /// The job's number
+        #[arg(value_name = "JOB")]
+        job: RedriveId,
     },
-}
-
-fn class(text: &str) -> Result<FailureClass, String> {
-    class_named(text).ok_or_else(|| {
-        let known: Vec<_> = FailureClass::ALL.into_iter().map(FailureClass::as_str).collect();
-        format!("the classes are {}", known.join(", "))
-    })
 }
 
 impl DeadLetters {
     pub(crate) async fn run(self, output: &Output) -> anyhow::Result<()> {
         let api = self.api.client()?;
         match self.command {
-            DeadLettersCommand::List { connection, class } => {
-                let request = Request::get(&["v1", "dead-letters"])
-                    .query("connection", connection)
-                    .query("class", class);
-                let letters: Vec<DeadLetterView> = api.send(request).await?;
-                output.show(&letters, |paint| listed(&letters, paint))
+            DeadLettersCommand::List { filter, limit } => {
+                let page = found(&api, &filter, limit).await?;
+                output.show(&page, |paint| listed(&page, paint))
             }
-            DeadLettersCommand::Replay { ids } => {
+            DeadLettersCommand::Show { id } => {
+                let path = ["v1", "dead-letters", &id.to_string()];
+                let letter: DeadLetterDetail = api.send(Request::get(&path)).await?;
+                output.show(&letter, |paint| detailed(&letter, paint))
+            }
+            DeadLettersCommand::Replay(bulk) if bulk.is_by_name() => {
                 let told = "is tried again; how it goes: cofferdam trace";
-                each(
-                    &api,
-                    "replay",
-                    &ids,
-                    |delivery| format!("{} {told} {}", delivery.id, delivery.correlation_id),
-                    output,
-                )
-                .await
+                let told = |delivery: &Delivery| format!("{} {told} {}", delivery.id, delivery.correlation_id);
+                each(&api, "replay", &bulk.ids, told, output).await
             }
-            DeadLettersCommand::Discard { ids } => {
-                each(
-                    &api,
-                    "discard",
-                    &ids,
-                    |delivery| format!("{} is given up", delivery.id),
-                    output,
-                )
-                .await
+            DeadLettersCommand::Discard(bulk) if bulk.is_by_name() => {
+                let told = |delivery: &Delivery| format!("{} is given up", delivery.id);
+                each(&api, "discard", &bulk.ids, told, output).await
+            }
+            DeadLettersCommand::Replay(bulk) => bulk.run(&api, RedriveKind::Replay, output).await,
+            DeadLettersCommand::Discard(bulk) => bulk.run(&api, RedriveKind::Discard, output).await,
+            DeadLettersCommand::Jobs => {
+                let jobs: Vec<Redrive> = api.send(Request::get(&["v1", "redrives"])).await?;
+                output.show(&jobs, |_| bulk::jobs(&jobs))
+            }
+            DeadLettersCommand::Cancel { job } => {
+                let path = ["v1", "redrives", &job.to_string(), "cancel"];
+                let job: Redrive = api.send(Request::post(&path)).await?;
+                output.show(&job, |_| bulk::standing(&job))
             }
         }
     }
+}
+
+/// Page after page, until there are enough or there is no more.
+async fn found(api: &Api, filter: &Filter, limit: usize) -> anyhow::Result<DeadLetterPage> {
+    let mut all = DeadLetterPage {
+        letters: Vec::new(),
+        next: None,
+    };
+    while all.letters.len() < limit {
+        let wanted = (limit - all.letters.len()).min(cofferdam_server::admin::views::ROWS_MAX);
+        let request = filter.on(Request::get(&["v1", "dead-letters"]))?;
+        let request = request.query("limit", Some(wanted)).query("cursor", all.next.take());
+        let page: DeadLetterPage = api.send(request).await?;
+        all.letters.extend(page.letters);
+        all.next = page.next;
+        if all.next.is_none() {
+            break;
+        }
+    }
+    Ok(all)
 }
 
 /// Does the same to each. One that cannot be done does not keep the others from it; the first error is the command's.
@@ -131,18 +163,58 @@ async fn each(
     }
 }
 
-fn listed(letters: &[DeadLetterView], paint: Paint) -> String {
-    if letters.is_empty() {
+fn listed(page: &DeadLetterPage, paint: Paint) -> String {
+    if page.letters.is_empty() && page.next.is_none() {
         return "No dead letters.".to_owned();
     }
     let mut text = String::new();
-    for letter in letters {
+    for letter in &page.letters {
         text.push_str(&described(letter, paint));
         text.push('\n');
     }
-    text.push_str(&plural(letters.len(), "dead letter"));
-    if letters.len() >= ROWS_MAX {
-        text.push_str("; older ones are not shown: narrow it down with --connection or --class");
+    text.push_str(&plural(page.letters.len(), "dead letter"));
+    if page.next.is_some() {
+        text.push_str("; there may be older ones: raise --limit, or narrow it down");
+    }
+    text
+}
+
+/// As in a list, and what the last attempt sent and got.
+fn detailed(letter: &DeadLetterDetail, paint: Paint) -> String {
+    let mut text = described(&letter.letter, paint);
+    if !letter.connection_exists {
+        text.push_str("  its connection no longer exists: apply one of that name before a replay\n");
+    }
+    let Some(attempt) = &letter.last_attempt else {
+        text.push_str("  no attempt was made");
+        return text;
+    };
+    text.push_str(&format!(
+        "  attempt {} began {} (UTC)",
+        attempt.run,
+        moment(attempt.started_at)
+    ));
+    let Some(end) = &attempt.ended else {
+        text.push_str("; it was interrupted");
+        return text;
+    };
+    for exchange in &end.trail {
+        let result = match &exchange.result {
+            ExchangeResult::Answered { status, .. } => status.to_string(),
+            ExchangeResult::InFlight { .. } => "ended while under way".to_owned(),
+            ExchangeResult::Refused { code, .. } => format!("refused: {code}"),
+            ExchangeResult::RateLimited { .. } => "rate-limited".to_owned(),
+            ExchangeResult::TimedOut { .. } => "timed out".to_owned(),
+            ExchangeResult::Unreachable { message } => format!("unreachable: {message}"),
+            ExchangeResult::Interrupted { message } => format!("interrupted: {message}"),
+            ExchangeResult::ResponseTooLarge { .. } => "the response was too large".to_owned(),
+            ExchangeResult::ProtocolError { message } => format!("no HTTP: {message}"),
+        };
+        let line = format!(
+            "{} {} {} → {result}",
+            exchange.method, exchange.upstream, exchange.path_prefix
+        );
+        text.push_str(&format!("\n    {}", printable(&line)));
     }
     text
 }
@@ -191,19 +263,30 @@ fn described(letter: &DeadLetterView, paint: Paint) -> String {
 
 #[cfg(test)]
 mod tests {
+    use cofferdam_domain::FailureClass;
+
     use super::*;
 
     #[test]
     fn every_class_has_a_name_on_the_command_line_and_no_other_word_has() {
         for known in FailureClass::ALL {
-            assert_eq!(class(known.as_str()), Ok(known));
+            assert_eq!(filter::class(known.as_str()), Ok(known));
         }
-        assert!(class("slow").unwrap_err().contains("rate-limited"));
+        assert!(filter::class("slow").unwrap_err().contains("rate-limited"));
     }
 
     #[test]
     fn an_empty_list_says_so() {
-        assert_eq!(listed(&[], Paint::Plain), "No dead letters.");
+        let mut page = DeadLetterPage {
+            letters: Vec::new(),
+            next: None,
+        };
+        assert_eq!(listed(&page, Paint::Plain), "No dead letters.");
+        page.next = Some("7.x".into());
+        assert!(
+            listed(&page, Paint::Plain).contains("older"),
+            "a page that found nothing is not the end"
+        );
     }
 
     #[test]

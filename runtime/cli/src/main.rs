@@ -3,6 +3,7 @@
 mod api;
 mod chain;
 mod command;
+mod confirm;
 mod connection;
 mod dead_letters;
 mod demo;

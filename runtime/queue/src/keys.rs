@@ -67,6 +67,19 @@ pub(crate) fn dead(workspace: &WorkspaceName, at: Timestamp, delivery: DeliveryI
         .bytes(delivery.as_bytes())
 }
 
+/// No dead letter of the workspace that died at `time` or later comes before it, and none that died earlier after it.
+pub(crate) fn dead_from(workspace: &WorkspaceName, time: Timestamp) -> Key {
+    in_workspace(Keyspace::Dead, workspace).u64(time.as_millis())
+}
+
+pub(crate) fn redrive(workspace: &WorkspaceName, id: u64) -> Key {
+    in_workspace(Keyspace::Redrive, workspace).u64(id)
+}
+
+pub(crate) fn redrive_ids(workspace: &WorkspaceName, id: u64) -> Key {
+    in_workspace(Keyspace::RedriveIds, workspace).u64(id)
+}
+
 /// The hash keeps the key short, and a producer's own id out of it, whatever the producer sends.
 pub(crate) fn dedupe(event: &Event, key: &str) -> (Key, [u8; 32]) {
     let scope = event.origin.dedupe_scope();

@@ -113,6 +113,18 @@ impl Lanes {
         self.totals.pending_bytes.load(Ordering::Relaxed)
     }
 
+    /// Each lane of the workspace that was ever heard of, with its counts, in the order of their names.
+    pub(crate) fn of(&self, workspace: &WorkspaceName) -> Vec<(ConnectionName, Depth)> {
+        let lanes = lock(&self.lanes);
+        let ours = lanes.iter().filter(|((of, _), _)| of == workspace);
+        let mut depths: Vec<_> = ours
+            .map(|((_, connection), lane)| (connection.clone(), lock(&lane.counts).depth))
+            .collect();
+        drop(lanes);
+        depths.sort_by(|(left, _), (right, _)| left.cmp(right));
+        depths
+    }
+
     /// Lanes with leases.
     pub(crate) fn in_flight(&self) -> Vec<LaneName> {
         self.those(|depth| depth.in_flight > 0)

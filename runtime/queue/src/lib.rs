@@ -35,6 +35,7 @@ mod accept;
 pub mod conformance;
 mod count;
 mod damage;
+mod dead_letters;
 mod error;
 mod keys;
 mod lanes;
@@ -44,6 +45,7 @@ mod queue;
 mod read;
 mod record;
 mod recover;
+mod redrive;
 mod replay;
 mod retention;
 mod settle;
@@ -56,12 +58,18 @@ mod tally;
 mod tests;
 
 pub use accept::{Accept, Accepted, FAN_OUT_MAX, Owed};
+pub use dead_letters::{COUNT_EXAMINED_MAX, DeadCount, DeadCursor, DeadFilter};
 pub use error::{QueueError, ReplayError, SettleError};
 pub use lanes::Depth;
 pub use lease::{LEASES_PER_CALL_MAX, LeaseTerms, Leased};
 pub use queue::Queue;
-pub use read::{ATTEMPTS_MAX, DeadCursor, DeadFilter, DeliveryFilter, PAGE_MAX, Page};
+pub use read::{ATTEMPTS_MAX, DeliveryFilter, PAGE_MAX, Page};
 pub use record::RecordError;
+pub use redrive::{
+    REDRIVE_CHANGES_PER_STEP_MAX, REDRIVE_IDS_MAX, REDRIVE_RATE_DEFAULT, REDRIVE_RATE_MAX, REDRIVES_KEPT_MAX,
+    REDRIVES_RUNNING_MAX, Redrive, RedriveError, RedriveId, RedriveKind, RedriveOrder, RedriveScope, RedriveState,
+    RedriveStep, Room, Skipped,
+};
 pub use retention::{RETIRED_PER_COMMIT, Retention, Retired};
 pub use settle::{Settled, Settlement};
 pub use standing::Standing;

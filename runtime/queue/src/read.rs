@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use cofferdam_domain::{
-    Attempt, ConnectionName, CorrelationId, Delivery, DeliveryId, DeliveryState, Event, EventId, FailureClass,
-    Timestamp, WorkspaceName,
+    Attempt, ConnectionName, CorrelationId, Delivery, DeliveryId, Event, EventId, Timestamp, WorkspaceName,
 };
 use cofferdam_store::{Key, Keyspace, SCAN_RECORDS_MAX, Scan};
-use serde::{Deserialize, Serialize};
 
 use crate::accept::FAN_OUT_MAX;
 use crate::error::QueueError;
@@ -39,24 +37,6 @@ pub struct DeliveryFilter {
     pub connection: Option<ConnectionName>,
     /// Where it stands.
     pub standing: Option<Standing>,
-}
-
-/// Which dead letters; none matches any.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct DeadFilter {
-    /// To whom.
-    pub connection: Option<ConnectionName>,
-    /// Why.
-    pub class: Option<FailureClass>,
-}
-
-/// A place among dead letters; it stays good when those before it are replayed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeadCursor {
-    /// When the last one seen died.
-    pub at: Timestamp,
-    /// The last one seen.
-    pub delivery: DeliveryId,
 }
 
 impl StoreQueue {
@@ -158,38 +138,6 @@ impl StoreQueue {
         Ok(page)
     }
 
-    /// Dead letters, the latest first, at most `limit` and [`PAGE_MAX`].
-    pub fn dead_letters(
-        &self,
-        workspace: &WorkspaceName,
-        filter: &DeadFilter,
-        limit: usize,
-        after: Option<DeadCursor>,
-    ) -> Result<Page<Delivery, DeadCursor>, QueueError> {
-        let newest = Scan::prefix(keys::in_workspace(Keyspace::Dead, workspace), SCAN_RECORDS_MAX).reversed();
-        let newest = from(
-            newest,
-            after.map(|cursor| keys::dead(workspace, cursor.at, cursor.delivery)),
-        );
-        let examined = self.store.scan(&newest)?;
-        let exhausted = examined.len() < SCAN_RECORDS_MAX;
-        let mut page = Page {
-            items: Vec::new(),
-            next: None,
-        };
-        for (key, _) in examined {
-            let (_, at, id) = keys::read_dead(&key)?;
-            if page.items.len() == limit.min(PAGE_MAX) {
-                return Ok(page);
-            }
-            page.next = Some(DeadCursor { at, delivery: id });
-            let delivery = self.delivery(workspace, id)?;
-            page.items.extend(delivery.filter(|delivery| filter.matches(delivery)));
-        }
-        page.next = page.next.filter(|_| !exhausted);
-        Ok(page)
-    }
-
     /// How many deliveries wait in all lanes together; from memory.
     pub fn pending_total(&self) -> u64 {
         self.lanes.pending_total()
@@ -232,22 +180,5 @@ impl DeliveryFilter {
             && self
                 .standing
                 .is_none_or(|wanted| wanted == Standing::of(&delivery.state))
-    }
-}
-
-impl DeadFilter {
-    fn matches(&self, delivery: &Delivery) -> bool {
-        let died_of = match &delivery.state {
-            DeliveryState::Dead { class, .. } => Some(*class),
-            DeliveryState::Pending { .. }
-            | DeliveryState::Leased { .. }
-            | DeliveryState::Delivered { .. }
-            | DeliveryState::Discarded { .. } => None,
-        };
-        let Some(died_of) = died_of else { return false };
-        self.connection
-            .as_ref()
-            .is_none_or(|wanted| *wanted == delivery.connection)
-            && self.class.is_none_or(|wanted| wanted == died_of)
     }
 }

@@ -10,6 +10,7 @@ mod order;
 mod promises;
 mod reads;
 mod recover;
+mod redrives;
 mod retention;
 mod settle;
 

@@ -5,10 +5,13 @@ pub(crate) mod auth;
 mod connections;
 mod connectors;
 mod dead_letters;
+pub(crate) mod deletion;
 mod deliveries;
 mod health;
 mod host;
+pub(crate) mod letter_filter;
 mod openapi;
+pub(crate) mod redrives;
 mod secrets;
 mod subscriptions;
 mod tokens;
@@ -23,6 +26,10 @@ use axum::routing::{delete, get, post, put};
 use crate::app::App;
 use crate::panel;
 
+pub use cofferdam_queue::{Redrive, RedriveId, RedriveKind, RedriveState, Skipped};
+pub use deletion::ConnectionDeleted;
+pub use letter_filter::{BadWhen, LetterFilter, When};
+pub use redrives::{BulkAnswer, BulkRequest, Preview};
 pub use secrets::SecretSet;
 pub use tokens::{TokenMade, TokenRequest};
 
@@ -34,7 +41,10 @@ pub fn router(app: App) -> Router {
     let api = Router::new()
         .route("/v1/connectors", get(connectors::list))
         .route("/v1/connections", get(connections::list).post(connections::apply))
-        .route("/v1/connections/{name}", get(connections::show))
+        .route(
+            "/v1/connections/{name}",
+            get(connections::show).delete(deletion::delete),
+        )
         .route("/v1/connections/{name}/enable", post(connections::enable))
         .route("/v1/connections/{name}/disable", post(connections::disable))
         .route("/v1/connections/{name}/release", post(connections::release))
@@ -45,8 +55,14 @@ pub fn router(app: App) -> Router {
         .route("/v1/traces/{correlation_id}", get(trace::show))
         .route("/v1/events", get(trace::recent).post(crate::ingest::receive_events))
         .route("/v1/dead-letters", get(dead_letters::list))
+        .route("/v1/dead-letters/replay", post(redrives::replay))
+        .route("/v1/dead-letters/discard", post(redrives::discard))
+        .route("/v1/dead-letters/{id}", get(dead_letters::show))
         .route("/v1/dead-letters/{id}/replay", post(dead_letters::replay))
         .route("/v1/dead-letters/{id}/discard", post(dead_letters::discard))
+        .route("/v1/redrives", get(redrives::list))
+        .route("/v1/redrives/{id}", get(redrives::show))
+        .route("/v1/redrives/{id}/cancel", post(redrives::cancel))
         .route("/v1/subscriptions/dry-run", post(subscriptions::dry_run))
         .route("/v1/tokens", get(tokens::list).post(tokens::create))
         .route("/v1/tokens/{id}", delete(tokens::revoke))

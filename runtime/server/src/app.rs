@@ -14,6 +14,7 @@ use crate::disk::Disk;
 use crate::house::House;
 use crate::metrics::Metrics;
 use crate::panel::Sessions;
+use crate::redrive::Bell;
 use crate::subscriptions::Tallies;
 use crate::tokens::Tokens;
 
@@ -38,6 +39,8 @@ pub struct App {
     pub(crate) metrics: Arc<Metrics>,
     /// How filters have answered.
     pub(crate) filters: Arc<Tallies>,
+    /// Tells the runner of redrives that there is a new one.
+    pub(crate) redrives: Arc<Bell>,
     /// Who is signed in to the panel.
     pub(crate) sessions: Arc<Sessions>,
     /// The store under all of it, for its health.

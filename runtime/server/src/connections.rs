@@ -131,12 +131,13 @@ impl Connections {
             .collect()
     }
 
-    /// Creates or replaces, for the connector of this digest; a new connection is enabled. The new spec applies from the next attempt on.
+    /// Creates or replaces, for the connector of this digest; a new connection is enabled, and `fresh` goes with its first record. The new spec applies from the next attempt on.
     pub async fn apply(
         &self,
         workspace: &WorkspaceName,
         spec: ConnectionSpec,
         granted: Digest,
+        fresh: Batch,
     ) -> Result<Arc<Connection>, ConnectionError> {
         let _changing = self.changing.lock().await;
         let present = self.get(workspace, &spec.name);
@@ -150,6 +151,7 @@ impl Connections {
             return Ok(Arc::clone(same));
         }
         let filter = self.compiled(workspace, &spec).await?;
+        let batch = if present.is_none() { fresh } else { Batch::new() };
         let connection = Connection {
             workspace: workspace.clone(),
             granted: Some(granted),
@@ -158,7 +160,7 @@ impl Connections {
             updated_at: now(),
             spec,
         };
-        self.keep(connection, filter).await
+        self.keep(connection, filter, batch).await
     }
 
     /// Turns a connection on or off. Off, its deliveries wait, uncharged, and its hook answers 503.
@@ -181,7 +183,31 @@ impl Connections {
             updated_at: now(),
             ..(*present).clone()
         };
-        self.keep(connection, filter).await
+        self.keep(connection, filter, Batch::new()).await
+    }
+
+    /// Takes a connection away, durably, together with what `batch` holds. From then on it is owed nothing, and its lane
+    /// takes nothing more.
+    pub async fn delete(
+        &self,
+        workspace: &WorkspaceName,
+        name: &ConnectionName,
+        mut batch: Batch,
+    ) -> Result<(), ConnectionError> {
+        let _changing = self.changing.lock().await;
+        if self.get(workspace, name).is_none() {
+            return Err(ConnectionError::Unknown(name.clone()));
+        }
+        batch.delete(key(workspace, name));
+        self.store.commit(batch).await?;
+        {
+            let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
+            let mut next = Named::clone(&named);
+            next.remove(&(workspace.clone(), name.clone()));
+            *named = Arc::new(next);
+        }
+        self.changed.send_modify(|count| *count += 1);
+        Ok(())
     }
 
     /// The compiled filter of a connection.
@@ -214,13 +240,10 @@ impl Connections {
         &self,
         connection: Connection,
         filter: Option<Arc<Filter>>,
+        mut batch: Batch,
     ) -> Result<Arc<Connection>, ConnectionError> {
         let (workspace, name) = (connection.workspace.clone(), connection.spec.name.clone());
-        let key = Key::of(Keyspace::Connection)
-            .text(workspace.as_str())
-            .text(name.as_str());
-        let mut batch = Batch::new();
-        batch.put(key, serde_json::to_vec(&connection)?);
+        batch.put(key(&workspace, &name), serde_json::to_vec(&connection)?);
         self.store.commit(batch).await?;
         let connection = Arc::new(connection);
         {
@@ -247,4 +270,11 @@ fn stored_filter(connection: &Connection) -> Option<Arc<Filter>> {
             None
         }
     }
+}
+
+/// Where a connection lies in the store.
+fn key(workspace: &WorkspaceName, name: &ConnectionName) -> Key {
+    Key::of(Keyspace::Connection)
+        .text(workspace.as_str())
+        .text(name.as_str())
 }

@@ -1,6 +1,7 @@
 //! Dispatch: one lane per connection, each with its own concurrency, back-off and parking. A slow or dead connection costs
 //! the others nothing: it holds only its own slots, and what backs off holds none.
 
+mod abandon;
 mod attempt;
 mod environment;
 mod lane;
@@ -16,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::{disk, house};
+use crate::{disk, house, redrive};
 
 /// How often lanes that are missing are looked for, as a safety net.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
@@ -83,6 +84,12 @@ impl Dispatcher {
             .tasks
             .spawn(disk::watch(app.clone(), dispatcher.stop.clone()));
         dispatcher
+            .tasks
+            .spawn(abandon::keep(app.clone(), dispatcher.stop.clone()));
+        dispatcher
+            .tasks
+            .spawn(redrive::keep(app.clone(), dispatcher.stop.clone()));
+        dispatcher
     }
 
     /// Takes nothing new, and waits until what is under way is settled or `bound` has passed; what is not settled by then
@@ -94,12 +101,13 @@ impl Dispatcher {
     }
 }
 
-/// A lane is started when its connection appears and ends by itself when the server stops.
+/// A lane is started when its connection appears, and ends by itself when that is deleted or the server stops.
 async fn keep_lanes(app: App, stop: CancellationToken, tasks: TaskTracker) {
     let mut lanes: BTreeMap<(WorkspaceName, ConnectionName), JoinHandle<()>> = BTreeMap::new();
     let mut changed = app.connections.changed();
     loop {
         changed.mark_unchanged();
+        lanes.retain(|_, lane| !lane.is_finished());
         for connection in app.connections.all() {
             let key = (connection.workspace.clone(), connection.spec.name.clone());
             // A lane that has ended by a fault of ours is started again; the others never notice.

@@ -14,6 +14,7 @@ use axum::routing::post;
 
 use crate::app::App;
 
+pub(crate) use accept::room;
 pub(crate) use events::receive as receive_events;
 pub use events::{EventAccepted, EventsAccepted};
 

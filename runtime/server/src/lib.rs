@@ -16,6 +16,7 @@ mod listener;
 mod metrics;
 mod panel;
 pub mod problem;
+mod redrive;
 mod serve;
 pub mod subscriptions;
 pub mod telemetry;

@@ -6,6 +6,7 @@
 mod assets;
 mod badge;
 mod connection;
+mod connection_delete;
 mod connections;
 mod connectors;
 mod cookie;
@@ -18,6 +19,7 @@ mod frame;
 mod guard;
 mod problem_page;
 mod provenance;
+mod redrives;
 mod sessions;
 mod sign_in;
 mod throttle;
@@ -52,10 +54,18 @@ pub(crate) fn router() -> Router<App> {
         .route("/panel/connections/{name}/enable", post(connections::enable))
         .route("/panel/connections/{name}/disable", post(connections::disable))
         .route("/panel/connections/{name}/release", post(connections::release_lane))
+        .route(
+            "/panel/connections/{name}/delete",
+            get(connection_delete::confirm).post(connection_delete::delete),
+        )
         .route("/panel/connectors", get(connectors::list))
         .route("/panel/events", get(events::list))
         .route("/panel/traces/{correlation_id}", get(trace::show))
         .route("/panel/dead-letters", get(dead_letters::list))
+        .route("/panel/dead-letters/redrive", get(redrives::confirm))
+        .route("/panel/redrives", get(redrives::list).post(redrives::begin))
+        .route("/panel/redrives/{id}", get(redrives::show))
+        .route("/panel/redrives/{id}/cancel", post(redrives::cancel))
         .route("/panel/dead-letters/{id}/replay", post(dead_letters::replay))
         .route("/panel/dead-letters/{id}/discard", post(dead_letters::discard))
         .route(assets::STYLE_PATH, get(assets::style))

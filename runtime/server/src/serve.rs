@@ -143,6 +143,7 @@ impl Server {
             tokens: Arc::new(tokens),
             metrics: Arc::new(Metrics::new()),
             filters: Arc::default(),
+            redrives: Arc::default(),
             sessions: Arc::default(),
             store,
             disk,

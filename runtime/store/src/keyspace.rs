@@ -40,6 +40,10 @@ pub enum Keyspace {
     DedupeExpiry = b'z',
     /// Queue: workspace, connection → lane state.
     Lane = b's',
+    /// Queue: workspace, redrive id → redrive.
+    Redrive = b'j',
+    /// Queue: workspace, redrive id → the deliveries that it names.
+    RedriveIds = b'i',
     /// Vault: sealed credentials and their keys.
     Vault = b'v',
     /// Server: workspace, connection → connection.

@@ -162,6 +162,33 @@ impl Vault {
         Ok(there)
     }
 
+    /// Adds the removal of every credential of a connection to a batch, which is the caller's to commit; answers how many
+    /// there are. Nothing of them is read, so one that is damaged goes too.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn remove_all(
+        &self,
+        batch: &mut Batch,
+        workspace: &WorkspaceName,
+        connection: &ConnectionName,
+    ) -> Result<usize, VaultError> {
+        let prefix = credentials_key().text(workspace.as_str()).text(connection.as_str());
+        let mut removed = 0;
+        let mut page = Scan::prefix(prefix, LIST_PAGE);
+        loop {
+            let records = self.store.scan(&page).map_err(VaultError::Read)?;
+            let Some((last, _)) = records.last() else {
+                return Ok(removed);
+            };
+            page = page.after(last.clone());
+            removed += records.len();
+            for (key, _) in records {
+                batch.delete(key);
+            }
+        }
+    }
+
     /// Every credential of the workspace, or of one of its connections, in the order of their names.
     ///
     /// # Errors

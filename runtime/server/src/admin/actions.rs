@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use cofferdam_domain::{Connection, ConnectionName, DeliveryId, WorkspaceName};
+use cofferdam_domain::{Connection, ConnectionName, DeliveryId, DeliveryState, WorkspaceName};
 use cofferdam_queue::{Queue, ReplayError};
 
 use crate::app::App;
@@ -46,8 +46,25 @@ pub(crate) async fn release(app: &App, by: &Principal, name: &str) -> Result<Arc
     Ok(connection)
 }
 
-/// Begins a new series of attempts for a dead letter, under the same correlation id and idempotency key.
+/// The answer to a replay for a connection that no longer exists.
+pub(crate) fn connection_gone(name: &ConnectionName) -> Problem {
+    Problem::new(
+        StatusCode::CONFLICT,
+        "connection-gone",
+        format!("connection {name} no longer exists; apply one of that name, and then replay to it"),
+    )
+}
+
+/// Begins a new series of attempts for a dead letter, under the same correlation id and idempotency key. Refused when its
+/// connection is gone: it would only wait to become a dead letter again.
 pub(crate) async fn replay(app: &App, by: &Principal, id: DeliveryId) -> Result<(), Problem> {
+    let letter = app.queue.delivery(&by.workspace, id);
+    let letter = letter.map_err(|error| Problem::internal("reading the dead letter", &error))?;
+    if let Some(letter) = letter.filter(|letter| matches!(letter.state, DeliveryState::Dead { .. }))
+        && app.connections.get(&by.workspace, &letter.connection).is_none()
+    {
+        return Err(connection_gone(&letter.connection));
+    }
     app.queue
         .replay(&by.workspace, id, now(), &by.name)
         .await

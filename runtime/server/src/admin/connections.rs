@@ -4,12 +4,15 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use cofferdam_domain::connection::ConnectionSpec;
-use cofferdam_domain::{Connection, Digest};
+use cofferdam_domain::{Connection, ConnectionName, Digest, WorkspaceName};
+use cofferdam_queue::Queue;
+use cofferdam_store::Batch;
 
 use super::actions;
 use super::auth::{Admin, Viewer};
 use super::views::{self, ConnectionView};
 use crate::app::App;
+use crate::clock::now;
 use crate::config;
 use crate::problem::Problem;
 
@@ -51,9 +54,10 @@ pub(super) async fn apply(
     let granted = check_against_connector(&app, &spec)?;
     let present = app.connections.get(&caller.workspace, &spec.name);
     let same_filter = present.is_some_and(|present| present.spec.filter == spec.filter);
+    let fresh = start_afresh(&app, &caller.workspace, &spec.name).await?;
     let connection = app
         .connections
-        .apply(&caller.workspace, spec, granted)
+        .apply(&caller.workspace, spec, granted, fresh)
         .await
         .map_err(actions::connection_problem)?;
     if !same_filter {
@@ -61,6 +65,28 @@ pub(super) async fn apply(
     }
     tracing::info!(connection = %connection.spec.name, revision = connection.revision, by = caller.name, "connection applied");
     view(&app, &connection).await
+}
+
+/// A connection of a name that none has begins with nothing of a deleted one that had it: no parking, no credential, and
+/// nothing that waits. What the batch holds goes with the new connection's first record.
+async fn start_afresh(app: &App, workspace: &WorkspaceName, name: &ConnectionName) -> Result<Batch, Problem> {
+    let mut batch = Batch::new();
+    if app.connections.get(workspace, name).is_some() {
+        return Ok(batch);
+    }
+    let depth = app.queue.depth(workspace, name);
+    let waiting = depth.pending + depth.in_flight;
+    if waiting > 0 {
+        let detail = format!(
+            "a deleted connection {name} is still being wound up: {waiting} deliveries are not dead letters yet; try again"
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, "connection-winding-up", detail).retry_after(1));
+    }
+    let removed = app.vault.remove_all(&mut batch, workspace, name);
+    removed.map_err(|error| Problem::internal("making the connection", &error))?;
+    let released = app.queue.release_lane(workspace, name, now()).await;
+    released.map_err(|error| Problem::internal("making the connection", &error))?;
+    Ok(batch)
 }
 
 /// The digest of the connector that is granted. A grant that the connector never asked for is a typing mistake or a misunderstanding; both are worth an answer.

@@ -3,13 +3,14 @@
 use cofferdam_domain::connection::Connection;
 use cofferdam_domain::lane::LaneState;
 use cofferdam_domain::{
-    Attempt, ConnectionName, ConnectorName, CorrelationId, Delivery, Descriptor, Digest, Event, FailureClass,
-    WorkspaceName,
+    Attempt, ConnectionName, ConnectorName, CorrelationId, Delivery, DeliveryId, Descriptor, Digest, Event,
+    FailureClass, WorkspaceName,
 };
 use cofferdam_host::{Exports, LoadProblem};
-use cofferdam_queue::{DeadFilter, Depth, Queue, QueueError};
+use cofferdam_queue::{DeadCursor, DeadFilter, Depth, Queue, QueueError};
 use serde::{Deserialize, Serialize};
 
+use super::letter_filter::cursor_text;
 use crate::app::App;
 use crate::clock::now;
 use crate::dispatch::{Hold, granted};
@@ -138,6 +139,28 @@ pub struct DeadLetterView {
     pub delivery: Delivery,
     /// The event; none if retention has taken it.
     pub event: Option<Event>,
+}
+
+/// Some dead letters.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeadLetterPage {
+    /// The latest first. A page may be short, or empty, although there are more: a filter is only ever applied to so many.
+    pub letters: Vec<DeadLetterView>,
+    /// Set while there may be more: pass it as `cursor`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// Everything that is known of one dead letter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DeadLetterDetail {
+    /// Delivery and event.
+    #[serde(flatten)]
+    pub letter: DeadLetterView,
+    /// The latest attempt with its trail; none if none was made.
+    pub last_attempt: Option<Attempt>,
+    /// Whether its connection still exists: without one it cannot be replayed.
+    pub connection_exists: bool,
 }
 
 /// The plugins folder, as this workspace may see it.
@@ -279,20 +302,42 @@ pub async fn trace(app: &App, workspace: &WorkspaceName, id: &CorrelationId) -> 
     }))
 }
 
-/// The latest dead letters.
+/// Dead letters, the latest first.
 pub fn dead_letters(
     app: &App,
     workspace: &WorkspaceName,
     filter: &DeadFilter,
-) -> Result<Vec<DeadLetterView>, QueueError> {
-    let page = app.queue.dead_letters(workspace, filter, ROWS_MAX, None)?;
-    page.items
-        .into_iter()
-        .map(|delivery| {
-            let event = app.queue.event(workspace, delivery.event)?;
-            Ok(DeadLetterView { delivery, event })
-        })
-        .collect()
+    limit: usize,
+    after: Option<DeadCursor>,
+) -> Result<DeadLetterPage, QueueError> {
+    let page = app.queue.dead_letters(workspace, filter, limit, after)?;
+    let letters = page.items.into_iter().map(|letter| dead_letter(app, letter));
+    Ok(DeadLetterPage {
+        letters: letters.collect::<Result<_, _>>()?,
+        next: page.next.as_ref().map(cursor_text),
+    })
+}
+
+/// A dead letter with its event.
+pub fn dead_letter(app: &App, delivery: Delivery) -> Result<DeadLetterView, QueueError> {
+    let event = app.queue.event(&delivery.workspace, delivery.event)?;
+    Ok(DeadLetterView { delivery, event })
+}
+
+/// One dead letter; none if there is no such delivery.
+pub fn dead_letter_detail(
+    app: &App,
+    workspace: &WorkspaceName,
+    id: DeliveryId,
+) -> Result<Option<DeadLetterDetail>, QueueError> {
+    let Some(delivery) = app.queue.delivery(workspace, id)? else {
+        return Ok(None);
+    };
+    Ok(Some(DeadLetterDetail {
+        last_attempt: app.queue.last_attempt(workspace, id)?,
+        connection_exists: app.connections.get(workspace, &delivery.connection).is_some(),
+        letter: dead_letter(app, delivery)?,
+    }))
 }
 
 /// A class by its name in the API.

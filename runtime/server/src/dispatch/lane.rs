@@ -65,13 +65,17 @@ impl Lane {
         }
     }
 
-    /// Runs until the server stops, and then until its attempts have settled.
+    /// Runs until the server stops or the connection is deleted, and then until its attempts have settled.
     pub(super) async fn run(mut self) {
         let mut attempts = JoinSet::new();
         while !self.stop.is_cancelled() {
             // Marked before looking, so that a change that comes while looking is seen by the wait.
             self.queued.mark_unchanged();
             self.configured.mark_unchanged();
+            if attempts.is_empty() && self.app.connections.get(&self.workspace, &self.name).is_none() {
+                // Deleted, and nothing is under way any more; one that is made again gets a lane of its own.
+                return;
+            }
             let next = self.next(attempts.len()).await.unwrap_or_else(|error| {
                 tracing::error!(connection = %self.name, error = chain(&error), "the lane cannot read its queue");
                 Next::Wait(STORE_FAULT_WAIT)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use cofferdam_domain::event::Origin;
-use cofferdam_domain::{ConnectionName, WorkspaceName};
+use cofferdam_domain::{Connection, ConnectionName, WorkspaceName};
 use cofferdam_queue::{Accept, Accepted, Queue};
 
 use super::marks::{self, Door, Incoming, LaneStanding, Mark, Met};
@@ -29,6 +29,26 @@ pub(super) fn refuse_when_disk_is_almost_full(app: &App, door: Door) -> Result<(
     count(app, door, mark);
     let detail = "the server's disk is almost full; nothing was accepted";
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, mark, detail).retry_after(DISK_WAIT_S))
+}
+
+/// How many deliveries more the lane of a connection takes at the API's door: none when the server as a whole is full.
+pub(crate) fn room(app: &App, connection: &Connection) -> u64 {
+    let (workspace, name) = (&connection.workspace, &connection.spec.name);
+    let waiting = Incoming {
+        count: app.queue.pending_total(),
+        bytes: app.queue.pending_bytes_total(),
+    };
+    if app.disk.is_almost_full()
+        || marks::server(&app.limits, Door::Api, waiting, Incoming { count: 1, bytes: 1 }).is_some()
+    {
+        return 0;
+    }
+    let standing = LaneStanding {
+        depth: app.queue.depth(workspace, name),
+        lag: app.queue.lag(workspace, name, now()),
+        drained_per_s: None,
+    };
+    marks::free(&app.limits, &connection.spec.policy, Door::Api, &standing)
 }
 
 /// Refuses new work at the high-water marks before any of it is durable, a request as a whole: at those of each connection

@@ -164,6 +164,17 @@ pub(crate) fn lane(
     None
 }
 
+/// How many deliveries more a lane takes at this door before one of its marks is met; at least one where it takes any.
+pub(crate) fn free(limits: &Limits, policy: &Policy, door: Door, standing: &LaneStanding) -> u64 {
+    if lane(limits, policy, door, standing, Incoming { count: 1, bytes: 1 }).is_some() {
+        return 0;
+    }
+    let mark = policy.pending_max.unwrap_or(limits.pending_per_connection);
+    allowed(limits, door, mark)
+        .saturating_sub(standing.depth.pending)
+        .max(1)
+}
+
 /// The same for the whole server: a last resort, since it stops everybody.
 pub(crate) fn server(limits: &Limits, door: Door, waiting: Incoming, incoming: Incoming) -> Option<Met> {
     let count = allowed(limits, door, limits.pending);

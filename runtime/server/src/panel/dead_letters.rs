@@ -1,11 +1,17 @@
-//! Dead letters: found by connection and class, replayed or given up by an admin.
+//! Dead letters: found by connection, class, type and time, replayed or given up by an admin. All that match at once:
+//! `redrives.rs`.
+
+use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{Redirect, Response};
-use cofferdam_domain::{ConnectionName, CorrelationId, DeliveryId, DeliveryState, FailureClass, Timestamp};
-use cofferdam_queue::DeadFilter;
+use cofferdam_domain::{
+    ConnectionName, CorrelationId, DeliveryId, DeliveryState, FailureClass, Timestamp, WorkspaceName,
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 
 use super::flash::{Flash, FlashQuery};
@@ -14,12 +20,13 @@ use super::guard::{Change, SignedIn};
 use super::problem_page::ProblemPage;
 use super::units::Moment;
 use crate::admin::actions;
-use crate::admin::views::{self, DeadLetterView, ROWS_MAX};
+use crate::admin::letter_filter::{self, LetterFilter, When};
+use crate::admin::views::{self, DeadLetterPage, DeadLetterView, ROWS_MAX};
 use crate::app::App;
 use crate::clock::now;
 use crate::problem::Problem;
 
-const PATH: &str = "/panel/dead-letters";
+pub(super) const PATH: &str = "/panel/dead-letters";
 
 #[derive(Template)]
 #[template(path = "panel/dead_letters.html")]
@@ -28,6 +35,11 @@ pub(super) struct DeadLettersPage {
     pub(super) rows: Vec<DeadLetterRow>,
     pub(super) connections: Vec<Choice>,
     pub(super) classes: Vec<Choice>,
+    pub(super) event_type: String,
+    pub(super) since: String,
+    pub(super) until: String,
+    /// The address of the next page.
+    pub(super) next: Option<String>,
     /// What the forms of the rows carry, so that the filter stays: empty, or `?connection=…&class=…`.
     pub(super) kept: String,
 }
@@ -54,11 +66,16 @@ pub(super) struct DeadLetterRow {
     pub(super) replays: u32,
 }
 
-/// What the address asks for. An empty value is what an unset select of a form sends.
+/// What the address asks for. An empty value is what an unset field of a form sends.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Asked {
     connection: Option<String>,
     class: Option<String>,
+    #[serde(rename = "type")]
+    event_type: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    cursor: Option<String>,
     /// The trace that a form was sent from.
     trace: Option<String>,
 }
@@ -71,16 +88,21 @@ pub(super) async fn list(
 ) -> Result<Response, ProblemPage> {
     let workspace = &session.principal.workspace;
     let filter = asked.filter()?;
-    let letters = views::dead_letters(&app, workspace, &filter);
+    let after = asked.cursor.as_deref().and_then(letter_filter::cursor);
+    let letters = views::dead_letters(&app, workspace, &filter.clone().into(), ROWS_MAX, after);
     let letters = letters.map_err(|error| Problem::internal("listing dead letters", &error))?;
     let frame = Frame::of(&app, &session, Section::DeadLetters, now()).flash(flash.get());
-    let names = app
-        .connections
-        .of(workspace)
-        .iter()
-        .map(|connection| connection.spec.name.clone())
-        .collect();
-    page(&DeadLettersPage::new(frame, &letters, &filter, names))
+    page(&DeadLettersPage::new(frame, &letters, &filter, names(&app, workspace)))
+}
+
+/// Connections that there are, and those that are gone and have left dead letters.
+fn names(app: &App, workspace: &WorkspaceName) -> Vec<ConnectionName> {
+    let present = app.connections.of(workspace).into_iter();
+    let present = present.map(|connection| connection.spec.name.clone());
+    let lanes = app.queue.depths(workspace).into_iter();
+    let gone = lanes.filter(|(_, depth)| depth.dead > 0).map(|(name, _)| name);
+    let names: BTreeSet<_> = present.chain(gone).collect();
+    names.into_iter().collect()
 }
 
 pub(super) async fn replay(
@@ -129,11 +151,20 @@ fn done(asked: &Asked, flash: Flash) -> Result<Redirect, ProblemPage> {
     Ok(Redirect::to(&format!("{PATH}{query}{separator}flash={code}")))
 }
 
-/// Names and classes hold nothing that means anything in a query.
-fn query(filter: &DeadFilter) -> String {
-    let connection = filter.connection.as_ref().map(|name| format!("connection={name}"));
-    let class = filter.class.map(|class| format!("class={class}"));
-    let parts: Vec<_> = connection.into_iter().chain(class).collect();
+/// The filter as a query: empty, or `?connection=…&class=…`.
+pub(super) fn query(filter: &LetterFilter) -> String {
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let parts = [
+        ("connection", filter.connection.as_ref().map(ToString::to_string)),
+        ("class", filter.class.map(|class| class.to_string())),
+        ("type", filter.event_type.as_ref().map(|it| encoded(&it.to_string()))),
+        ("since", filter.since.map(|when| encoded(&when.to_string()))),
+        ("until", filter.until.map(|when| encoded(&when.to_string()))),
+    ];
+    let parts: Vec<_> = parts
+        .into_iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", value?)))
+        .collect();
     if parts.is_empty() {
         String::new()
     } else {
@@ -142,33 +173,50 @@ fn query(filter: &DeadFilter) -> String {
 }
 
 impl Asked {
-    fn filter(&self) -> Result<DeadFilter, Problem> {
-        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-        let bad = |what: &str| {
-            Problem::new(
-                StatusCode::BAD_REQUEST,
-                "bad-filter",
-                format!("there is no such {what}"),
-            )
-        };
-        let connection = given(&self.connection)
-            .map(|name| name.parse::<ConnectionName>())
-            .transpose();
-        let class = given(&self.class)
-            .map(|class| views::class_named(&class).ok_or_else(|| bad("class")))
-            .transpose()?;
-        Ok(DeadFilter {
-            connection: connection.map_err(|_| bad("connection"))?,
-            class,
+    pub(super) fn filter(&self) -> Result<LetterFilter, Problem> {
+        fn given<T: FromStr>(text: Option<&str>, bad: &str) -> Result<Option<T>, Problem> {
+            let text = text.filter(|text| !text.is_empty());
+            let parsed = text.map(str::parse).transpose();
+            parsed.map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "bad-filter", bad))
+        }
+        let class = self.class.as_deref().filter(|class| !class.is_empty());
+        let no_class = || Problem::new(StatusCode::BAD_REQUEST, "bad-filter", "there is no such class");
+        let time = "a time is written as 2026-11-24T09:30, in UTC";
+        Ok(LetterFilter {
+            connection: given(self.connection.as_deref(), "there is no such connection")?,
+            class: class
+                .map(|class| views::class_named(class).ok_or_else(no_class))
+                .transpose()?,
+            event_type: given(
+                self.event_type.as_deref(),
+                "an event type is one, or the beginning of one followed by *",
+            )?,
+            since: given(self.since.as_deref().map(in_utc).as_deref(), time)?,
+            until: given(self.until.as_deref().map(in_utc).as_deref(), time)?,
         })
     }
+}
+
+/// A browser sends `2026-11-24T09:30`, with no zone; the form says that it is UTC.
+fn in_utc(text: &str) -> String {
+    match text.len() {
+        16 => format!("{text}:00Z"),
+        19 => format!("{text}Z"),
+        _ => text.to_owned(),
+    }
+}
+
+/// What a browser's field shows of it.
+fn field(when: Option<When>) -> String {
+    when.map(|when| when.to_string().chars().take(16).collect())
+        .unwrap_or_default()
 }
 
 impl DeadLettersPage {
     pub(super) fn new(
         frame: Frame,
-        letters: &[DeadLetterView],
-        filter: &DeadFilter,
+        page: &DeadLetterPage,
+        filter: &LetterFilter,
         connections: Vec<ConnectionName>,
     ) -> Self {
         let of_connection = |name: ConnectionName| Choice {
@@ -180,25 +228,30 @@ impl DeadLettersPage {
             chosen: filter.class == Some(class),
         };
         Self {
-            rows: letters
+            rows: page
+                .letters
                 .iter()
                 .filter_map(|letter| DeadLetterRow::new(letter, frame.now))
                 .collect(),
             connections: connections.into_iter().map(of_connection).collect(),
             classes: FailureClass::ALL.into_iter().map(of_class).collect(),
+            event_type: filter.event_type.as_ref().map(ToString::to_string).unwrap_or_default(),
+            since: field(filter.since),
+            until: field(filter.until),
+            next: page.next.as_ref().map(|cursor| {
+                let query = query(filter);
+                let separator = if query.is_empty() { "?" } else { "&" };
+                format!("{PATH}{query}{separator}cursor={cursor}")
+            }),
             kept: query(filter),
             frame,
         }
-    }
-
-    fn is_full(&self) -> bool {
-        self.rows.len() == ROWS_MAX
     }
 }
 
 impl DeadLetterRow {
     /// None for one that was replayed while the list was read.
-    fn new(letter: &DeadLetterView, now: Timestamp) -> Option<Self> {
+    pub(super) fn new(letter: &DeadLetterView, now: Timestamp) -> Option<Self> {
         let delivery = &letter.delivery;
         let (at, class) = match &delivery.state {
             DeliveryState::Dead { at, class } => (*at, *class),

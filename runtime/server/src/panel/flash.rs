@@ -13,6 +13,8 @@ pub(super) enum Flash {
     Released,
     Replayed,
     Discarded,
+    Cancelled,
+    Deleted,
     NotDead,
     SignedOut,
     SessionEnded,
@@ -32,12 +34,14 @@ impl FlashQuery {
 }
 
 impl Flash {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::TurnedOn,
         Self::TurnedOff,
         Self::Released,
         Self::Replayed,
         Self::Discarded,
+        Self::Cancelled,
+        Self::Deleted,
         Self::NotDead,
         Self::SignedOut,
         Self::SessionEnded,
@@ -54,6 +58,8 @@ impl Flash {
             Self::Released => "released",
             Self::Replayed => "replayed",
             Self::Discarded => "discarded",
+            Self::Cancelled => "cancelled",
+            Self::Deleted => "deleted",
             Self::NotDead => "not-dead",
             Self::SignedOut => "signed-out",
             Self::SessionEnded => "session-ended",
@@ -67,6 +73,8 @@ impl Flash {
             Self::Released => "Released. What has waited is tried now.",
             Self::Replayed => "Replayed. A new series of attempts has begun under the same idempotency key.",
             Self::Discarded => "Discarded. It will not be tried again.",
+            Self::Cancelled => "Cancelled. What it has changed stays changed; nothing more is.",
+            Self::Deleted => "Deleted, with its credentials. What waited for it becomes dead letters.",
             Self::NotDead => "Nothing was changed: it is no longer a dead letter. Somebody else may have been faster.",
             Self::SignedOut => "Signed out.",
             Self::SessionEnded => "Nothing was changed: your session had ended. Sign in and try again.",
@@ -75,9 +83,14 @@ impl Flash {
 
     pub(super) const fn tone(self) -> Tone {
         match self {
-            Self::TurnedOn | Self::TurnedOff | Self::Released | Self::Replayed | Self::Discarded | Self::SignedOut => {
-                Tone::Good
-            }
+            Self::TurnedOn
+            | Self::TurnedOff
+            | Self::Released
+            | Self::Replayed
+            | Self::Discarded
+            | Self::Cancelled
+            | Self::Deleted
+            | Self::SignedOut => Tone::Good,
             Self::NotDead | Self::SessionEnded => Tone::Warning,
         }
     }

@@ -78,11 +78,8 @@ impl Frame {
     /// With the counts of the running server.
     pub(super) fn of(app: &App, session: &Session, section: Section, now: Timestamp) -> Self {
         let workspace = &session.principal.workspace;
-        let connections = app.connections.of(workspace);
-        let dead = connections
-            .iter()
-            .map(|connection| app.queue.depth(workspace, &connection.spec.name).dead)
-            .sum();
+        // Those of deleted connections too.
+        let dead = app.queue.depths(workspace).iter().map(|(_, depth)| depth.dead).sum();
         Self::new(session, section, dead, now)
     }
 

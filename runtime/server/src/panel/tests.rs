@@ -4,10 +4,10 @@
 mod fixtures;
 
 use askama::Template;
-use cofferdam_queue::DeadFilter;
 
 use super::badge::Tone;
 use super::connection::{ConnectionPage, Shown};
+use super::connection_delete::DeletePage;
 use super::connections::{Back, ConnectionRow, ConnectionsPage};
 use super::connectors::ConnectorsPage;
 use super::dead_letters::DeadLettersPage;
@@ -16,9 +16,11 @@ use super::events::EventsPage;
 use super::flash::Flash;
 use super::frame::{Frame, Section};
 use super::problem_page::ProblemPage;
+use super::redrives::{ConfirmPage, RedrivePage, RedriveRow, RedrivesPage};
 use super::sign_in::SignInPage;
 use super::trace::TracePage;
-use crate::admin::views::Health;
+use crate::admin::views::{DeadLetterPage, Health};
+use crate::admin::{LetterFilter, Preview, Redrive, RedriveKind};
 use crate::problem::Problem;
 use crate::timeline::{self, StepKind};
 use crate::tokens::Role;
@@ -63,6 +65,32 @@ fn pages(role: Role) -> Vec<(&'static str, String)> {
                 .unwrap(),
         ),
         ("dead-letters", dead_letters(frame(Section::DeadLetters))),
+        ("redrive-confirm", redrive_confirm(frame(Section::DeadLetters))),
+        (
+            "redrive",
+            RedrivePage::new(frame(Section::DeadLetters), &redrive("running"))
+                .render()
+                .unwrap(),
+        ),
+        (
+            "redrives",
+            RedrivesPage {
+                rows: vec![RedriveRow::new(&redrive("done"), frame(Section::DeadLetters).now)],
+                frame: frame(Section::DeadLetters),
+            }
+            .render()
+            .unwrap(),
+        ),
+        (
+            "connection-delete",
+            DeletePage {
+                frame: frame(Section::Connections),
+                name: "tickets".into(),
+                waiting: 2,
+            }
+            .render()
+            .unwrap(),
+        ),
     ]
 }
 
@@ -110,14 +138,65 @@ fn events(frame: Frame) -> String {
 }
 
 fn dead_letters(frame: Frame) -> String {
-    let filter = DeadFilter {
+    let filter = LetterFilter {
         connection: Some("tickets".parse().unwrap()),
-        class: None,
+        ..LetterFilter::default()
+    };
+    let page = DeadLetterPage {
+        letters: fixtures::dead_letters(),
+        next: Some("7.x".into()),
     };
     let connections = vec!["tickets".parse().unwrap(), "slack-alerts".parse().unwrap()];
-    DeadLettersPage::new(frame, &fixtures::dead_letters(), &filter, connections)
+    DeadLettersPage::new(frame, &page, &filter, connections)
         .render()
         .unwrap()
+}
+
+fn redrive_confirm(frame: Frame) -> String {
+    let filter = LetterFilter {
+        event_type: Some("<script>alert(1)</script>*".parse().unwrap()),
+        ..LetterFilter::default()
+    };
+    let preview = Preview {
+        count: 3,
+        at_least: true,
+        sample: fixtures::dead_letters(),
+    };
+    let page = ConfirmPage::new(frame, RedriveKind::Discard, &filter, &preview);
+    page.render().unwrap()
+}
+
+fn redrive(state: &str) -> Redrive {
+    serde_json::from_value(serde_json::json!({
+        "id": 7, "workspace": "default", "what": "replay", "by": HOSTILE, "created_at": 0, "rate_per_s": 50,
+        "scope": {"by": "filter", "filter": {"connection": "tickets"}},
+        "state": state, "waiting": HOSTILE, "examined": 9, "changed": 4, "last_error": HOSTILE
+    }))
+    .unwrap()
+}
+
+#[test]
+fn a_filter_survives_its_way_to_the_confirmation_and_from_there_to_the_job() {
+    let html = redrive_confirm(frame(Role::Admin, Section::DeadLetters));
+    let action = "/panel/redrives?type=%3Cscript%3Ealert%281%29%3C%2Fscript%3E%2A&";
+    assert!(html.contains(action) && html.contains("what=discard\""), "{html}");
+    assert!(html.contains("at least"));
+}
+
+#[test]
+fn only_the_page_of_a_redrive_that_runs_reloads_itself_and_offers_to_cancel() {
+    for (state, running) in [
+        ("running", true),
+        ("done", false),
+        ("cancelled", false),
+        ("failed", false),
+    ] {
+        let page = RedrivePage::new(frame(Role::Admin, Section::DeadLetters), &redrive(state));
+        let html = page.render().unwrap();
+        for part in ["http-equiv=\"refresh\"", "/panel/redrives/7/cancel"] {
+            assert_eq!(html.contains(part), running, "{state} {part}");
+        }
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::Context;
 use cofferdam_domain::{Delivery, DeliveryState, FailureClass};
-use cofferdam_server::admin::views::DeadLetterView;
+use cofferdam_server::admin::views::DeadLetterPage;
 
 use super::super::connections::{AUDIT, SLACK};
 use super::super::narrator::Narrator;
@@ -19,7 +19,8 @@ const LETTERS: &[&str] = &["v1", "dead-letters"];
 pub(super) async fn play(stage: &Stage, narrator: &mut Narrator, story: &mut Story, sent: &Sent) -> anyhow::Result<()> {
     narrator.step("The receiver answers 422 to the push: a dead letter, until a person says otherwise")?;
     settled(stage, "the push to be settled", &sent.push).await?;
-    let letters: Vec<DeadLetterView> = stage.api.send(Request::get(LETTERS)).await?;
+    let letters: DeadLetterPage = stage.api.send(Request::get(LETTERS)).await?;
+    let letters = letters.letters;
     let letter = letters.first().context("there is no dead letter to replay")?;
     let dead = &letter.delivery;
     let is_the_push = letters.len() == 1
@@ -72,7 +73,8 @@ pub(super) async fn play(stage: &Stage, narrator: &mut Narrator, story: &mut Sto
         same,
         &audit.delivery.idempotency_key,
     )?;
-    let left: Vec<DeadLetterView> = stage.api.send(Request::get(LETTERS)).await?;
+    let left: DeadLetterPage = stage.api.send(Request::get(LETTERS)).await?;
+    let left = left.letters;
     narrator.check("no-dead-letters-left", "no dead letter is left", left.is_empty(), "")?;
     check_books(
         stage,
