@@ -46,7 +46,6 @@ pub(crate) fn room(app: &App, connection: &Connection) -> u64 {
     let standing = LaneStanding {
         depth: app.queue.depth(workspace, name),
         lag: app.queue.lag(workspace, name, now()),
-        drained_per_s: None,
     };
     marks::free(&app.limits, &connection.spec.policy, Door::Api, &standing)
 }
