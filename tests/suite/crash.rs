@@ -35,7 +35,7 @@ use rand::{RngExt as _, SeedableRng as _};
 pub(crate) use bed::{Bed, Served};
 pub(crate) use ledger::Answer;
 
-use crate::engine::{Engine, SERVED};
+use crate::engine::Engine;
 use crate::table::Table;
 use crate::tally::Tally;
 use reckoning::Found;
@@ -91,8 +91,8 @@ pub(crate) fn run(seeds: Range<u64>) -> anyhow::Result<Tally> {
         "sent again",
         "duplicates",
     ]);
-    let engines = SERVED.len();
-    for (number, engine) in SERVED.into_iter().enumerate() {
+    let engines = Engine::ALL.len();
+    for (number, engine) in Engine::ALL.into_iter().enumerate() {
         let own: Vec<u64> = seeds.clone().skip(number).step_by(engines).collect();
         if own.is_empty() {
             continue;

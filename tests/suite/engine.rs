@@ -13,13 +13,7 @@ pub(crate) fn options(engine: Engine, dir: &Path) -> OpenOptions {
     OpenOptions::new(dir).engine(engine).cache_bytes(CACHE_BYTES)
 }
 
-/// Those that a server can be told to use.
-pub(crate) const SERVED: [Engine; 1] = [Engine::Sled];
-
-/// Lines of a server's configuration; none for the default.
+/// Lines of a server's configuration.
 pub(crate) fn config(engine: Engine) -> String {
-    match engine {
-        Engine::Sled => String::new(),
-        Engine::Redb => format!("\n[store]\nengine = \"{engine}\"\n"),
-    }
+    format!("\n[store]\nengine = \"{engine}\"\n")
 }

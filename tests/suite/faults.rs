@@ -14,7 +14,7 @@
 mod midway;
 mod start;
 
-use crate::engine::{Engine, SERVED};
+use crate::engine::Engine;
 use crate::plan::Plan;
 use crate::table::Table;
 use crate::tally::Tally;
@@ -39,7 +39,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Tally> {
     let mut table = Table::new(&["engine", "case", "held", "seen"]);
     let start = start::CASES.into_iter().map(Case::Start);
     let cases: Vec<_> = start.chain(midway::CASES.into_iter().map(Case::Midway)).collect();
-    for engine in SERVED {
+    for engine in Engine::ALL {
         for &case in &cases {
             eprintln!("  {engine}: {}", case.name());
             // The server's handle says what is wrong by panicking.

@@ -203,3 +203,24 @@ fn after_a_failed_commit_waiters_are_told_and_no_commit_is_taken() {
         }
     });
 }
+
+/// As a kill between sled's creation of the file and its move leaves it.
+#[test]
+fn a_snapshot_that_sled_was_still_writing_does_not_keep_the_store_from_opening() {
+    for left in [&b""[..], b"cut", &[7; 4096]] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = open(Engine::Sled, dir.path()).unwrap();
+        put(&store, "k", b"v").unwrap();
+        drop(store);
+        let unfinished = dir.path().join("sled").join("snap.7FFFFFFFFFFFFFFF.generating");
+        std::fs::write(&unfinished, left).unwrap();
+        let store = open(Engine::Sled, dir.path()).unwrap();
+        assert_eq!(
+            store.get("k").unwrap().as_deref(),
+            Some(&b"v"[..]),
+            "{} bytes",
+            left.len()
+        );
+        assert!(!unfinished.exists());
+    }
+}

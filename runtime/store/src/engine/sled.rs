@@ -7,6 +7,10 @@
 //! Damage in the middle of its log sled takes for the log's end: it opens, and what came after is gone. The layer above
 //! notices by its watermark.
 //!
+//! At each opening sled writes a snapshot of where everything is under a name ending in `.generating` and moves it. One that
+//! was left under that name by a kill or a power loss it takes for a whole one, finds it damaged and does not open: such
+//! files are removed before.
+//!
 //! Space stays at its high-water mark: what is deleted is used again, not given back to the file system.
 
 use std::fs::{self, File};
@@ -26,6 +30,10 @@ use crate::scan::KeyRange;
 const LOCK_TRIES: u32 = 100;
 const LOCK_WAIT: Duration = Duration::from_millis(20);
 
+/// What sled calls its snapshots, and those that it is still writing.
+const SNAPSHOT_PREFIX: &str = "snap.";
+const UNFINISHED_SUFFIX: &str = ".generating";
+
 /// One sled tree and the file that it lives in.
 pub(crate) struct SledEngine {
     tree: ::sled::Tree,
@@ -40,6 +48,7 @@ impl SledEngine {
             .path(path)
             .cache_capacity(cache_bytes)
             .flush_every_ms(None);
+        remove_unfinished_snapshots(path).map_err(|error| EngineOpenError::Failed(io_error(error)))?;
         let db = catch_unwind(AssertUnwindSafe(|| open_locked(&config)))
             .map_err(|panic| EngineOpenError::Corrupt(panic_text(panic.as_ref())))?
             .map_err(|error| match error {
@@ -64,6 +73,23 @@ impl SledEngine {
             file,
         })
     }
+}
+
+/// The log holds everything that is in them.
+fn remove_unfinished_snapshots(path: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let unfinished = |name: &str| name.starts_with(SNAPSHOT_PREFIX) && name.ends_with(UNFINISHED_SUFFIX);
+        if name.to_str().is_some_and(unfinished) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// How many lengths of the log a damaged store is opened with.
