@@ -124,9 +124,14 @@ impl Committer {
         };
         let mut verdicts = Vec::with_capacity(group.len());
         for batch in group {
-            verdicts.push(match staged.first_conflict(&batch)? {
-                Some(key) => Err(CommitError::Conflict { key }),
-                None => Ok(staged.take(batch, &mut self.next_generation)?),
+            verdicts.push(match staged.first_conflict(&batch) {
+                Ok(Some(key)) => Err(CommitError::Conflict { key }),
+                Ok(None) => Ok(staged.take(batch, &mut self.next_generation)?),
+                // Whoever builds on a damaged record is told; the others in the group have nothing to do with it.
+                Err(damaged @ StoreError::Corrupt { .. }) => Err(CommitError::Store(damaged)),
+                Err(failed @ (StoreError::Engine { .. } | StoreError::Poisoned { .. } | StoreError::Busy { .. })) => {
+                    return Err(failed);
+                }
             });
         }
         let mut writes = staged.writes;
@@ -190,8 +195,11 @@ impl Staged<'_> {
 
     fn take(&mut self, batch: Batch, next_generation: &mut u64) -> Result<Vec<Hook>, StoreError> {
         for write in batch.writes {
-            if let Some(Record::Chunked(head)) = self.record(&write.key)? {
-                self.drop_chunks(head);
+            match self.record(&write.key) {
+                Ok(Some(Record::Chunked(head))) => self.drop_chunks(head),
+                // A damaged head does not say which chunks it had: they stay until the store is rewritten.
+                Ok(Some(Record::Inline(_)) | None) | Err(StoreError::Corrupt { .. }) => {}
+                Err(failed) => return Err(failed),
             }
             match write.value {
                 None => {

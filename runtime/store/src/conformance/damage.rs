@@ -224,3 +224,44 @@ fn a_snapshot_that_sled_was_still_writing_does_not_keep_the_store_from_opening()
         assert!(!unfinished.exists());
     }
 }
+
+/// Changes a record of the engine behind the store's back.
+fn tamper(engine: Engine, dir: &Path, change: impl Fn(&dyn OpenEngine) -> Writes) {
+    let engine = engine.open(&dir.join(engine.name()), CACHE_BYTES).unwrap();
+    let writes = change(engine.as_ref());
+    engine.commit(writes).unwrap();
+}
+
+#[test]
+fn one_damaged_record_fails_whoever_builds_on_it_and_nobody_else() {
+    each_durable_engine(|engine, dir| {
+        let store = open(engine, dir).unwrap();
+        put(&store, "chunk is gone", &[7; 9_000]).unwrap();
+        put(&store, "head is noise", b"v").unwrap();
+        drop(store);
+        tamper(engine, dir, |engine| {
+            let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
+            let records = engine.scan(all, usize::MAX, false).unwrap();
+            let (chunk, _) = records.iter().rfind(|(_, value)| value.len() > 1_000).unwrap();
+            [
+                (chunk.clone(), None),
+                (b"head is noise".to_vec(), Some(b"\xee noise".to_vec())),
+            ]
+            .into()
+        });
+        let store = open(engine, dir).unwrap();
+        for key in ["chunk is gone", "head is noise"] {
+            let mut builds_on_it = Batch::new();
+            builds_on_it.expect(key, "v").put("never", "v");
+            let error = store.commit_blocking(builds_on_it).unwrap_err();
+            assert!(
+                matches!(error, CommitError::Store(StoreError::Corrupt { .. })),
+                "{key}: {error}"
+            );
+            put(&store, "another", b"v").unwrap();
+            put(&store, key, b"anew").unwrap();
+            assert_eq!(store.get(key).unwrap().as_deref(), Some(&b"anew"[..]));
+        }
+        assert_eq!(store.get("never").unwrap(), None);
+    });
+}
