@@ -7,7 +7,7 @@
 use cofferdam_domain::{
     Attempt, ConnectionName, Delivery, DeliveryId, DeliveryState, FailureClass, Timestamp, TypePattern, WorkspaceName,
 };
-use cofferdam_store::{Key, SCAN_RECORDS_MAX, Scan};
+use cofferdam_store::{Entry, Key, SCAN_RECORDS_MAX, Scan};
 use serde::{Deserialize, Serialize};
 
 use crate::error::QueueError;
@@ -166,7 +166,7 @@ impl StoreQueue {
         order: Order,
         after: Option<DeadCursor>,
         limit: usize,
-    ) -> Result<Vec<(Vec<u8>, Vec<u8>)>, QueueError> {
+    ) -> Result<Vec<Entry>, QueueError> {
         let of = |time| keys::dead_from(workspace, time);
         let (since, until) = (filter.since.map(of), filter.until.map(of));
         let cursor = after.map(|cursor| keys::dead(workspace, cursor.at, cursor.delivery));

@@ -64,6 +64,8 @@ struct Counts {
     listed: u64,
     /// Nothing is noted as delivered before this; see `tally.rs`.
     tallied_until: Timestamp,
+    /// When its tally was last looked at.
+    tally_looked_at: Option<Timestamp>,
 }
 
 /// A delivery's way from one state to another; none for what is not there.
@@ -199,6 +201,22 @@ impl Lane {
     pub(crate) fn tally_until(&self, until: Timestamp) {
         let mut counts = lock(&self.counts);
         counts.tallied_until = counts.tallied_until.max(until);
+    }
+
+    /// Whether the lane's tally was not looked at for so long, or the clock was set back; notes that it is now.
+    pub(crate) fn may_tally(&self, now: Timestamp, period: Duration) -> bool {
+        let mut counts = lock(&self.counts);
+        let looked_at = counts.tally_looked_at;
+        let may = looked_at.is_none_or(|at| now < at || now.since(at) >= period);
+        if may {
+            counts.tally_looked_at = Some(now);
+        }
+        may
+    }
+
+    /// The tally may be looked at again at once.
+    pub(crate) fn tally_again(&self) {
+        lock(&self.counts).tally_looked_at = None;
     }
 
     /// So many more deliveries that were delivered.

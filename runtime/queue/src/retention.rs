@@ -34,6 +34,9 @@ pub const RETIRED_PER_COMMIT: usize = 256;
 /// Records that each walk looks at in one call.
 const EXAMINED_PER_CALL: usize = 256;
 
+/// How often everything that is kept is weighed: that reads all of it, where the other walks meet only what is old.
+const WEIGHING_PERIOD: Duration = Duration::from_hours(1);
+
 const DAY: Duration = Duration::from_hours(24);
 
 /// How long and how much is kept. A zero means for ever, or without bound. Ages are counted from the end of a delivery, and
@@ -50,9 +53,9 @@ pub struct Retention {
     pub attempts_days: u32,
     /// Dead letters, with their events once nothing else of them is kept.
     pub dead_days: u32,
-    /// Bodies of each workspace, in bytes: of what is done the oldest go when they are more.
+    /// Bodies of each workspace, in bytes: of what is done the oldest go when they are more. Weighed once an hour.
     pub bodies_bytes: u64,
-    /// Attempts of each workspace, in bytes: of what is done the oldest go when they are more.
+    /// Attempts of each workspace, in bytes: of what is done the oldest go when they are more. Weighed once an hour.
     pub attempts_bytes: u64,
 }
 
@@ -82,7 +85,7 @@ pub struct Retired {
     pub bodies: u64,
     /// Attempts.
     pub attempts: u64,
-    /// Whether some walk is not through: the next call goes on where this one stopped.
+    /// Whether some walk is not through: the next call goes on where this one stopped. Once all are, they begin anew.
     pub more: bool,
 }
 
@@ -94,6 +97,29 @@ pub(crate) struct Walks {
     events: Walk,
     heavy_bodies: Weighed,
     heavy_attempts: Weighed,
+    begun: bool,
+    weighed_at: Option<Timestamp>,
+}
+
+impl Walks {
+    fn begin(&mut self, now: Timestamp) {
+        if self.begun {
+            return;
+        }
+        self.begun = true;
+        let due = |at: Timestamp| now < at || now.since(at) >= WEIGHING_PERIOD;
+        if self.weighed_at.is_none_or(due) {
+            self.weighed_at = Some(now);
+        } else {
+            self.heavy_bodies.skip();
+            self.heavy_attempts.skip();
+        }
+    }
+
+    const fn are_through(&self) -> bool {
+        let by_age = self.bodies.is_through() && self.attempts.is_through() && self.events.is_through();
+        by_age && self.heavy_bodies.is_through() && self.heavy_attempts.is_through()
+    }
 }
 
 /// What must be older than what to go.
@@ -106,6 +132,7 @@ struct Bounds {
 impl StoreQueue {
     pub(crate) async fn retire_some(&self, now: Timestamp, retention: &Retention) -> Result<Retired, QueueError> {
         let mut walks = self.walks().clone();
+        walks.begin(now);
         let mut retired = Retired::default();
         // Bodies and attempts may go sooner than what they belong to, never later: those go with it.
         let bodies = before(now, retention.bodies_days);
@@ -122,6 +149,14 @@ impl StoreQueue {
             .await?;
         self.retire_heavy_attempts(&mut walks.heavy_attempts, retention.attempts_bytes, now, &mut retired)
             .await?;
+        // Walks that are through wait for the others: whoever calls until nothing is left comes to an end.
+        retired.more = !walks.are_through();
+        if walks.are_through() {
+            walks = Walks {
+                weighed_at: walks.weighed_at,
+                ..Walks::default()
+            };
+        }
         *self.walks() = walks;
         Ok(retired)
     }
@@ -136,10 +171,11 @@ impl StoreQueue {
         until: Option<Timestamp>,
         retired: &mut Retired,
     ) -> Result<(), QueueError> {
-        let Some(until) = until else { return Ok(()) };
         let found = walk.next(&self.store, Keyspace::Body, until)?;
-        retired.more |= walk.is_under_way();
-        self.drop_bodies(found, until, retired).await
+        match until {
+            Some(until) => self.drop_bodies(found, until, retired).await,
+            None => Ok(()),
+        }
     }
 
     /// Removes the bodies of those events whose deliveries were all delivered or discarded until then.
@@ -174,11 +210,12 @@ impl StoreQueue {
         until: Option<Timestamp>,
         retired: &mut Retired,
     ) -> Result<(), QueueError> {
-        let Some(until) = until else { return Ok(()) };
         let mut deliveries = walk.next(&self.store, Keyspace::Attempt, until)?;
-        retired.more |= walk.is_under_way();
         deliveries.dedup();
-        self.drop_attempts(deliveries, until, retired).await
+        match until {
+            Some(until) => self.drop_attempts(deliveries, until, retired).await,
+            None => Ok(()),
+        }
     }
 
     /// Removes the attempts of those deliveries that were delivered or discarded until then, or are gone.
@@ -230,11 +267,8 @@ impl StoreQueue {
 
     async fn retire_events(&self, walk: &mut Walk, bounds: Bounds, retired: &mut Retired) -> Result<(), QueueError> {
         // What is neither done nor dead long enough is younger than both.
-        let Some(youngest) = bounds.done.max(bounds.dead) else {
-            return Ok(());
-        };
+        let youngest = bounds.done.max(bounds.dead);
         let events = walk.next(&self.store, Keyspace::Event, youngest)?;
-        retired.more |= walk.is_under_way();
         let mut present = Batch::default();
         for (workspace, id) in events {
             let event = EventId::from_bytes(id);
@@ -318,16 +352,12 @@ impl StoreQueue {
         now: Timestamp,
         retired: &mut Retired,
     ) -> Result<(), QueueError> {
-        if bytes_max == 0 {
-            return Ok(());
-        }
         let weigh = |workspace: &WorkspaceName, id, _: &[u8]| match self.event(workspace, EventId::from_bytes(id)) {
             Ok(event) => Ok(event.map_or(0, |event| event.body_bytes)),
             Err(error) if error.is_damage() => Ok(0),
             Err(error) => Err(error),
         };
         let over = walk.next(&self.store, Keyspace::Body, bytes_max, weigh)?;
-        retired.more |= walk.is_under_way();
         self.drop_bodies(over, now, retired).await
     }
 
@@ -338,16 +368,12 @@ impl StoreQueue {
         now: Timestamp,
         retired: &mut Retired,
     ) -> Result<(), QueueError> {
-        if bytes_max == 0 {
-            return Ok(());
-        }
         let weigh = |_: &WorkspaceName, _, key: &[u8]| match self.store.get(key).map_err(QueueError::from) {
             Ok(raw) => Ok(raw.map_or(0, |raw| raw.len() as u64)),
             Err(error) if error.is_damage() => Ok(0),
             Err(error) => Err(error),
         };
         let mut over = walk.next(&self.store, Keyspace::Attempt, bytes_max, weigh)?;
-        retired.more |= walk.is_under_way();
         over.dedup();
         self.drop_attempts(over, now, retired).await
     }

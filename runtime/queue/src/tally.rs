@@ -24,6 +24,15 @@ const BEHIND: Duration = Duration::from_secs(600);
 /// Entries that a tally is moved on by at least; fewer are counted at the start.
 const ENTRIES_MIN: usize = 1024;
 
+/// How often a lane is looked at, but for one of which there is more.
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Whether a lane has more to tally at once.
+enum Progress {
+    Done,
+    More,
+}
+
 /// The stored form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tally {
@@ -63,12 +72,24 @@ impl StoreQueue {
     }
 
     /// Moves tallies on, a bounded number of entries for each lane. A tally that somebody else changes meanwhile waits for
-    /// the next call.
-    pub(crate) async fn move_tallies_on(&self, now: Timestamp) -> Result<(), QueueError> {
+    /// its next turn, as does one that fails.
+    pub(crate) async fn move_tallies_on(&self, now: Timestamp) {
         for (workspace, connection) in self.lanes.with_deliveries_done() {
-            self.move_on(&workspace, &connection, now).await?;
+            let lane = self.lanes.lane(&workspace, &connection);
+            if !lane.may_tally(now, PERIOD) {
+                continue;
+            }
+            match self.move_on(&workspace, &connection, now).await {
+                Ok(Progress::More) => lane.tally_again(),
+                Ok(Progress::Done) => {}
+                Err(error) => tracing::error!(
+                    %workspace,
+                    %connection,
+                    error = &error as &dyn std::error::Error,
+                    "what the lane delivered could not be tallied; the next start counts it"
+                ),
+            }
         }
-        Ok(())
     }
 
     async fn move_on(
@@ -76,7 +97,7 @@ impl StoreQueue {
         workspace: &WorkspaceName,
         connection: &ConnectionName,
         now: Timestamp,
-    ) -> Result<(), QueueError> {
+    ) -> Result<Progress, QueueError> {
         let (raw, tally) = self.read_tally(workspace, connection)?;
         let of_lane = LaneIndex::Delivered.of(workspace, connection);
         let limit = Timestamp::from_millis(now.as_millis().saturating_sub(millis(BEHIND)));
@@ -86,7 +107,7 @@ impl StoreQueue {
         let entries = self.store.keys(&entries)?;
         let full = entries.len() == SCAN_RECORDS_MAX;
         if entries.len() < ENTRIES_MIN {
-            return Ok(());
+            return Ok(Progress::Done);
         }
         let times: Vec<Timestamp> = entries
             .iter()
@@ -109,7 +130,8 @@ impl StoreQueue {
         let mut step = Step::default();
         stage(&mut step, workspace, connection, raw, &after);
         match self.commit(step).await? {
-            Stepped::Done | Stepped::Conflict => Ok(()),
+            Stepped::Done if full => Ok(Progress::More),
+            Stepped::Done | Stepped::Conflict => Ok(Progress::Done),
         }
     }
 

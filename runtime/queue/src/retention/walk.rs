@@ -18,17 +18,27 @@ type Owned = (WorkspaceName, [u8; 16]);
 #[derive(Clone, Default)]
 pub(super) struct Walk {
     after: Option<Vec<u8>>,
+    through: bool,
 }
 
 impl Walk {
-    /// Whether it is not through.
-    pub(super) const fn is_under_way(&self) -> bool {
-        self.after.is_some()
+    /// Whether there is nothing more.
+    pub(super) const fn is_through(&self) -> bool {
+        self.through
     }
 
-    /// The next ones that were minted until then; a bounded number, or none where the walk is through.
-    pub(super) fn next(&mut self, store: &Store, space: Keyspace, until: Timestamp) -> Result<Vec<Owned>, QueueError> {
+    /// The next ones that were minted until then; a bounded number, or none where the walk is through or without an age.
+    pub(super) fn next(
+        &mut self,
+        store: &Store,
+        space: Keyspace,
+        until: Option<Timestamp>,
+    ) -> Result<Vec<Owned>, QueueError> {
         let mut found = Vec::new();
+        let Some(until) = until.filter(|_| !self.through) else {
+            self.through = true;
+            return Ok(found);
+        };
         let mut examined = 0;
         while examined < EXAMINED_PER_CALL {
             let scan = Scan::prefix(Key::of(space), EXAMINED_PER_CALL - examined);
@@ -37,7 +47,7 @@ impl Walk {
                 None => scan,
             })?;
             if page.is_empty() {
-                self.after = None;
+                self.through = true;
                 break;
             }
             for key in page {
@@ -65,17 +75,24 @@ impl Walk {
 #[derive(Clone, Default)]
 pub(super) struct Weighed {
     after: Option<Vec<u8>>,
+    through: bool,
     workspace: Option<WorkspaceName>,
     bytes: u64,
 }
 
 impl Weighed {
-    /// Whether it is not through.
-    pub(super) const fn is_under_way(&self) -> bool {
-        self.after.is_some()
+    /// Whether there is nothing more.
+    pub(super) const fn is_through(&self) -> bool {
+        self.through
     }
 
-    /// Of the next ones, those beyond the weight that a workspace may have. `weigh` says what each key stands for, in bytes.
+    /// Nothing is weighed this time.
+    pub(super) const fn skip(&mut self) {
+        self.through = true;
+    }
+
+    /// Of the next ones, those beyond the weight that a workspace may have; none where the walk is through or there is no
+    /// bound. `weigh` says what each key stands for, in bytes.
     pub(super) fn next(
         &mut self,
         store: &Store,
@@ -83,16 +100,17 @@ impl Weighed {
         bytes_max: u64,
         weigh: impl Fn(&WorkspaceName, [u8; 16], &[u8]) -> Result<u64, QueueError>,
     ) -> Result<Vec<Owned>, QueueError> {
+        let mut over = Vec::new();
+        if self.through || bytes_max == 0 {
+            self.through = true;
+            return Ok(over);
+        }
         let scan = Scan::prefix(Key::of(space), EXAMINED_PER_CALL).reversed();
         let page = store.keys(&match &self.after {
             Some(after) => scan.after(after.as_slice()),
             None => scan,
         })?;
-        if page.len() < EXAMINED_PER_CALL {
-            self.after = None;
-        }
-        let full = page.len() == EXAMINED_PER_CALL;
-        let mut over = Vec::new();
+        self.through = page.len() < EXAMINED_PER_CALL;
         for key in page {
             if let Ok((workspace, id)) = keys::owner_and_id(space, &key) {
                 if self.workspace.as_ref() != Some(&workspace) {
@@ -104,12 +122,7 @@ impl Weighed {
                     over.push((workspace, id));
                 }
             }
-            if full {
-                self.after = Some(key);
-            }
-        }
-        if !full {
-            *self = Self::default();
+            self.after = Some(key);
         }
         Ok(over)
     }

@@ -1,5 +1,7 @@
 use super::*;
-use crate::SettleError;
+use cofferdam_store::Scan;
+
+use crate::{SettleError, keys};
 
 #[tokio::test]
 async fn a_lease_of_the_former_process_is_void_and_costs_the_schedule_nothing() {
@@ -135,4 +137,37 @@ async fn bytes_that_wait_are_counted_at_every_step_and_after_reopening() {
         .id;
     bed.queue.replay(&home(), dead, at(3), "anna").await.unwrap();
     assert_eq!(bed.pending_bytes(), 8);
+}
+
+#[tokio::test]
+async fn what_an_earlier_version_has_stored_opens_and_is_delivered() {
+    let bed = Bed::new().await;
+    let id = bed.accept(owed(b"{}", None, at(0)), at(0)).await.deliveries[0];
+    let record = keys::delivery(&home(), id);
+    let stored = bed.queue.store.get(&record).unwrap().unwrap();
+    let mut json: serde_json::Value = serde_json::from_slice(&stored[1..]).unwrap();
+    for field in ["order", "interruptions", "event_type", "body_bytes"] {
+        json.as_object_mut().unwrap().remove(field);
+    }
+    let listed = keys::LaneEntry {
+        workspace: home(),
+        connection: sink(),
+        at: at(0),
+        delivery: id,
+    };
+    let mut batch = Batch::new();
+    batch
+        .put(record, [&b"\x01"[..], json.to_string().as_bytes()].concat())
+        .put(listed.key(keys::LaneIndex::Due), "");
+    bed.queue.store.commit(batch).await.unwrap();
+    let bed = bed.reopened(at(1)).await;
+    assert_eq!(bed.depth(), [1, 0, 0, 0]);
+    let leased = bed.lease(at(1)).await.unwrap();
+    bed.queue
+        .settle(leased, outcome(Outcome::Delivered, None, at(1)))
+        .await
+        .unwrap();
+    assert_eq!(bed.depth(), [0, 0, 0, 1]);
+    let due = Scan::prefix(keys::LaneIndex::Due.of(&home(), &sink()), 9);
+    assert_eq!(bed.queue.store.scan(&due).unwrap(), []);
 }

@@ -250,9 +250,14 @@ async fn bodies_and_attempts_over_the_bound_go_oldest_first_and_only_of_what_is_
         bodies_bytes: bytes,
         ..FOREVER
     };
-    bed.retire_all(at(9), &bound(600)).await;
+    let hour = |hours| at(9).after(Duration::from_hours(hours));
+    bed.retire_all(hour(0), &bound(600)).await;
     assert_eq!(bodies(&bed), [true; 6]);
-    bed.retire_all(at(9), &bound(300)).await;
+    // Weighed once an hour, also by those that call more often.
+    bed.retire_all(Timestamp::from_millis(hour(1).as_millis() - 1), &bound(300))
+        .await;
+    assert_eq!(bodies(&bed), [true; 6]);
+    bed.retire_all(hour(1), &bound(300)).await;
     assert_eq!(
         bodies(&bed),
         [true, false, false, true, true, true],
@@ -264,7 +269,7 @@ async fn bodies_and_attempts_over_the_bound_go_oldest_first_and_only_of_what_is_
         ..FOREVER
     };
     assert_eq!(attempts(&bed), 6);
-    bed.retire_all(at(9), &heavy).await;
+    bed.retire_all(hour(2), &heavy).await;
     assert_eq!(attempts(&bed), 1, "the dead letter's");
 }
 
@@ -318,4 +323,31 @@ async fn a_start_counts_what_was_delivered_by_its_tally_and_what_came_after() {
     assert_eq!(retired.events, MANY + 2);
     assert_eq!(bed.depth(), [0; 4]);
     assert_eq!(bed.reopened(hour).await.depth(), [0; 4]);
+}
+
+#[tokio::test]
+async fn whoever_calls_until_nothing_is_left_comes_to_an_end() {
+    let bed = Bed::new().await;
+    // More bodies than fit into one look, and none of them old enough; of attempts there are none.
+    let nobodys = (0..700).map(|_| {
+        let mut accept = owed(b"{}", None, at(0));
+        accept.fan_out.clear();
+        accept
+    });
+    bed.queue.accept(nobodys.collect(), at(0)).await.unwrap();
+    let mut calls = 0;
+    let weighing = Retention {
+        bodies_bytes: 1 << 20,
+        ..Retention::default()
+    };
+    for _ in 0..2 {
+        loop {
+            calls += 1;
+            assert!(calls < 20);
+            if !bed.queue.retire(at(0), &weighing).await.unwrap().more {
+                break;
+            }
+        }
+    }
+    assert_eq!(bed.records(), 3 * 700);
 }
