@@ -73,6 +73,8 @@ impl Keyspace {
         Self::Dedupe,
         Self::DedupeExpiry,
         Self::Lane,
+        Self::Redrive,
+        Self::RedriveIds,
         Self::Vault,
         Self::Connection,
         Self::Token,

@@ -140,7 +140,8 @@ pub(super) async fn accept(app: &App, door: Door, accepts: Vec<Accept>) -> Resul
                 error = chain(&error),
                 "the store is out; producers are told to come back"
             );
-            let detail = "the store takes nothing now; nothing was accepted";
+            // A commit whose fsync failed may be there after the next start all the same; the same id then makes it a duplicate.
+            let detail = "the store takes nothing now; send it again, under the same id, until it is acknowledged";
             Err(
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
                     .retry_after(STORE_OUT_WAIT_S),
