@@ -38,13 +38,11 @@ const ADMIN_BODY_BYTES_MAX: usize = 512 * 1024;
 
 /// The routes of the admin listener.
 pub fn router(app: App) -> Router {
+    let connection = get(connections::show).delete(deletion::delete);
     let api = Router::new()
         .route("/v1/connectors", get(connectors::list))
         .route("/v1/connections", get(connections::list).post(connections::apply))
-        .route(
-            "/v1/connections/{name}",
-            get(connections::show).delete(deletion::delete),
-        )
+        .route("/v1/connections/{name}", connection)
         .route("/v1/connections/{name}/enable", post(connections::enable))
         .route("/v1/connections/{name}/disable", post(connections::disable))
         .route("/v1/connections/{name}/release", post(connections::release))

@@ -215,13 +215,7 @@ impl RedriveRow {
         let skipped = redrive.skipped;
         let counts = [
             ("Looked at", redrive.examined),
-            (
-                match redrive.what {
-                    RedriveKind::Replay => "Replayed",
-                    RedriveKind::Discard => "Discarded",
-                },
-                redrive.changed,
-            ),
+            ("Changed", redrive.changed),
             ("Skipped: connection gone", skipped.connection_gone),
             ("Skipped: no dead letter", skipped.not_dead + skipped.not_found),
             ("Skipped: died again since", skipped.died_since),
@@ -235,7 +229,7 @@ impl RedriveRow {
         };
         Self {
             id: redrive.id.to_string(),
-            what: title(redrive.what),
+            what: redrive.what.as_str(),
             by: redrive.by.clone(),
             made: Moment::new(redrive.created_at, now),
             ended: redrive.ended_at.map(|at| Moment::new(at, now)),
