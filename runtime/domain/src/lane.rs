@@ -1,5 +1,10 @@
 //! Lanes: a connection's own queue, and what keeps it from moving.
 
+pub mod breaker;
+pub mod bucket;
+pub mod core;
+pub mod ramp;
+
 use serde::{Deserialize, Serialize};
 
 use crate::classify::FailureClass;
@@ -126,12 +131,24 @@ impl LaneState {
                     reason: reason.clone(),
                 });
             }
-            LaneEffect::Recover => self.tripped = None,
+            // The end of the last wait stays, as that of a back-off that is over: what waited through the outage is as old as it is.
+            LaneEffect::Recover => {
+                let until = self.tripped.take().map(|tripped| tripped.until);
+                self.back_off_until = self.back_off_until.max(until);
+            }
         }
         self
     }
 
-    /// Whether deliveries may be tried now.
+    /// The end of the latest wait that the destination asked for or made necessary, past or to come: a delivery that was due
+    /// before it stood ready from then on.
+    pub fn open_since(&self) -> Timestamp {
+        let tripped = self.tripped.as_ref().map(|tripped| tripped.until);
+        self.back_off_until.max(tripped).unwrap_or(Timestamp::ZERO)
+    }
+
+    /// Whether neither a park nor a back-off stands against deliveries now. The whole answer, with breaker, ramp and rate, is
+    /// [`core::LaneCore::allowance`]'s.
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.parked.is_none() && self.back_off_until.is_none_or(|until| until <= now)
     }

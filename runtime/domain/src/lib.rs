@@ -6,6 +6,7 @@
 
 pub mod attempt;
 pub mod classify;
+pub mod clock;
 pub mod connection;
 pub mod delivery;
 pub mod descriptor;

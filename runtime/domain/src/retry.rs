@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 use serde::{Deserialize, Serialize};
 
+use crate::attempt::Exchange;
 use crate::classify::{Failure, FailureClass, Verdict};
 use crate::delivery::Delivery;
 use crate::lane::LaneEffect;
@@ -21,7 +22,13 @@ const RATE_LIMIT_WAIT_MIN: Duration = Duration::from_secs(1);
 const RATE_LIMIT_WAIT_FLOOR_MAX: Duration = Duration::from_secs(60);
 
 /// The longest Retry-After that is believed; past it the value says more about the upstream than about time.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// The code of a delivery whose attempts ended with the process too often.
+pub const POISON: &str = "poison";
+
+/// The code of an attempt that a stopping server has ended.
+pub const DRAINED: &str = "drained";
 
 /// How a connection retries.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -124,7 +131,7 @@ pub fn decide(
         FailureClass::Dependency | FailureClass::Transport | FailureClass::Timeout => {
             again(policy, delivery, failure, now, rng)
         }
-        FailureClass::ConnectorFault if delivery.faults < policy.faults_max => {
+        FailureClass::ConnectorFault if delivery.faults < policy.faults_max && !is_poison(failure) => {
             again(policy, delivery, failure, now, rng)
         }
         FailureClass::Gone | FailureClass::Configuration => dead(LaneEffect::Flag {
@@ -146,6 +153,45 @@ pub fn series_at(delivery: &Delivery, ready_at: Timestamp, now: Timestamp) -> Ti
     delivery.series_at.after(now.since(ready_at))
 }
 
+/// The verdict on a delivery whose attempts ended with the process too often; it is not tried once more.
+///
+/// Interruptions are the host's trouble and are not charged to the schedule, so they have a bound of their own: the delivery
+/// may be what ends the process.
+pub fn poisoned(policy: &RetryPolicy, delivery: &Delivery) -> Option<Failure> {
+    (delivery.interruptions >= policy.interruptions_max).then(|| Failure {
+        class: FailureClass::ConnectorFault,
+        code: Some(POISON.to_owned()),
+        message: format!(
+            "{} attempts ended with the process or their lease and not with an answer",
+            delivery.interruptions
+        ),
+        ambiguous: true,
+        retry_after_ms: None,
+    })
+}
+
+/// The end of an attempt that was stopped because the process stops, and of which something may have left: due again at once
+/// and not charged. The destination has not failed, so the lane is as before.
+pub fn drained(trail: &[Exchange], now: Timestamp) -> (Failure, Outcome) {
+    let ambiguous = trail.iter().any(|exchange| exchange.result.may_have_acted());
+    let failure = Failure {
+        class: if ambiguous {
+            FailureClass::Timeout
+        } else {
+            FailureClass::Transport
+        },
+        code: Some(DRAINED.to_owned()),
+        message: "the server stopped before the attempt had come to its end".to_owned(),
+        ambiguous,
+        retry_after_ms: None,
+    };
+    let outcome = Outcome::Retry {
+        due_at: now,
+        charged: false,
+    };
+    (failure, outcome)
+}
+
 fn again(policy: &RetryPolicy, delivery: &Delivery, failure: &Failure, now: Timestamp, rng: &mut impl Rng) -> Decision {
     let Some(step) = policy.schedule_ms.get(delivery.charged as usize) else {
         return Decision {
@@ -164,6 +210,10 @@ fn again(policy: &RetryPolicy, delivery: &Delivery, failure: &Failure, now: Time
         backed_off
     };
     retry_unless_too_old(policy, delivery, now.after(wait), true, LaneEffect::None)
+}
+
+fn is_poison(failure: &Failure) -> bool {
+    failure.code.as_deref() == Some(POISON)
 }
 
 /// An attempt that would come too late is not waited for: people hear of the dead letter now.

@@ -85,7 +85,7 @@ struct Start {
     now: Timestamp,
     until: Timestamp,
     max_age: Option<Duration>,
-    /// The end of the lane's latest back-off.
+    /// The end of the lane's latest back-off, or of its breaker's wait.
     open_since: Timestamp,
 }
 
@@ -120,12 +120,12 @@ impl StoreQueue {
         let lane = self.lanes.lane(workspace, connection);
         let mut tidied = false;
         for _ in 0..STEP_TRIES {
-            let back_off_until = self.read_lane(workspace, connection)?.1.back_off_until;
+            let open_since = self.read_lane(workspace, connection)?.1.open_since();
             let start = Start {
                 now,
                 until: now.after(lease_for),
                 max_age,
-                open_since: back_off_until.unwrap_or(Timestamp::ZERO),
+                open_since,
             };
             let glance = lane.glance();
             let plan = self.plan(&lane, workspace, connection, max, &start)?;

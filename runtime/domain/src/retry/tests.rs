@@ -157,6 +157,39 @@ fn a_connector_that_keeps_faulting_is_given_up_early() {
 }
 
 #[test]
+fn a_delivery_that_ends_with_the_process_too_often_is_dead_whatever_its_schedule_has_left() {
+    let policy = RetryPolicy::default();
+    let interrupted = |interruptions| Delivery {
+        interruptions,
+        ..delivery(1, 0)
+    };
+    assert_eq!(poisoned(&policy, &interrupted(policy.interruptions_max - 1)), None);
+    let failure = poisoned(&policy, &interrupted(policy.interruptions_max)).unwrap();
+    assert_eq!(
+        (failure.class, failure.code.as_deref()),
+        (FailureClass::ConnectorFault, Some(POISON))
+    );
+    assert_eq!(
+        decided(&delivery(1, 1), &Verdict::Failed(failure), 1_000, 1).outcome,
+        Outcome::Dead
+    );
+}
+
+#[test]
+fn an_attempt_that_a_stopping_server_ends_is_due_at_once_and_not_charged() {
+    let now = Timestamp::from_millis(5);
+    let (failure, outcome) = drained(&[], now);
+    assert_eq!((failure.code.as_deref(), failure.ambiguous), (Some(DRAINED), false));
+    assert_eq!(
+        outcome,
+        Outcome::Retry {
+            due_at: now,
+            charged: false
+        }
+    );
+}
+
+#[test]
 fn a_rate_limit_that_asks_for_nothing_is_no_hot_loop() {
     let limited = failed(FailureClass::RateLimited, Some(0));
     let wait_after = |runs: u32| {
