@@ -5,6 +5,7 @@ mod abandon;
 mod attempt;
 mod environment;
 mod lane;
+mod pace;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,9 +60,21 @@ pub(crate) fn call_limits(policy: &Policy) -> CallLimits {
     }
 }
 
+/// After the drain's bound, attempts that were stopped have this long to give their deliveries back.
+const HALT_BOUND: Duration = Duration::from_secs(5);
+
+/// How the lanes are stopped.
+#[derive(Clone, Default)]
+struct Stop {
+    /// Nothing new begins.
+    begun: CancellationToken,
+    /// What is under way ends now, and gives its delivery back.
+    halt: CancellationToken,
+}
+
 /// The running lanes.
 pub(crate) struct Dispatcher {
-    stop: CancellationToken,
+    stop: Stop,
     tasks: TaskTracker,
 }
 
@@ -69,7 +82,7 @@ impl Dispatcher {
     /// Starts a lane for every connection there is, and for each that comes.
     pub(crate) fn start(app: &App) -> Self {
         let dispatcher = Self {
-            stop: CancellationToken::new(),
+            stop: Stop::default(),
             tasks: TaskTracker::new(),
         };
         dispatcher.tasks.spawn(keep_lanes(
@@ -79,30 +92,48 @@ impl Dispatcher {
         ));
         dispatcher
             .tasks
-            .spawn(house::keep(app.clone(), dispatcher.stop.clone()));
+            .spawn(house::keep(app.clone(), dispatcher.stop.begun.clone()));
         dispatcher
             .tasks
-            .spawn(disk::watch(app.clone(), dispatcher.stop.clone()));
+            .spawn(disk::watch(app.clone(), dispatcher.stop.begun.clone()));
         dispatcher
             .tasks
-            .spawn(abandon::keep(app.clone(), dispatcher.stop.clone()));
+            .spawn(abandon::keep(app.clone(), dispatcher.stop.begun.clone()));
         dispatcher
             .tasks
-            .spawn(redrive::keep(app.clone(), dispatcher.stop.clone()));
+            .spawn(redrive::keep(app.clone(), dispatcher.stop.begun.clone()));
         dispatcher
     }
 
-    /// Takes nothing new, and waits until what is under way is settled or `bound` has passed; what is not settled by then
-    /// is tried again after the next start. Answers whether everything was.
-    pub(crate) async fn drain(self, bound: Duration) -> bool {
-        self.stop.cancel();
+    /// Takes nothing new, and waits until what is under way is settled or `bound` has passed. What is not settled by then is
+    /// stopped and its lease given back, so that the next start finds it due and not interrupted.
+    pub(crate) async fn drain(self, bound: Duration) -> Drained {
+        self.stop.begun.cancel();
         self.tasks.close();
-        tokio::time::timeout(bound, self.tasks.wait()).await.is_ok()
+        if tokio::time::timeout(bound, self.tasks.wait()).await.is_ok() {
+            return Drained::Settled;
+        }
+        self.stop.halt.cancel();
+        match tokio::time::timeout(HALT_BOUND, self.tasks.wait()).await {
+            Ok(()) => Drained::GivenBack,
+            Err(_) => Drained::LeftBehind,
+        }
     }
 }
 
+/// How a drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Drained {
+    /// Everything under way came to its end.
+    Settled,
+    /// Some attempts were stopped, and their deliveries given back.
+    GivenBack,
+    /// Some leases stand: the next start finds them interrupted.
+    LeftBehind,
+}
+
 /// A lane is started when its connection appears, and ends by itself when that is deleted or the server stops.
-async fn keep_lanes(app: App, stop: CancellationToken, tasks: TaskTracker) {
+async fn keep_lanes(app: App, stop: Stop, tasks: TaskTracker) {
     let mut lanes: BTreeMap<(WorkspaceName, ConnectionName), JoinHandle<()>> = BTreeMap::new();
     let mut changed = app.connections.changed();
     loop {
@@ -117,7 +148,7 @@ async fn keep_lanes(app: App, stop: CancellationToken, tasks: TaskTracker) {
             }
         }
         tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.begun.cancelled() => return,
             _ = changed.changed() => {}
             () = tokio::time::sleep(HOUSEKEEPING) => {}
         }

@@ -10,7 +10,7 @@ use cofferdam_queue::Queue;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::clock::now;
+use crate::clock::steady;
 use crate::problem::chain;
 
 /// How often the house is kept.
@@ -98,8 +98,11 @@ pub(crate) async fn keep(app: App, stop: CancellationToken) {
             () = tokio::time::sleep(PERIOD) => {}
         }
         app.house.measure(&app, Instant::now());
-        if let Err(error) = app.queue.expire_leases(now()).await {
-            tracing::error!(error = chain(&error), "leases that ran out could not be given back");
+        match app.queue.expire_leases(steady()).await {
+            Ok(expired) => {
+                app.metrics.interrupted.inc_by(expired as u64);
+            }
+            Err(error) => tracing::error!(error = chain(&error), "leases that ran out could not be given back"),
         }
         sweep(&app, &stop).await;
         if Instant::now() >= retire_at && retire(&app, &stop).await == Walked::Through {
@@ -113,7 +116,7 @@ async fn sweep(app: &App, stop: &CancellationToken) {
         if stop.is_cancelled() {
             return;
         }
-        match app.queue.sweep(now()).await {
+        match app.queue.sweep(steady()).await {
             Ok(0) => return,
             Ok(_) => {}
             Err(error) => {
@@ -133,7 +136,7 @@ enum Walked {
 
 async fn retire(app: &App, stop: &CancellationToken) -> Walked {
     for _ in 0..RETIRES_MAX {
-        match app.queue.retire(now(), &app.retention).await {
+        match app.queue.retire(steady(), &app.retention).await {
             Ok(retired) => {
                 app.metrics.count_retired(&retired);
                 if !retired.more {

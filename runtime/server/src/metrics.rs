@@ -131,6 +131,13 @@ pub(crate) struct Metrics {
     pub lag_ms: Family<Lane, Gauge>,
     /// Events by what a connection's filter said of them.
     pub filters: Family<FilterLabels, Counter>,
+    /// Attempts of a lane that may be under way at once as things are: less than its policy's concurrency while it ramps up,
+    /// none while it is held.
+    pub lane_limit: Family<Lane, Gauge>,
+    /// Whether a lane's breaker is open.
+    pub breaker_open: Family<Lane, Gauge>,
+    /// Attempts whose lease ran out in this process.
+    pub interrupted: Counter,
     /// Deliveries that wait.
     pub pending: Family<Lane, Gauge>,
     /// Dead letters.
@@ -157,6 +164,9 @@ impl Metrics {
         let pending_bytes = Family::default();
         let lag_ms = Family::default();
         let filters = Family::default();
+        let lane_limit = Family::default();
+        let breaker_open = Family::default();
+        let interrupted = Counter::default();
         let pending = Family::default();
         let dead = Family::default();
         registry.register("ingest_requests", "Incoming requests by answer", Family::clone(&ingest));
@@ -212,6 +222,21 @@ impl Metrics {
             "Events by what a connection's filter said of them; error is not delivered, overrun is",
             Family::clone(&filters),
         );
+        registry.register(
+            "lane_limit",
+            "Attempts that may be under way at once as things are",
+            Family::clone(&lane_limit),
+        );
+        registry.register(
+            "lane_breaker_open",
+            "Whether the breaker of a connection is open",
+            Family::clone(&breaker_open),
+        );
+        registry.register(
+            "attempts_interrupted",
+            "Attempts whose lease ran out before they were settled",
+            interrupted.clone(),
+        );
         registry.register("deliveries_pending", "Deliveries that wait", Family::clone(&pending));
         registry.register(
             "dead_letters",
@@ -231,9 +256,20 @@ impl Metrics {
             pending_bytes,
             lag_ms,
             filters,
+            lane_limit,
+            breaker_open,
+            interrupted,
             pending,
             dead,
         }
+    }
+
+    /// How a lane stands.
+    pub(crate) fn pace(&self, lane: &Lane, limit: usize, open: bool) {
+        self.lane_limit
+            .get_or_create(lane)
+            .set(i64::try_from(limit).unwrap_or(i64::MAX));
+        self.breaker_open.get_or_create(lane).set(i64::from(open));
     }
 
     /// One more request.

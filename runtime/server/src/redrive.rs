@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::clock::now;
+use crate::clock::steady;
 use crate::ingest::room;
 use crate::problem::chain;
 
@@ -142,7 +142,7 @@ async fn turn(app: &App, (workspace, id): &(WorkspaceName, RedriveId), pace: &mu
             return true;
         }
         let room = |connection: &ConnectionName| lane_room(app, workspace, connection);
-        let step = match app.queue.step_redrive(workspace, *id, now(), allowed, room).await {
+        let step = match app.queue.step_redrive(workspace, *id, steady(), allowed, room).await {
             Ok(Some(step)) => step,
             Ok(None) => return false,
             Err(error) => {

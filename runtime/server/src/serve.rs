@@ -16,11 +16,11 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::clock::now;
+use crate::clock::{now, steady};
 use crate::config::Config;
 use crate::connections::{CONNECTIONS_MAX, ConnectionError, Connections};
 use crate::disk::Disk;
-use crate::dispatch::Dispatcher;
+use crate::dispatch::{Dispatcher, Drained};
 use crate::metrics::Metrics;
 use crate::tokens::{TokenError, Tokens};
 use crate::{admin, ingest, listener};
@@ -115,7 +115,7 @@ impl Server {
         let (public_at, admin_at) = (local(&public, config.listen.public), local(&admin, config.listen.admin));
 
         let vault = Arc::new(Vault::open(store.clone(), vault_key(&options, &store)?).await?);
-        let queue = Arc::new(StoreQueue::open(store.clone(), now(), rand::make_rng()).await?);
+        let queue = Arc::new(StoreQueue::open(store.clone(), steady(), rand::make_rng()).await?);
         let tokens = Tokens::open(store.clone())?;
         if let Some(path) = tokens.create_first(&options.data).await? {
             tracing::info!(file = %path.display(), "first start: an admin token was made; this file holds it");
@@ -201,12 +201,18 @@ impl Server {
             }
         };
         let ((), drained) = tokio::join!(listeners, self.dispatcher.drain(bound));
-        if drained {
-            tracing::info!("stopped");
-        } else {
-            tracing::warn!("stopped with attempts under way; they are tried again at the next start");
+        match drained {
+            Drained::Settled => tracing::info!("stopped"),
+            Drained::GivenBack => {
+                tracing::warn!(
+                    "stopped; attempts that had not ended in time were given back and are due at the next start"
+                );
+            }
+            Drained::LeftBehind => {
+                tracing::warn!("stopped with attempts under way; they are tried again at the next start");
+            }
         }
-        drained
+        drained != Drained::LeftBehind
     }
 }
 

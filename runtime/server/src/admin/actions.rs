@@ -7,7 +7,7 @@ use cofferdam_domain::{Connection, ConnectionName, DeliveryId, DeliveryState, Wo
 use cofferdam_queue::{Queue, ReplayError};
 
 use crate::app::App;
-use crate::clock::now;
+use crate::clock::steady;
 use crate::connections::ConnectionError;
 use crate::problem::Problem;
 use crate::tokens::Principal;
@@ -39,7 +39,7 @@ pub(crate) async fn release(app: &App, by: &Principal, name: &str) -> Result<Arc
     let connection = connection(app, &by.workspace, name)?;
     let released = app
         .queue
-        .release_lane(&by.workspace, &connection.spec.name, now())
+        .release_lane(&by.workspace, &connection.spec.name, steady())
         .await;
     released.map_err(|error| Problem::internal("releasing the lane", &error))?;
     tracing::info!(connection = name, by = by.name, "lane released");
@@ -66,7 +66,7 @@ pub(crate) async fn replay(app: &App, by: &Principal, id: DeliveryId) -> Result<
         return Err(connection_gone(&letter.connection));
     }
     app.queue
-        .replay(&by.workspace, id, now(), &by.name)
+        .replay(&by.workspace, id, steady(), &by.name)
         .await
         .map_err(|error| replay_problem(&error))
 }
@@ -74,7 +74,7 @@ pub(crate) async fn replay(app: &App, by: &Principal, id: DeliveryId) -> Result<
 /// Gives a dead letter up.
 pub(crate) async fn discard(app: &App, by: &Principal, id: DeliveryId) -> Result<(), Problem> {
     app.queue
-        .discard(&by.workspace, id, now(), &by.name)
+        .discard(&by.workspace, id, steady(), &by.name)
         .await
         .map_err(|error| replay_problem(&error))
 }

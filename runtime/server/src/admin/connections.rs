@@ -12,7 +12,7 @@ use super::actions;
 use super::auth::{Admin, Viewer};
 use super::views::{self, ConnectionView};
 use crate::app::App;
-use crate::clock::now;
+use crate::clock::steady;
 use crate::config;
 use crate::problem::Problem;
 
@@ -84,7 +84,7 @@ async fn start_afresh(app: &App, workspace: &WorkspaceName, name: &ConnectionNam
     }
     let removed = app.vault.remove_all(&mut batch, workspace, name);
     removed.map_err(|error| Problem::internal("making the connection", &error))?;
-    let released = app.queue.release_lane(workspace, name, now()).await;
+    let released = app.queue.release_lane(workspace, name, steady()).await;
     released.map_err(|error| Problem::internal("making the connection", &error))?;
     Ok(batch)
 }

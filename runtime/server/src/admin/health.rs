@@ -7,7 +7,7 @@ use axum::response::IntoResponse;
 use cofferdam_store::Batch;
 
 use crate::app::App;
-use crate::clock::now;
+use crate::clock::steady;
 use crate::metrics::Lane;
 use crate::problem::chain;
 
@@ -49,7 +49,7 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
             .pending_bytes
             .get_or_create(&lane)
             .set(i64::try_from(depth.pending_bytes).unwrap_or(i64::MAX));
-        let lag = app.queue.lag(&connection.workspace, &connection.spec.name, now());
+        let lag = app.queue.lag(&connection.workspace, &connection.spec.name, steady());
         app.metrics
             .lag_ms
             .get_or_create(&lane)

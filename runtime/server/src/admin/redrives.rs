@@ -17,7 +17,7 @@ use super::auth::{Admin, Viewer};
 use super::letter_filter::LetterFilter;
 use super::views::{self, DeadLetterView};
 use crate::app::App;
-use crate::clock::now;
+use crate::clock::steady;
 use crate::problem::Problem;
 use crate::tokens::Principal;
 
@@ -115,7 +115,7 @@ pub(crate) fn found(app: &App, by: &Principal, id: &str) -> Result<Redrive, Prob
 /// Ends a redrive that runs.
 pub(crate) async fn cancelled(app: &App, by: &Principal, id: &str) -> Result<Redrive, Problem> {
     let redrive = found(app, by, id)?;
-    let cancelled = app.queue.cancel_redrive(&by.workspace, redrive.id, now(), &by.name);
+    let cancelled = app.queue.cancel_redrive(&by.workspace, redrive.id, steady(), &by.name);
     cancelled.await.map_err(|error| redrive_problem(&error))
 }
 
@@ -188,7 +188,7 @@ pub(crate) async fn begin(
         by: by.name.clone(),
         rate_per_s: request.rate_per_s.unwrap_or(REDRIVE_RATE_DEFAULT),
     };
-    let redrive = app.queue.begin_redrive(&by.workspace, order, now()).await;
+    let redrive = app.queue.begin_redrive(&by.workspace, order, steady()).await;
     let redrive = redrive.map_err(|error| redrive_problem(&error))?;
     app.redrives.ring();
     Ok(redrive)

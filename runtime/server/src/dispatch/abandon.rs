@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::HOUSEKEEPING;
 use crate::app::App;
-use crate::clock::now;
+use crate::clock::steady;
 use crate::problem::chain;
 
 /// The failure code of what waited for a connection that was deleted.
@@ -36,7 +36,7 @@ pub(super) async fn keep(app: App, stop: CancellationToken) {
             while app.connections.get(&workspace, &connection).is_none() && !stop.is_cancelled() {
                 match app
                     .queue
-                    .abandon(&workspace, &connection, now(), &failure, STEP_MAX)
+                    .abandon(&workspace, &connection, steady(), &failure, STEP_MAX)
                     .await
                 {
                     Ok(0) => break,

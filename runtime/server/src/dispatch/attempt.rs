@@ -1,7 +1,7 @@
 //! One attempt, stage by stage: leased → called → classified → settled.
 //!
 //! The attempt is durable before the call begins. A crash before the settle leaves an attempt without an end; the delivery
-//! is tried again under the same idempotency key.
+//! is tried again under the same idempotency key. An attempt that the server stops in the middle gives its delivery back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,18 +9,23 @@ use std::time::Duration;
 use cofferdam_domain::attempt::{AttemptEnd, ConnectorRef, Exchange};
 use cofferdam_domain::classify::Failure;
 use cofferdam_domain::delivery::DeliveryKind;
-use cofferdam_domain::retry::{self, Decision};
+use cofferdam_domain::lane::core::AttemptId;
+use cofferdam_domain::retry;
 use cofferdam_domain::{
-    CallResult, Connection, FailureClass, Fault, FaultKind, LogLine, Outcome, Receipt, Usage, Verdict, classify,
+    CallResult, Connection, Fault, FaultKind, LaneEffect, LogLine, Outcome, Receipt, Timestamp, Usage, Verdict,
+    classify,
 };
 use cofferdam_host::{Connector, DeliverRequest, Slot};
 use cofferdam_queue::{Accept, Leased, Queue, SettleError, Settlement};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::call_limits;
 use super::environment::GateEnvironment;
+use super::lane::give_back;
+use super::pace::{Pace, attempt_of};
 use crate::app::App;
-use crate::clock::now;
+use crate::clock::{now, steady};
 use crate::ingest::hooks::{Arrival, normalise, owe_all};
 use crate::ingest::raw_request;
 use crate::metrics::{AttemptLabels, Lane};
@@ -40,7 +45,8 @@ struct Called {
 /// What it means and what follows.
 struct Classified {
     verdict: Verdict,
-    decision: Decision,
+    outcome: Outcome,
+    lane: Vec<LaneEffect>,
 }
 
 /// What one attempt runs in.
@@ -48,15 +54,19 @@ pub(super) struct Runner {
     pub(super) app: App,
     pub(super) connection: Arc<Connection>,
     pub(super) connector: Arc<Connector>,
+    pub(super) pace: Pace,
+    pub(super) halt: CancellationToken,
 }
 
 impl Runner {
-    /// Runs one attempt to its settle, in this slot.
+    /// Runs one attempt to its settle, in this slot, or until the server halts.
     pub(super) async fn run(self, leased: Leased, slot: Slot) {
         let Self {
             app,
             connection,
             connector,
+            pace,
+            halt,
         } = self;
         let span = tracing::info_span!(
             "process",
@@ -69,12 +79,40 @@ impl Runner {
             attempt = leased.attempt.number,
         );
         async {
-            let called = match leased.delivery.kind {
-                _ if interrupted_too_often(&connection, &leased) => given_up(&connector),
-                DeliveryKind::Deliver => deliver(&app, &connection, &connector, &leased, slot).await,
-                DeliveryKind::Receive => receive_again(&app, &connection, &connector, &leased).await,
+            let poisoned = retry::poisoned(&connection.spec.policy.retry, &leased.delivery);
+            // The call ends by the wall's clock, which is the one that the guest is told of.
+            let deadline = now().after(call_limits(&connection.spec.policy).deadline);
+            let environment = Arc::new(GateEnvironment::new(&app, &connection, &connector, &leased, deadline));
+            let call = async {
+                match (poisoned, leased.delivery.kind) {
+                    (Some(failure), _) => given_up(&connector, failure),
+                    (None, DeliveryKind::Deliver) => {
+                        deliver(&connection, &connector, &leased, &environment, deadline, slot).await
+                    }
+                    (None, DeliveryKind::Receive) => receive_again(&app, &connection, &connector, &leased).await,
+                }
             };
-            let classified = classify(&connection, &leased, &called);
+            // Dropped, the call takes its instance with it; what it has sent is in the environment's trail.
+            let called = tokio::select! {
+                called = call => Some(called),
+                () = halt.cancelled() => None,
+            };
+            let attempt = attempt_of(&leased);
+            let (called, classified) = match called {
+                Some(called) => {
+                    let classified = classify(&connection, &pace, attempt, &leased, &called);
+                    (called, classified)
+                }
+                None => {
+                    let trail = environment.trail();
+                    if trail.is_empty() {
+                        give_back(&app, leased).await;
+                        pace.give_back(attempt);
+                        return;
+                    }
+                    halted(&connector, trail)
+                }
+            };
             settle(&app, &connection, leased, called, classified).await;
         }
         .instrument(span)
@@ -82,24 +120,28 @@ impl Runner {
     }
 }
 
-/// An attempt is charged when it is leased, so only attempts that were never settled take a delivery past its schedule: each
-/// time the process ended in it. It is not tried once more.
-fn interrupted_too_often(connection: &Connection, leased: &Leased) -> bool {
-    leased.delivery.charged as usize > connection.spec.policy.retry.schedule_ms.len()
-}
-
-fn given_up(connector: &Connector) -> Called {
-    let failure = Failure {
-        class: FailureClass::ConnectorFault,
-        code: Some("interrupted".to_owned()),
-        message: "every attempt of the schedule ended with the process in it".to_owned(),
-        ambiguous: true,
-        retry_after_ms: None,
-    };
+/// A delivery that may be what ends the process is not tried once more.
+fn given_up(connector: &Connector, failure: Failure) -> Called {
     Called {
         result: CallResult::Refused(failure),
         ..Called::nothing(connector)
     }
+}
+
+/// An attempt that was stopped with the server after something had left: due again at once, uncharged, and no word on the
+/// destination.
+fn halted(connector: &Connector, trail: Vec<Exchange>) -> (Called, Classified) {
+    let (failure, outcome) = retry::drained(&trail, steady());
+    let called = Called {
+        trail,
+        ..Called::nothing(connector)
+    };
+    let classified = Classified {
+        verdict: Verdict::Failed(failure),
+        outcome,
+        lane: Vec::new(),
+    };
+    (called, classified)
 }
 
 impl Called {
@@ -117,10 +159,15 @@ impl Called {
     }
 }
 
-async fn deliver(app: &App, connection: &Connection, connector: &Connector, leased: &Leased, slot: Slot) -> Called {
+async fn deliver(
+    connection: &Connection,
+    connector: &Connector,
+    leased: &Leased,
+    environment: &Arc<GateEnvironment>,
+    deadline: Timestamp,
+    slot: Slot,
+) -> Called {
     let limits = call_limits(&connection.spec.policy);
-    let deadline = now().after(limits.deadline);
-    let environment = Arc::new(GateEnvironment::new(app, connection, connector, leased, deadline));
     let request = DeliverRequest {
         event: leased.event.clone(),
         body: leased.body.clone(),
@@ -129,7 +176,7 @@ async fn deliver(app: &App, connection: &Connection, connector: &Connector, leas
         deadline,
     };
     let report = connector
-        .deliver(request, Arc::clone(&environment) as _, limits, slot)
+        .deliver(request, Arc::clone(environment) as _, limits, slot)
         .await;
     Called {
         result: report.result.unwrap_or_else(CallResult::Faulted),
@@ -183,28 +230,33 @@ async fn receive_again(app: &App, connection: &Connection, connector: &Connector
     called
 }
 
-fn classify(connection: &Connection, leased: &Leased, called: &Called) -> Classified {
+fn classify(connection: &Connection, pace: &Pace, attempt: AttemptId, leased: &Leased, called: &Called) -> Classified {
     let verdict = classify::classify(called.result.clone(), &called.trail);
     let counted = leased.delivery_after(&verdict);
     let decision = retry::decide(
         &connection.spec.policy.retry,
         &counted,
         &verdict,
-        now(),
+        steady(),
         &mut rand::rng(),
     );
-    Classified { verdict, decision }
+    let lane = pace.settle(attempt, verdict.clone(), decision.lane);
+    Classified {
+        verdict,
+        outcome: decision.outcome,
+        lane,
+    }
 }
 
 async fn settle(app: &App, connection: &Connection, leased: Leased, called: Called, classified: Classified) {
-    let Classified { verdict, decision } = classified;
-    let at = now();
+    let Classified { verdict, outcome, lane } = classified;
+    let at = steady();
     let (failure, receipt) = match verdict {
         Verdict::Delivered(receipt) => (None, Some(receipt)),
         Verdict::Failed(failure) => (Some(failure), None),
     };
     let told = Told {
-        outcome: decision.outcome.clone(),
+        outcome: outcome.clone(),
         class: failure.as_ref().map_or("", |failure| failure.class.as_str()),
         message: failure.as_ref().map(|failure| failure.message.clone()),
         wall: Duration::from_micros(called.usage.wall_us),
@@ -215,7 +267,7 @@ async fn settle(app: &App, connection: &Connection, leased: Leased, called: Call
         end: AttemptEnd {
             at,
             connector: Some(called.connector),
-            outcome: decision.outcome,
+            outcome,
             failure,
             receipt,
             trail: called.trail,
@@ -223,7 +275,7 @@ async fn settle(app: &App, connection: &Connection, leased: Leased, called: Call
             logs_dropped: called.logs_dropped,
             usage: called.usage,
         },
-        lane: vec![decision.lane],
+        lane,
         produced: called.produced,
         now: at,
     };
@@ -257,7 +309,7 @@ impl Told {
             age,
         } = self;
         match message {
-            None => tracing::info!(took_us = wall.as_micros(), "delivered"),
+            None => tracing::debug!(took_us = wall.as_micros(), "delivered"),
             Some(message) => tracing::warn!(class, ?outcome, message, "attempt failed"),
         }
         app.metrics

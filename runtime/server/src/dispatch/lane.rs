@@ -1,19 +1,26 @@
-//! One connection's lane: takes what is due, as much at once as its policy allows, and sleeps otherwise.
+//! One connection's lane: takes what is due, as much at once as its core allows, and sleeps otherwise.
+//!
+//! It decides nothing: how much may begin, and what an outcome means for the rest, is `cofferdam_domain::lane::core`'s to say.
+
+mod under_way;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use cofferdam_domain::lane::core::{Allowance, Held, LanePolicy};
 use cofferdam_domain::{Connection, ConnectionName, Timestamp, WorkspaceName};
 use cofferdam_host::{Connector, LaneSlots, Slot};
-use cofferdam_queue::{LEASES_PER_CALL_MAX, LeaseTerms, Leased, Queue, QueueError};
+use cofferdam_queue::{LEASES_PER_CALL_MAX, LeaseTerms, Leased, Queue, QueueError, SettleError};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
+use self::under_way::UnderWay;
+use super::Stop;
 use super::attempt::Runner;
 use super::granted;
+use super::pace::{Pace, attempt_of};
 use crate::app::App;
-use crate::clock::now;
+use crate::clock::steady;
+use crate::metrics;
 use crate::problem::chain;
 
 /// Signals wake a lane; this is the net under them.
@@ -33,16 +40,25 @@ pub(super) struct Lane {
     app: App,
     workspace: WorkspaceName,
     name: ConnectionName,
-    stop: CancellationToken,
+    stop: Stop,
     slots: LaneSlots,
+    pace: Option<Pace>,
     queued: watch::Receiver<u64>,
     configured: watch::Receiver<u64>,
 }
 
+/// Everything that an attempt needs but the delivery.
+struct Means {
+    connection: Arc<Connection>,
+    connector: Arc<Connector>,
+    pace: Pace,
+    slots: Vec<Slot>,
+}
+
 /// What the lane does next.
 enum Next {
-    /// There is work, and these slots to do it in.
-    Lease(Arc<Connection>, Arc<Connector>, Vec<Slot>),
+    /// There is work, and the means to do it.
+    Lease(Means),
     /// There is work, and every slot is taken: until one is free, or a signal.
     WaitForSlot,
     /// Nothing until a signal, or this time.
@@ -50,7 +66,7 @@ enum Next {
 }
 
 impl Lane {
-    pub(super) fn new(app: App, workspace: WorkspaceName, name: ConnectionName, stop: CancellationToken) -> Self {
+    pub(super) fn new(app: App, workspace: WorkspaceName, name: ConnectionName, stop: Stop) -> Self {
         let queued = app.queue.subscribe(&workspace, &name);
         let configured = app.connections.changed();
         let slots = app.engine.lane_slots();
@@ -60,6 +76,7 @@ impl Lane {
             workspace,
             name,
             stop,
+            pace: None,
             queued,
             configured,
         }
@@ -67,8 +84,8 @@ impl Lane {
 
     /// Runs until the server stops or the connection is deleted, and then until its attempts have settled.
     pub(super) async fn run(mut self) {
-        let mut attempts = JoinSet::new();
-        while !self.stop.is_cancelled() {
+        let mut attempts = UnderWay::default();
+        while !self.stop.begun.is_cancelled() {
             // Marked before looking, so that a change that comes while looking is seen by the wait.
             self.queued.mark_unchanged();
             self.configured.mark_unchanged();
@@ -76,22 +93,15 @@ impl Lane {
                 // Deleted, and nothing is under way any more; one that is made again gets a lane of its own.
                 return;
             }
-            let next = self.next(attempts.len()).await.unwrap_or_else(|error| {
+            let next = self.next().await.unwrap_or_else(|error| {
                 tracing::error!(connection = %self.name, error = chain(&error), "the lane cannot read its queue");
                 Next::Wait(STORE_FAULT_WAIT)
             });
             let (wait, for_slot) = match next {
-                Next::Lease(connection, connector, slots) => match self.lease(&connection, slots.len()).await {
+                Next::Lease(means) => match self.lease(&means.connection, means.slots.len()).await {
                     Ok(leased) if leased.is_empty() => (STALE_HEAD_WAIT, false),
                     Ok(leased) => {
-                        for (leased, slot) in leased.into_iter().zip(slots) {
-                            let runner = Runner {
-                                app: self.app.clone(),
-                                connection: Arc::clone(&connection),
-                                connector: Arc::clone(&connector),
-                            };
-                            attempts.spawn(runner.run(leased, slot));
-                        }
+                        self.begin(means, leased, &mut attempts).await;
                         continue;
                     }
                     Err(error) => {
@@ -102,21 +112,23 @@ impl Lane {
                 Next::WaitForSlot => (POLL, true),
                 Next::Wait(wait) => (wait, false),
             };
-            // Cancel-safe, all of them: `changed`, `join_next`, `freed`, `cancelled` and `sleep` lose nothing when dropped.
+            // Cancel-safe, all of them: `changed`, `next`, `freed`, `cancelled` and `sleep` lose nothing when dropped.
             tokio::select! {
-                () = self.stop.cancelled() => {}
+                () = self.stop.begun.cancelled() => {}
                 _ = self.queued.changed() => {}
                 _ = self.configured.changed() => {}
-                Some(_) = attempts.join_next() => {}
+                Some(ended) = attempts.next() => self.end(ended),
                 () = self.slots.freed(), if for_slot => {}
                 () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {}
             }
-            while attempts.try_join_next().is_some() {}
+            while let Some(ended) = attempts.try_next() {
+                self.end(ended);
+            }
         }
-        while attempts.join_next().await.is_some() {}
+        while attempts.next().await.is_some() {}
     }
 
-    async fn next(&self, in_flight: usize) -> Result<Next, QueueError> {
+    async fn next(&mut self) -> Result<Next, QueueError> {
         let Some(connection) = self.app.connections.get(&self.workspace, &self.name) else {
             return Ok(Next::Wait(POLL));
         };
@@ -124,18 +136,17 @@ impl Lane {
         let (true, Ok(connector)) = (connection.enabled, granted(&self.app, &connection)) else {
             return Ok(Next::Wait(POLL));
         };
-        let room = usize::from(connection.spec.policy.concurrency)
-            .saturating_sub(in_flight)
-            .min(LEASES_PER_CALL_MAX);
-        if room == 0 {
-            return Ok(Next::Wait(POLL));
-        }
-        let now = now();
         let state = self.app.queue.lane_state(&self.workspace, &self.name).await?;
-        if !state.is_open(now) {
-            let until = state.back_off_until.filter(|_| state.parked.is_none());
-            return Ok(Next::Wait(until.map_or(POLL, |until| wait_for(until, now))));
-        }
+        let policy = LanePolicy::from(&connection.spec.policy);
+        let pace = self.pace.get_or_insert_with(|| Pace::new(policy)).clone();
+        let allowance = pace.allowance(policy, state);
+        self.tell(&connection, &pace, allowance);
+        let room = match allowance {
+            Allowance::Room(room) => room.min(LEASES_PER_CALL_MAX),
+            Allowance::Until(until, _) => return Ok(Next::Wait(wait_for(until, steady()))),
+            Allowance::Signal(_) => return Ok(Next::Wait(POLL)),
+        };
+        let now = steady();
         match self.app.queue.next_due(&self.workspace, &self.name).await? {
             None => Ok(Next::Wait(POLL)),
             Some(due) if due > now => Ok(Next::Wait(wait_for(due, now))),
@@ -145,7 +156,12 @@ impl Lane {
                 Ok(if slots.is_empty() {
                     Next::WaitForSlot
                 } else {
-                    Next::Lease(connection, connector, slots)
+                    Next::Lease(Means {
+                        connection,
+                        connector,
+                        pace,
+                        slots,
+                    })
                 })
             }
         }
@@ -154,12 +170,69 @@ impl Lane {
     async fn lease(&self, connection: &Connection, room: usize) -> Result<Vec<Leased>, QueueError> {
         let lease_for = Duration::from_millis(connection.spec.policy.deadline_ms) + LEASE_SLACK;
         let terms = LeaseTerms {
-            now: now(),
+            now: steady(),
             lease_for,
             max: room,
             max_age: Some(Duration::from_millis(connection.spec.policy.retry.max_age_ms)),
         };
         self.app.queue.lease_many(&self.workspace, &self.name, terms).await
+    }
+
+    /// Begins what was leased; what may not begin any more, because an outcome has come meanwhile, goes back uncharged.
+    async fn begin(&self, means: Means, leased: Vec<Leased>, attempts: &mut UnderWay) {
+        let Means {
+            connection,
+            connector,
+            pace,
+            slots,
+        } = means;
+        for (leased, slot) in leased.into_iter().zip(slots) {
+            let attempt = attempt_of(&leased);
+            if !pace.begin(attempt) {
+                give_back(&self.app, leased).await;
+                continue;
+            }
+            let runner = Runner {
+                app: self.app.clone(),
+                connection: Arc::clone(&connection),
+                connector: Arc::clone(&connector),
+                pace: pace.clone(),
+                halt: self.stop.halt.clone(),
+            };
+            attempts.spawn(attempt, runner.run(leased, slot));
+        }
+    }
+
+    fn end(&self, attempt: under_way::Ended) {
+        if let Some(pace) = &self.pace {
+            pace.end(attempt);
+        }
+    }
+
+    fn tell(&self, connection: &Connection, pace: &Pace, allowance: Allowance) {
+        let lane = metrics::Lane::of(connection);
+        let limit = match allowance {
+            Allowance::Room(_) | Allowance::Signal(Held::Full) | Allowance::Until(_, Held::Rate) => pace.limit(),
+            Allowance::Signal(Held::Probe) => 1,
+            Allowance::Signal(Held::Parked | Held::BackOff | Held::Breaker | Held::Rate)
+            | Allowance::Until(_, Held::Full | Held::Parked | Held::BackOff | Held::Breaker | Held::Probe) => 0,
+        };
+        let open = matches!(
+            allowance,
+            Allowance::Until(_, Held::Breaker) | Allowance::Signal(Held::Probe)
+        );
+        self.app.metrics.pace(&lane, limit, open);
+    }
+}
+
+/// Gives a delivery back of which nothing has left.
+pub(super) async fn give_back(app: &App, leased: Leased) {
+    let delivery = leased.delivery.id;
+    match app.queue.release(leased).await {
+        Ok(()) | Err(SettleError::Stale(_)) => {}
+        Err(SettleError::Queue(error)) => {
+            tracing::error!(%delivery, error = chain(&error), "a lease could not be given back; it runs out by itself");
+        }
     }
 }
 

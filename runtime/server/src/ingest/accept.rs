@@ -10,7 +10,7 @@ use cofferdam_queue::{Accept, Accepted, Queue};
 
 use super::marks::{self, Door, Incoming, LaneStanding, Mark, Met};
 use crate::app::App;
-use crate::clock::now;
+use crate::clock::steady;
 use crate::metrics::{DuplicateLabels, RefusedLabels};
 use crate::problem::{Problem, chain};
 
@@ -45,7 +45,7 @@ pub(crate) fn room(app: &App, connection: &Connection) -> u64 {
     }
     let standing = LaneStanding {
         depth: app.queue.depth(workspace, name),
-        lag: app.queue.lag(workspace, name, now()),
+        lag: app.queue.lag(workspace, name, steady()),
     };
     marks::free(&app.limits, &connection.spec.policy, Door::Api, &standing)
 }
@@ -71,7 +71,7 @@ fn refuse_when_full(app: &App, door: Door, accepts: &[Accept]) -> Result<(), Pro
         };
         let standing = LaneStanding {
             depth: app.queue.depth(workspace, name),
-            lag: app.queue.lag(workspace, name, now()),
+            lag: app.queue.lag(workspace, name, steady()),
         };
         if let Some(met) = marks::lane(&app.limits, &connection.spec.policy, door, &standing, incoming) {
             let subject = format!("connection {name}");
@@ -127,7 +127,7 @@ pub(super) async fn accept(app: &App, door: Door, accepts: Vec<Accept>) -> Resul
     refuse_when_full(app, door, &accepts)?;
     let origins: Vec<&'static str> = accepts.iter().map(|accept| kind(&accept.new.event.origin)).collect();
     let queue = std::sync::Arc::clone(&app.queue);
-    let accepted = tokio::spawn(async move { queue.accept(accepts, now()).await }).await;
+    let accepted = tokio::spawn(async move { queue.accept(accepts, steady()).await }).await;
     match accepted {
         Ok(Ok(accepted)) => {
             for (_, origin) in accepted.iter().zip(origins).filter(|(accepted, _)| accepted.duplicate) {
