@@ -63,6 +63,8 @@ Examples:
       --filter 'data.issue.labels.exists(l, l.name == \"bug\")'
   cofferdam connection match --filter 'has(event.subject) && event.source.startsWith(\"/shop\")' --limit 1000")]
     Match(matching::Match),
+    /// Print every value of a connection's policy with its default and what it means
+    Policy,
     /// Turn a connection on; what waits is delivered now
     Enable {
         /// The connection
@@ -108,6 +110,11 @@ impl Connection {
                 let connections: Vec<ConnectionView> =
                     self.api.client()?.send(Request::get(&["v1", "connections"])).await?;
                 return output.show(&connections, |paint| listed(&connections, paint));
+            }
+            ConnectionCommand::Policy => {
+                return output.show(&serde_json::json!({ "policy": config::DEFAULT_POLICY_TEXT }), |_| {
+                    config::DEFAULT_POLICY_TEXT.to_owned()
+                });
             }
             ConnectionCommand::Match(what) => return what.run(&self.api, output).await,
             ConnectionCommand::Delete { name, dead_letter, yes } => {

@@ -21,6 +21,9 @@ use reader::{Document, Section};
 /// The documented defaults. They are the defaults: [`Config::default`] reads this text.
 pub const DEFAULT_TEXT: &str = include_str!("config/cofferdam.default.toml");
 
+/// The policy of a connection, every value with its default: a test holds it against the policy's own.
+pub const DEFAULT_POLICY_TEXT: &str = include_str!("config/policy.default.toml");
+
 /// Largest configuration or connection file, in bytes.
 pub const FILE_BYTES_MAX: u64 = 256 * 1024;
 

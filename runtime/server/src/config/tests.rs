@@ -129,3 +129,23 @@ fn the_engine_is_one_of_two_and_another_name_is_a_mistake_on_its_line() {
         assert!(mistakes[0].text.starts_with("store.engine: "), "{mistakes:?}");
     }
 }
+
+#[test]
+fn the_documented_policy_is_the_default_one_and_what_it_leaves_out_is_taken_too() {
+    let head = "name = \"c\"\nconnector = \"c\"\n";
+    let documented = parse_connection(&format!("{head}{DEFAULT_POLICY_TEXT}")).unwrap();
+    assert_eq!(documented.policy, cofferdam_domain::Policy::default());
+    let text = DEFAULT_POLICY_TEXT;
+    for left_out in [
+        "rate",
+        "order_by",
+        "pending_max",
+        "pending_bytes_max",
+        "pending_age_max_ms",
+    ] {
+        let line = format!("# {left_out} = ");
+        assert!(text.contains(&line), "{left_out}");
+        let taken = parse_connection(&format!("{head}{}", text.replace(&line, &format!("{left_out} = ")))).unwrap();
+        assert_ne!(taken.policy, cofferdam_domain::Policy::default(), "{left_out}");
+    }
+}
