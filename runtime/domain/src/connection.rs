@@ -328,6 +328,9 @@ impl Policy {
             1,
             64,
         );
+        for wait in &self.retry.schedule_ms {
+            within("retry.schedule_ms (each of it)", *wait, 0, 30 * 24 * 3_600_000);
+        }
         within("retry.max_age_ms", self.retry.max_age_ms, 1_000, 30 * 24 * 3_600_000);
         within("retry.faults_max", self.retry.faults_max.into(), 1, 100);
         within("retry.interruptions_max", self.retry.interruptions_max.into(), 1, 100);

@@ -121,9 +121,10 @@ pub fn decide(
             },
         },
         FailureClass::RateLimited => {
-            let wait = asked(failure)
-                .unwrap_or(RATE_LIMIT_WAIT)
-                .max(rate_limit_floor(delivery));
+            let wait = match asked(failure) {
+                Some(asked) if asked >= RATE_LIMIT_WAIT_MIN => asked,
+                asked => asked.unwrap_or(RATE_LIMIT_WAIT).max(rate_limit_floor(delivery)),
+            };
             let due_at = now.after(wait + jitter(wait / 4, rng));
             let back_off = LaneEffect::BackOff { until: now.after(wait) };
             retry_unless_too_old(policy, delivery, due_at, false, back_off)
@@ -232,8 +233,8 @@ fn retry_unless_too_old(
     Decision { outcome, lane }
 }
 
-/// Rate-limited attempts are not charged, so an upstream or a connector that asks to wait for nothing could be asked for
-/// ever: each one that was not charged doubles the least wait, from a second to a minute.
+/// Rate-limited attempts are not charged, so an upstream or a connector that asks to wait for nothing, or does not say, could be
+/// asked for ever: each one that was not charged doubles the least wait, from a second to a minute.
 fn rate_limit_floor(delivery: &Delivery) -> Duration {
     let uncharged = delivery.runs.saturating_sub(delivery.charged);
     RATE_LIMIT_WAIT_MIN

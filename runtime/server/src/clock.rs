@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use cofferdam_domain::Timestamp;
 use cofferdam_domain::clock::{Jump, SteadyClock};
@@ -22,6 +22,7 @@ pub(crate) fn steady() -> Timestamp {
     match jump {
         None => {}
         Some(Jump::Ahead(by)) => {
+            *LAST_AHEAD.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             AHEAD.fetch_add(1, Ordering::Relaxed);
             tracing::warn!(
                 seconds = by.as_secs(),
@@ -41,7 +42,15 @@ pub(crate) fn jumps_ahead() -> u64 {
     AHEAD.load(Ordering::Relaxed)
 }
 
+/// Whether [`steady`] has seen the clock set ahead within so much real time. What is done because time has passed, and cannot
+/// be undone, waits that long: the new time may be the wrong one, and what is under way was begun under the old.
+pub(crate) fn jumped_within(span: Duration) -> bool {
+    let at = LAST_AHEAD.lock().unwrap_or_else(PoisonError::into_inner);
+    at.is_some_and(|at| at.elapsed() < span)
+}
+
 static AHEAD: AtomicU64 = AtomicU64::new(0);
+static LAST_AHEAD: Mutex<Option<Instant>> = Mutex::new(None);
 static LANES: LazyLock<Lanes> = LazyLock::new(Lanes::begin);
 
 struct Lanes {
@@ -51,7 +60,7 @@ struct Lanes {
 
 impl Lanes {
     fn begin() -> Self {
-        let clock = SteadyClock::new(now(), std::time::Duration::ZERO);
+        let clock = SteadyClock::new(now(), Duration::ZERO);
         Self {
             began: Instant::now(),
             clock: Mutex::new(clock),

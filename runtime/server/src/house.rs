@@ -10,7 +10,7 @@ use cofferdam_queue::Queue;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::clock::steady;
+use crate::clock::{jumped_within, steady};
 use crate::problem::chain;
 
 /// How often the house is kept.
@@ -19,8 +19,14 @@ const PERIOD: Duration = Duration::from_secs(5);
 /// Pages of expired dedupe keys that are forgotten each time.
 const SWEEPS_MAX: usize = 64;
 
-/// Steps of retention each time.
-const RETIRES_MAX: usize = 64;
+/// Steps of retention each time: with their pauses, about as long as a period.
+const RETIRES_MAX: usize = 256;
+
+/// No lease is longer: the longest deadline of a policy, and what a lane adds to it.
+const LEASE_MAX: Duration = Duration::from_secs(360);
+
+/// So long after the clock was set ahead nothing is forgotten: somebody may set it back.
+const DOUBTFUL_CLOCK: Duration = Duration::from_secs(24 * 3600);
 
 /// Between the end of one walk of retention through all there is and the beginning of the next.
 const RETIRE_PERIOD: Duration = Duration::from_secs(60);
@@ -98,16 +104,26 @@ pub(crate) async fn keep(app: App, stop: CancellationToken) {
             () = tokio::time::sleep(PERIOD) => {}
         }
         app.house.measure(&app, Instant::now());
-        match app.queue.expire_leases(steady()).await {
-            Ok(expired) => {
-                app.metrics.interrupted.inc_by(expired as u64);
-            }
-            Err(error) => tracing::error!(error = chain(&error), "leases that ran out could not be given back"),
+        // A jump of the clock ends no attempt: those that were under way settle within this time, and the rest is lost indeed.
+        if !jumped_within(LEASE_MAX) {
+            expire(&app).await;
+        }
+        if jumped_within(DOUBTFUL_CLOCK) {
+            continue;
         }
         sweep(&app, &stop).await;
         if Instant::now() >= retire_at && retire(&app, &stop).await == Walked::Through {
             retire_at = Instant::now() + RETIRE_PERIOD;
         }
+    }
+}
+
+async fn expire(app: &App) {
+    match app.queue.expire_leases(steady()).await {
+        Ok(expired) => {
+            app.metrics.interrupted.inc_by(expired as u64);
+        }
+        Err(error) => tracing::error!(error = chain(&error), "leases that ran out could not be given back"),
     }
 }
 

@@ -43,6 +43,8 @@ pub(super) async fn measure(report: &mut Report, engine: Engine) -> Setup {
     let data = setup.data();
     let mut found = Vec::new();
     let mut present = 0;
+    let mut setup = setup;
+    let mut restarts = Vec::new();
     for depth in DEPTHS {
         let queue = open_queue(&data, engine).await;
         let began = Instant::now();
@@ -54,6 +56,15 @@ pub(super) async fn measure(report: &mut Report, engine: Engine) -> Setup {
         );
         present = depth;
         drop(queue);
+        if depth == DEPTHS[DEPTHS.len() - 1] {
+            // Once as the million was written, and once as a kill leaves it.
+            for _ in 0..2 {
+                let began = Instant::now();
+                let server = setup.start().await;
+                restarts.push(began.elapsed().as_secs_f64());
+                setup = server.kill().await;
+            }
+        }
         found.push(in_child(&data, engine));
     }
     let names = [
@@ -82,15 +93,13 @@ pub(super) async fn measure(report: &mut Report, engine: Engine) -> Setup {
         "ratio",
         "an event's cost beside a million that wait, against 10,000",
     );
-    let began = Instant::now();
-    let server = setup.start().await;
     report.row(
         "restart_1m_s",
-        began.elapsed().as_secs_f64(),
+        restarts.into_iter().fold(0.0, f64::max),
         "s",
-        "the real binary from its start to its first answer, a million waiting",
+        "the real binary from its start to its first answer, a million waiting; the slower of two, one after a kill -9",
     );
-    server.stop().await.2
+    setup
 }
 
 /// A data folder whose connections are there, and off.

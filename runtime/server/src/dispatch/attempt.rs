@@ -94,6 +94,8 @@ impl Runner {
             };
             // Dropped, the call takes its instance with it; what it has sent is in the environment's trail.
             let called = tokio::select! {
+                // A call that has just ended is not made twice.
+                biased;
                 called = call => Some(called),
                 () = halt.cancelled() => None,
             };

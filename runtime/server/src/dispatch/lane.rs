@@ -100,6 +100,13 @@ impl Lane {
             let (wait, for_slot) = match next {
                 Next::Lease(means) => match self.lease(&means.connection, means.slots.len()).await {
                     Ok(leased) if leased.is_empty() => (STALE_HEAD_WAIT, false),
+                    // The stop came while they were being leased.
+                    Ok(leased) if self.stop.begun.is_cancelled() => {
+                        for leased in leased {
+                            give_back(&self.app, leased).await;
+                        }
+                        continue;
+                    }
                     Ok(leased) => {
                         self.begin(means, leased, &mut attempts).await;
                         continue;
