@@ -4,7 +4,11 @@ use crate::step::{Steps, run};
 use crate::{build, setup};
 
 /// What `cargo xtask test` runs of each, with the arguments that make it short: all together about four minutes on 2 cores.
-pub(crate) const SHORT: &[(&str, &[&str])] = &[("crash", &["--cycles", "30"]), ("power-loss", &["--cycles", "30"])];
+pub(crate) const SHORT: &[(&str, &[&str])] = &[
+    ("crash", &["--cycles", "30"]),
+    ("power-loss", &["--cycles", "30"]),
+    ("simulation", &["--seeds", "300"]),
+];
 
 /// Builds and runs one suite.
 pub(crate) fn suite(name: &str, arguments: &[String]) -> anyhow::Result<()> {
