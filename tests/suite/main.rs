@@ -9,6 +9,7 @@ mod faults;
 mod plan;
 mod power_loss;
 mod shim;
+mod simulation;
 mod table;
 mod tally;
 
@@ -70,6 +71,7 @@ fn run(name: &str, arguments: &Arguments) -> anyhow::Result<Tally> {
         "crash" => crash::run(plan.cycles(100)?),
         "power-loss" => power_loss::run(plan.cycles(200)?, arguments.journal.as_deref()),
         "faults" => faults::run(plan),
+        "simulation" => simulation::run(plan.seeds(500)?),
         _ => anyhow::bail!("there is no suite {name:?}; `cargo xtask suite --help` lists them"),
     }
 }

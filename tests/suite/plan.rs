@@ -29,7 +29,6 @@ impl Plan {
     }
 
     /// The seeds of a suite that works in seeds.
-    #[expect(dead_code, reason = "the simulation calls it")]
     pub(crate) fn seeds(&self, default: u32) -> anyhow::Result<Range<u64>> {
         anyhow::ensure!(self.cycles.is_none(), "this suite works in seeds: use --seeds");
         Ok(self.rounds(self.seeds, default))

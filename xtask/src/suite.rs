@@ -8,6 +8,7 @@ pub(crate) const SHORT: &[(&str, &[&str])] = &[
     ("crash", &["--cycles", "30"]),
     ("power-loss", &["--cycles", "30"]),
     ("faults", &[]),
+    ("simulation", &["--seeds", "300"]),
 ];
 
 /// Builds and runs one suite.

@@ -87,6 +87,19 @@ struct Start {
     max_age: Option<Duration>,
     /// The end of the lane's latest back-off, or of its breaker's wait.
     open_since: Timestamp,
+    /// When the waits began that ended then.
+    waits_since: Timestamp,
+}
+
+impl Start {
+    /// Since when a delivery that was due then would have stood ready without a break, had nothing but the destination kept
+    /// it: `now` less all the time in which it stood ready, before the lane's latest waits and after them.
+    fn ready_at(&self, due_at: Timestamp) -> Timestamp {
+        let before = self.waits_since.min(self.now).since(due_at);
+        let after = self.now.since(due_at.max(self.open_since));
+        let idle = u64::try_from((before + after).as_millis()).unwrap_or(u64::MAX);
+        Timestamp::from_millis(self.now.as_millis().saturating_sub(idle))
+    }
 }
 
 /// The step under construction, who must be kept from it meanwhile, and what the caller gets once it is durable.
@@ -120,12 +133,13 @@ impl StoreQueue {
         let lane = self.lanes.lane(workspace, connection);
         let mut tidied = false;
         for _ in 0..STEP_TRIES {
-            let open_since = self.read_lane(workspace, connection)?.1.open_since();
+            let state = self.read_lane(workspace, connection)?.1;
             let start = Start {
                 now,
                 until: now.after(lease_for),
                 max_age,
-                open_since,
+                open_since: state.open_since(),
+                waits_since: state.waits_since(),
             };
             let glance = lane.glance();
             let plan = self.plan(&lane, workspace, connection, max, &start)?;
@@ -224,7 +238,7 @@ impl StoreQueue {
             return Ok(());
         };
         let delivery = &found.delivery;
-        let ready_at = entry.at.max(start.open_since);
+        let ready_at = start.ready_at(entry.at);
         if let Some(why) = expired(delivery, ready_at, start) {
             return self.stage_dead(&mut plan.step, found, why, start.now);
         }

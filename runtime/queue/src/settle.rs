@@ -79,7 +79,7 @@ impl StoreQueue {
         let key = keys::lane(&attempt.workspace, &attempt.connection);
         let (raw, state) = self.read_lane(&attempt.workspace, &attempt.connection)?;
         // The attempt met the lane as it was before the release, with the old credential perhaps: it must not undo it.
-        if state.outdates(attempt.started_at) {
+        if state.outdates(attempt.started_at, now) {
             return Ok(());
         }
         // Two attempts that end together must not undo each other's effect, and a release that comes between the reading

@@ -218,14 +218,16 @@ mod tests {
     fn each_probe_that_fails_doubles_the_wait_up_to_its_bound_and_jitter_only_adds() {
         let rng = &mut StdRng::seed_from_u64(2);
         let (mut breaker, mut state) = (Breaker::default(), LaneState::default());
-        let mut effect = trip(0, "m", POLICY, at(0), rng);
+        let mut now = 0;
+        let mut effect = trip(0, "m", POLICY, at(now), rng);
         for least in [1_000, 2_000, 4_000, 5_000, 5_000] {
-            let open_ms = open_for(&effect, at(0)).unwrap();
+            let open_ms = open_for(&effect, at(now)).unwrap();
             assert!((least..=least + least / 4).contains(&open_ms), "{open_ms} for {least}");
-            state = state.after(&effect, at(0));
-            assert_eq!(gate(&state, POLICY, at(open_ms - 1)), Gate::Open(at(open_ms)));
-            assert_eq!(gate(&state, POLICY, at(open_ms)), Gate::HalfOpen);
-            effect = breaker.probed(Word::Fails, "m", &state, POLICY, at(0), rng);
+            state = state.after(&effect, at(now));
+            now += open_ms;
+            assert_eq!(gate(&state, POLICY, at(now - 1)), Gate::Open(at(now)));
+            assert_eq!(gate(&state, POLICY, at(now)), Gate::HalfOpen);
+            effect = breaker.probed(Word::Fails, "m", &state, POLICY, at(now), rng);
         }
         assert_eq!(
             breaker.probed(Word::Answers, "m", &state, POLICY, at(0), rng),

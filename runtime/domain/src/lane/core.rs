@@ -308,7 +308,7 @@ impl LaneCore {
         settling.sort_by_key(|run| run.settled_at);
         settling
             .into_iter()
-            .filter(|run| !observed.outdates(run.started_at))
+            .filter(|run| !observed.outdates(run.started_at, run.settled_at))
             .flat_map(|run| run.effects.iter().map(|effect| (effect, run.settled_at)))
             .fold(observed.clone(), |state, (effect, at)| state.after(effect, at))
     }

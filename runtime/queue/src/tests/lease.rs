@@ -261,6 +261,29 @@ async fn waiting_in_a_lane_that_is_off_or_parked_does_not_age_a_series() {
 }
 
 #[tokio::test]
+async fn time_in_a_closed_lane_does_not_age_a_series_by_a_back_off_that_comes_after_it() {
+    let bed = Bed::new().await;
+    let week = Duration::from_hours(168);
+    for _ in 0..2 {
+        bed.accept(owed(b"{}", None, at(0)), at(0)).await;
+    }
+    // The lane was parked or off for a week, and the first attempt after it is told to slow down.
+    let now = at(0).after(week);
+    let first = bed.lease(now).await.unwrap();
+    let settlement = limited(&first, now, None);
+    let [LaneEffect::BackOff { until }] = settlement.lane[..] else {
+        panic!("{:?}", settlement.lane)
+    };
+    bed.queue.settle(first, settlement).await.unwrap();
+    let old = LeaseTerms {
+        max_age: Some(Duration::from_hours(72)),
+        ..terms(until, 1)
+    };
+    let second = bed.queue.lease(&home(), &sink(), old).await.unwrap().unwrap();
+    assert_eq!(second.delivery.series_at, now, "only the back-off made it older");
+}
+
+#[tokio::test]
 async fn the_lanes_back_off_ages_everything_that_waits_in_it() {
     let bed = Bed::new().await;
     for _ in 0..2 {
