@@ -323,4 +323,6 @@ fn backs_off_until(state: &LaneState, now: Timestamp) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
+mod machine;
+#[cfg(test)]
 mod tests;
