@@ -231,6 +231,7 @@ impl Bed {
         }
         self.model.ended(ended.attempt, valid);
         self.tell(LaneEvent::Ended(ended.attempt));
+        self.look();
     }
 
     pub(super) fn lose(&mut self, index: Index) {
@@ -239,6 +240,7 @@ impl Bed {
             let ended = self.under_way.remove(index.index(self.under_way.len()));
             self.model.ended(ended.attempt, false);
             self.tell(LaneEvent::Ended(ended.attempt));
+            self.look();
         }
     }
 

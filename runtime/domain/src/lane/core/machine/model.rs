@@ -69,6 +69,8 @@ pub(super) struct Model {
     given: u64,
     /// What began under a rate: what had been given by then, and the burst that held.
     starts: Vec<(AttemptId, u64, u64)>,
+    /// Tokens that came back: how many had begun by then.
+    returned: Vec<usize>,
 }
 
 impl Model {
@@ -84,6 +86,7 @@ impl Model {
             failures_in_a_row: 0,
             given: 0,
             starts: Vec::new(),
+            returned: Vec::new(),
         }
     }
 
@@ -100,7 +103,7 @@ impl Model {
 
     pub(super) fn configured(&mut self, policy: LanePolicy) {
         if self.policy.rate.is_none() || policy.rate.is_none() {
-            self.starts.clear();
+            self.forget_starts();
         }
         self.policy = policy;
     }
@@ -117,7 +120,7 @@ impl Model {
     pub(super) fn restarted(&mut self) {
         self.writing.clear();
         self.running.clear();
-        self.starts.clear();
+        self.forget_starts();
         self.failures_in_a_row = 0;
     }
 
@@ -140,14 +143,22 @@ impl Model {
         let burst = u64::from(rate.burst.unwrap_or(rate.count));
         self.starts.push((attempt, self.given, burst));
         for (first, (_, given, burst)) in self.starts.iter().enumerate() {
-            let began = (self.starts.len() - first) as u64;
+            let returned = self.returned.iter().filter(|begun| **begun > first).count();
+            let began = (self.starts.len() - first).saturating_sub(returned) as u64;
             assert!(began * TOKEN <= burst * TOKEN + self.given - given, "{began} began, the last is {attempt:?}");
         }
     }
 
     pub(super) fn given_back(&mut self, attempt: AttemptId) {
         self.running.remove(&attempt);
-        self.starts.retain(|(other, ..)| *other != attempt);
+        if self.starts.iter().any(|(other, ..)| *other == attempt) {
+            self.returned.push(self.starts.len());
+        }
+    }
+
+    fn forget_starts(&mut self) {
+        self.starts.clear();
+        self.returned.clear();
     }
 
     pub(super) fn settled(&mut self, attempt: AttemptId, end: End, effects: &[LaneEffect]) {
