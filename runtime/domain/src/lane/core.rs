@@ -107,6 +107,8 @@ struct Run {
     /// The era that it began in; an attempt of a former one says nothing of the lane as it is now.
     era: u64,
     probe: bool,
+    /// It took a token of the bucket that there is now.
+    token: bool,
     /// What its settle, which is being written, does to the lane.
     effects: Vec<LaneEffect>,
     settled_at: Timestamp,
@@ -160,7 +162,7 @@ impl LaneCore {
                 effect,
             } => return self.settle(attempt, &verdict, effect, now, rng),
             LaneEvent::GivenBack(attempt) => {
-                if self.runs.remove(&attempt).is_some()
+                if self.runs.remove(&attempt).is_some_and(|run| run.token)
                     && let Some(bucket) = &mut self.bucket
                 {
                     bucket.put_back();
@@ -206,7 +208,10 @@ impl LaneCore {
     fn configure(&mut self, policy: LanePolicy, now: Timestamp) {
         match (&mut self.bucket, policy.rate) {
             (Some(bucket), Some(rate)) => bucket.set_rate(rate, now),
-            (bucket, rate) => *bucket = rate.map(|rate| Bucket::new(rate, now)),
+            (bucket, rate) => {
+                *bucket = rate.map(|rate| Bucket::new(rate, now));
+                self.runs.values_mut().for_each(|run| run.token = false);
+            }
         }
         self.policy = policy;
     }
@@ -233,6 +238,7 @@ impl LaneCore {
             started_at: now,
             era: self.era,
             probe,
+            token: self.bucket.is_some(),
             effects: Vec::new(),
             settled_at: now,
         };
