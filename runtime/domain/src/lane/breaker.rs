@@ -216,7 +216,10 @@ mod tests {
         assert!((0..100).all(|_| never.attempted(Word::Fails, "m", off, at(0), rng) == LaneEffect::None));
         // Turned off while its probe was under way.
         let state = LaneState::default().after(&trip(0, "m", POLICY, at(0), rng), at(0));
-        assert_eq!(never.probed(Word::Fails, "m", &state, off, at(9_000), rng), LaneEffect::None);
+        assert_eq!(
+            never.probed(Word::Fails, "m", &state, off, at(9_000), rng),
+            LaneEffect::None
+        );
     }
 
     #[test]

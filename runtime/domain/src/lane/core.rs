@@ -112,6 +112,8 @@ struct Run {
     /// What its settle, which is being written, does to the lane.
     effects: Vec<LaneEffect>,
     settled_at: Timestamp,
+    /// Its place among the settles, which the time does not tell where the clock went back.
+    place: u64,
 }
 
 /// See the module.
@@ -121,6 +123,7 @@ pub struct LaneCore {
     observed: Option<LaneState>,
     runs: BTreeMap<AttemptId, Run>,
     era: u64,
+    settles: u64,
     breaker: Breaker,
     bucket: Option<Bucket>,
     ramp: Ramp,
@@ -134,6 +137,7 @@ impl LaneCore {
             observed: None,
             runs: BTreeMap::new(),
             era: 0,
+            settles: 0,
             breaker: Breaker::default(),
             bucket: policy.rate.map(|rate| Bucket::new(rate, now)),
             ramp: Ramp::default(),
@@ -241,6 +245,7 @@ impl LaneCore {
             token: self.bucket.is_some(),
             effects: Vec::new(),
             settled_at: now,
+            place: 0,
         };
         self.runs.insert(attempt, run);
     }
@@ -267,6 +272,8 @@ impl LaneCore {
         if let Some(run) = self.runs.get_mut(&attempt) {
             run.effects.clone_from(&effects);
             run.settled_at = now;
+            self.settles += 1;
+            run.place = self.settles;
         }
         effects
     }
@@ -311,7 +318,7 @@ impl LaneCore {
     fn state(&self) -> LaneState {
         let observed = self.observed.clone().unwrap_or_default();
         let mut settling: Vec<_> = self.runs.values().filter(|run| !run.effects.is_empty()).collect();
-        settling.sort_by_key(|run| run.settled_at);
+        settling.sort_by_key(|run| run.place);
         settling
             .into_iter()
             .filter(|run| !observed.outdates(run.started_at))

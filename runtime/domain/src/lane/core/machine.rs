@@ -168,7 +168,7 @@ impl StateMachineTest for AgainstTheModel {
 }
 
 prop_state_machine! {
-    #![proptest_config(ProptestConfig { cases: 60_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 4_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_lane_never_breaks_its_promises_and_loses_no_delivery(sequential 1..150 => AgainstTheModel);

@@ -110,7 +110,11 @@ impl Bed {
 
     pub(super) fn lease(&mut self, most: usize) {
         for _ in 0..most {
-            let due = self.deliveries.iter().enumerate().filter_map(|(at, delivery)| Some((due_at(delivery)?, at)));
+            let due = self
+                .deliveries
+                .iter()
+                .enumerate()
+                .filter_map(|(at, delivery)| Some((due_at(delivery)?, at)));
             let (Some((due_at, at)), Allowance::Room(_)) = (due.min(), self.look()) else {
                 return;
             };
@@ -143,7 +147,9 @@ impl Bed {
     }
 
     pub(super) fn decide(&mut self, index: Index, end: End) {
-        let open: Vec<_> = (0..self.under_way.len()).filter(|at| self.under_way[*at].decided.is_none()).collect();
+        let open: Vec<_> = (0..self.under_way.len())
+            .filter(|at| self.under_way[*at].decided.is_none())
+            .collect();
         if !open.is_empty() {
             self.decide_at(*index.get(&open), end);
         }
@@ -191,7 +197,9 @@ impl Bed {
     }
 
     pub(super) fn write(&mut self, index: Index) {
-        let decided: Vec<_> = (0..self.under_way.len()).filter(|at| self.under_way[*at].decided.is_some()).collect();
+        let decided: Vec<_> = (0..self.under_way.len())
+            .filter(|at| self.under_way[*at].decided.is_some())
+            .collect();
         if !decided.is_empty() {
             self.write_at(*index.get(&decided));
         }
@@ -226,7 +234,10 @@ impl Bed {
             self.ledger[ended.delivery].settled(decided.end, &decided.outcome, self.now.as_millis());
             if !self.state.outdates(ended.started_at) {
                 let state = std::mem::take(&mut self.state);
-                self.state = decided.effects.iter().fold(state, |state, effect| state.after(effect, self.now));
+                self.state = decided
+                    .effects
+                    .iter()
+                    .fold(state, |state, effect| state.after(effect, self.now));
             }
         }
         self.model.ended(ended.attempt, valid);
@@ -360,11 +371,19 @@ impl Bed {
             };
             assert_eq!(place, account.place);
             let counts = (delivery.charged, delivery.faults, delivery.interruptions);
-            assert_eq!(counts, (account.charged, account.faults, account.interruptions), "{delivery:?}");
+            assert_eq!(
+                counts,
+                (account.charged, account.faults, account.interruptions),
+                "{delivery:?}"
+            );
             let valid = (0..self.under_way.len())
                 .filter(|run| self.under_way[*run].delivery == at && self.is_valid(*run))
                 .count();
-            assert_eq!(valid, usize::from(matches!(place, Place::InFlight(_))), "leases of {delivery:?}");
+            assert_eq!(
+                valid,
+                usize::from(matches!(place, Place::InFlight(_))),
+                "leases of {delivery:?}"
+            );
         }
     }
 

@@ -88,10 +88,15 @@ impl Account {
         let oldest = series_at + policy.max_age_ms;
         match (&decision.outcome, waits) {
             (Outcome::Dead, None) => {}
-            (Outcome::Dead, Some((_, longest))) => assert!(now + longest > oldest, "dead and not too old: {self:?} {end:?}"),
+            (Outcome::Dead, Some((_, longest))) => {
+                assert!(now + longest > oldest, "dead and not too old: {self:?} {end:?}")
+            }
             (Outcome::Retry { due_at, charged }, Some((least, longest))) => {
                 let due_at = due_at.as_millis();
-                assert!((now + least..=now + longest).contains(&due_at) && due_at <= oldest, "{self:?} {end:?}");
+                assert!(
+                    (now + least..=now + longest).contains(&due_at) && due_at <= oldest,
+                    "{self:?} {end:?}"
+                );
                 assert_eq!(*charged, end.class != Some(Class::RateLimited));
             }
             (outcome, waits) => panic!("{outcome:?}, not {waits:?}: {self:?} {end:?}"),

@@ -127,8 +127,16 @@ impl Model {
     pub(super) fn began(&mut self, attempt: AttemptId) {
         let (facts, now) = (self.facts(), self.now);
         assert!(!facts.parked, "{attempt:?} began in a parked lane");
-        assert_eq!(self.backs_off(&facts), None, "{attempt:?} began during a back-off, at {now}");
-        assert_eq!(self.waits(&facts), None, "{attempt:?} began while the breaker was open, at {now}");
+        assert_eq!(
+            self.backs_off(&facts),
+            None,
+            "{attempt:?} began during a back-off, at {now}"
+        );
+        assert_eq!(
+            self.waits(&facts),
+            None,
+            "{attempt:?} began while the breaker was open, at {now}"
+        );
         let probe = self.half_open(&facts);
         let probing = self.running.values().any(|start| start.probe);
         assert!(!(probe && probing), "{attempt:?} is a second probe");
@@ -138,14 +146,20 @@ impl Model {
             probe,
         };
         assert!(self.running.insert(attempt, start).is_none(), "{attempt:?} began twice");
-        assert!(self.running.len() <= self.policy.concurrency, "{attempt:?} is one too many");
+        assert!(
+            self.running.len() <= self.policy.concurrency,
+            "{attempt:?} is one too many"
+        );
         let Some(rate) = self.policy.rate else { return };
         let burst = u64::from(rate.burst.unwrap_or(rate.count));
         self.starts.push((attempt, self.given, burst));
         for (first, (_, given, burst)) in self.starts.iter().enumerate() {
             let returned = self.returned.iter().filter(|begun| **begun > first).count();
             let began = (self.starts.len() - first).saturating_sub(returned) as u64;
-            assert!(began * TOKEN <= burst * TOKEN + self.given - given, "{began} began, the last is {attempt:?}");
+            assert!(
+                began * TOKEN <= burst * TOKEN + self.given - given,
+                "{began} began, the last is {attempt:?}"
+            );
         }
     }
 
@@ -178,7 +192,11 @@ impl Model {
         assert_eq!(parks, end.class == Some(FailureClass::Auth), "{end:?}");
         let flags = effects.iter().any(|effect| matches!(effect, LaneEffect::Flag { .. }));
         let flagging = [FailureClass::Gone, FailureClass::Configuration];
-        assert_eq!(flags, end.class.is_some_and(|class| flagging.contains(&class)), "{end:?}");
+        assert_eq!(
+            flags,
+            end.class.is_some_and(|class| flagging.contains(&class)),
+            "{end:?}"
+        );
         let mut effects = effects.to_vec();
         if end.class == Some(FailureClass::RateLimited) {
             // Whatever the core says of it, this is what was asked for.
