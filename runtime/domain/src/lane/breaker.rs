@@ -133,6 +133,8 @@ impl Breaker {
                 self.failures = 0;
                 LaneEffect::Recover
             }
+            // It was turned off while its probe was under way.
+            Word::Fails if policy.failures == 0 => LaneEffect::None,
             Word::Fails => {
                 let trips = state.tripped.as_ref().map_or(0, |tripped| tripped.trips);
                 trip(trips, reason, policy, now, rng)
@@ -212,6 +214,12 @@ mod tests {
         let mut never = Breaker::default();
         let off = BreakerPolicy { failures: 0, ..POLICY };
         assert!((0..100).all(|_| never.attempted(Word::Fails, "m", off, at(0), rng) == LaneEffect::None));
+        // Turned off while its probe was under way.
+        let state = LaneState::default().after(&trip(0, "m", POLICY, at(0), rng), at(0));
+        assert_eq!(
+            never.probed(Word::Fails, "m", &state, off, at(9_000), rng),
+            LaneEffect::None
+        );
     }
 
     #[test]

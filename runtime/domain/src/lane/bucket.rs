@@ -28,8 +28,10 @@ impl Bucket {
         bucket
     }
 
-    /// The same bucket under another rate: whole tokens are kept, as many as fit.
+    /// The same bucket under another rate: whole tokens are kept, as many as fit. Under the same rate it only follows a clock
+    /// that went back: an empty bucket, of which nobody takes, would else not fill until the old time has come again.
     pub fn set_rate(&mut self, rate: Rate, now: Timestamp) {
+        self.at = self.at.min(now);
         if rate == self.rate {
             return;
         }
@@ -56,7 +58,8 @@ impl Bucket {
         self.parts = self.parts.saturating_sub(self.cost());
     }
 
-    /// Puts a token back: the attempt that it was for never began.
+    /// Puts a token back: nothing has left of the attempt that it was for. It counts from now on, so where the bucket has
+    /// filled since it was taken there is one more than if it never had been.
     pub fn put_back(&mut self) {
         self.parts = self.parts.saturating_add(self.cost()).min(self.capacity());
     }
@@ -126,6 +129,14 @@ mod tests {
         bucket.take(at(5_000));
         assert_eq!(bucket.next_at(at(5_000)), at(6_000));
         assert_eq!(bucket.tokens(at(6_000)), 1);
+    }
+
+    #[test]
+    fn an_empty_one_fills_from_the_time_that_a_clock_went_back_to() {
+        let mut bucket = Bucket::new(rate(1, 1_000, None), at(10_000));
+        bucket.take(at(10_000));
+        bucket.set_rate(rate(1, 1_000, None), at(5_000));
+        assert_eq!((bucket.tokens(at(5_999)), bucket.tokens(at(6_000))), (0, 1));
     }
 
     #[test]

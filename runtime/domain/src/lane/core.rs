@@ -107,9 +107,13 @@ struct Run {
     /// The era that it began in; an attempt of a former one says nothing of the lane as it is now.
     era: u64,
     probe: bool,
+    /// It took a token of the bucket that there is now.
+    token: bool,
     /// What its settle, which is being written, does to the lane.
     effects: Vec<LaneEffect>,
     settled_at: Timestamp,
+    /// Its place among the settles, which the time does not tell where the clock went back.
+    place: u64,
 }
 
 /// See the module.
@@ -119,6 +123,7 @@ pub struct LaneCore {
     observed: Option<LaneState>,
     runs: BTreeMap<AttemptId, Run>,
     era: u64,
+    settles: u64,
     breaker: Breaker,
     bucket: Option<Bucket>,
     ramp: Ramp,
@@ -132,6 +137,7 @@ impl LaneCore {
             observed: None,
             runs: BTreeMap::new(),
             era: 0,
+            settles: 0,
             breaker: Breaker::default(),
             bucket: policy.rate.map(|rate| Bucket::new(rate, now)),
             ramp: Ramp::default(),
@@ -160,7 +166,7 @@ impl LaneCore {
                 effect,
             } => return self.settle(attempt, &verdict, effect, now, rng),
             LaneEvent::GivenBack(attempt) => {
-                if self.runs.remove(&attempt).is_some()
+                if self.runs.remove(&attempt).is_some_and(|run| run.token)
                     && let Some(bucket) = &mut self.bucket
                 {
                     bucket.put_back();
@@ -206,7 +212,10 @@ impl LaneCore {
     fn configure(&mut self, policy: LanePolicy, now: Timestamp) {
         match (&mut self.bucket, policy.rate) {
             (Some(bucket), Some(rate)) => bucket.set_rate(rate, now),
-            (bucket, rate) => *bucket = rate.map(|rate| Bucket::new(rate, now)),
+            (bucket, rate) => {
+                *bucket = rate.map(|rate| Bucket::new(rate, now));
+                self.runs.values_mut().for_each(|run| run.token = false);
+            }
         }
         self.policy = policy;
     }
@@ -233,8 +242,10 @@ impl LaneCore {
             started_at: now,
             era: self.era,
             probe,
+            token: self.bucket.is_some(),
             effects: Vec::new(),
             settled_at: now,
+            place: 0,
         };
         self.runs.insert(attempt, run);
     }
@@ -261,6 +272,8 @@ impl LaneCore {
         if let Some(run) = self.runs.get_mut(&attempt) {
             run.effects.clone_from(&effects);
             run.settled_at = now;
+            self.settles += 1;
+            run.place = self.settles;
         }
         effects
     }
@@ -305,7 +318,7 @@ impl LaneCore {
     fn state(&self) -> LaneState {
         let observed = self.observed.clone().unwrap_or_default();
         let mut settling: Vec<_> = self.runs.values().filter(|run| !run.effects.is_empty()).collect();
-        settling.sort_by_key(|run| run.settled_at);
+        settling.sort_by_key(|run| run.place);
         settling
             .into_iter()
             .filter(|run| !observed.outdates(run.started_at, run.settled_at))
@@ -322,5 +335,7 @@ fn backs_off_until(state: &LaneState, now: Timestamp) -> Option<Timestamp> {
         .filter(|until| *until > now && until.since(now) <= RETRY_AFTER_MAX)
 }
 
+#[cfg(test)]
+mod machine;
 #[cfg(test)]
 mod tests;

@@ -300,6 +300,24 @@ fn a_lane_over_its_rate_waits_and_what_is_given_back_costs_nothing() {
 }
 
 #[test]
+fn what_began_without_a_rate_puts_no_token_back() {
+    let rate = Rate {
+        count: 1,
+        per_ms: 1_000,
+        burst: None,
+    };
+    let mut bed = Bed::new(POLICY);
+    let unmetered = bed.lease();
+    bed.step(LaneEvent::Configured(LanePolicy {
+        rate: Some(rate),
+        ..POLICY
+    }));
+    bed.lease();
+    bed.step(LaneEvent::GivenBack(unmetered));
+    assert!(matches!(bed.allowance(), Allowance::Until(_, Held::Rate)));
+}
+
+#[test]
 fn waits_from_another_clock_do_not_hold_a_lane() {
     let mut bed = Bed::new(POLICY);
     let far = bed.now.after(RETRY_AFTER_MAX);
