@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::letter_filter::cursor_text;
 use crate::app::App;
-use crate::clock::now;
+use crate::clock::steady;
 use crate::subscriptions::FilterTally;
 
 pub use self::health::Health;
@@ -175,7 +175,7 @@ pub async fn connections(app: &App, workspace: &WorkspaceName) -> Result<Vec<Con
 pub async fn connection_view(app: &App, connection: &Connection) -> Result<ConnectionView, QueueError> {
     let name = &connection.spec.name;
     let lane = app.queue.lane_state(&connection.workspace, name).await?;
-    let (health, reason) = health::health(app, connection, &lane, now());
+    let (health, reason) = health::health(app, connection, &lane, steady());
     Ok(ConnectionView {
         connection: connection.clone(),
         health,
