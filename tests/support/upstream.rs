@@ -81,7 +81,7 @@ impl Answer {
         }
     }
 
-    /// No answer until [`Upstream::release`].
+    /// No answer until [`Upstream::release`] or [`Upstream::release_one`].
     pub fn held() -> Self {
         Self {
             hold: true,
@@ -143,6 +143,11 @@ impl Upstream {
         locked(&self.book.asked).clone()
     }
 
+    /// Next, behind what is left of the script.
+    pub fn script(&self, answers: impl IntoIterator<Item = Answer>) {
+        locked(&self.book.script).extend(answers);
+    }
+
     /// From now on, once the script is through.
     pub fn answer_with(&self, answer: Answer) {
         *locked(&self.book.otherwise) = answer;
@@ -152,6 +157,11 @@ impl Upstream {
     pub fn release(&self) {
         self.answer_with(Answer::status(200));
         self.book.released.notify_waiters();
+    }
+
+    /// Lets one held request go: one that is held already or, if there is none, the next.
+    pub fn release_one(&self) {
+        self.book.released.notify_one();
     }
 
     /// Waits until it was asked this often, and hands all of it back.

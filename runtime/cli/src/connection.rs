@@ -95,7 +95,7 @@ Examples:
     },
     /// Let a parked connection try again, once the cause is put right
     ///
-    /// Clears parking, back-off and flag. Setting a secret does the same, so after a refused credential it is not needed.
+    /// Clears parking, back-off, an open breaker and flag. Setting a secret does the same, so after a refused credential it is not needed.
     Release {
         /// The connection
         name: ConnectionName,
@@ -250,7 +250,9 @@ fn standing(view: &ConnectionView, paint: Paint) -> String {
 fn health(health: Health, paint: Paint) -> String {
     match health {
         Health::Ok => paint.good(health.as_str()),
-        Health::BackingOff | Health::Attention | Health::NoConnector | Health::Changed => paint.warn(health.as_str()),
+        Health::BackingOff | Health::BreakerOpen | Health::Attention | Health::NoConnector | Health::Changed => {
+            paint.warn(health.as_str())
+        }
         Health::Parked => paint.bad(health.as_str()),
         Health::Off => paint.dim(health.as_str()),
     }
@@ -312,11 +314,12 @@ fn filter_trouble(view: &ConnectionView) -> Option<String> {
     ))
 }
 
-/// What comes in by it: events that it subscribes to, and requests to its hook.
+/// What comes in by it: events that it subscribes to, whether a filter holds some of them back, and requests to its hook.
 fn takes(spec: &ConnectionSpec) -> String {
     let events = spec.subscribe.iter().map(ToString::to_string);
+    let filtered = spec.filter.as_ref().map(|_| "filtered".to_owned());
     let hook = spec.inbound.as_ref().map(|_| format!("POST /hooks/{}", spec.name));
-    events.chain(hook).collect::<Vec<_>>().join(", ")
+    events.chain(filtered).chain(hook).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod events;
 mod flash;
 mod frame;
 mod guard;
+mod policy;
 mod problem_page;
 mod provenance;
 mod redrives;

@@ -34,7 +34,7 @@ pub(crate) async fn toggle(app: &App, by: &Principal, name: &str, enabled: bool)
     Ok(changed)
 }
 
-/// Clears park, back-off and flag: what waits is tried now.
+/// Clears park, back-off, breaker and flag: what waits is tried now.
 pub(crate) async fn release(app: &App, by: &Principal, name: &str) -> Result<Arc<Connection>, Problem> {
     let connection = connection(app, &by.workspace, name)?;
     let released = app

@@ -145,7 +145,7 @@ pub(super) async fn disable(
     view(&app, &connection).await
 }
 
-/// Clears park, back-off and flag: what waits is tried now.
+/// Clears park, back-off, breaker and flag: what waits is tried now.
 pub(super) async fn release(
     State(app): State<App>,
     Admin(caller): Admin,

@@ -28,4 +28,11 @@ mod tests {
         routed.sort();
         assert_eq!(described, routed);
     }
+
+    #[test]
+    fn the_document_names_every_health_that_there_is() {
+        let document: serde_json::Value = serde_json::from_str(include_str!("openapi.json")).unwrap();
+        let described = &document["components"]["schemas"]["Connection"]["properties"]["health"]["enum"];
+        assert_eq!(*described, serde_json::json!(crate::admin::views::Health::ALL));
+    }
 }

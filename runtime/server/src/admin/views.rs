@@ -1,5 +1,7 @@
 //! What the API and the panel show, put together from the records. Both use these functions, so that they cannot disagree.
 
+mod health;
+
 use cofferdam_domain::connection::Connection;
 use cofferdam_domain::lane::LaneState;
 use cofferdam_domain::{
@@ -12,9 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use super::letter_filter::cursor_text;
 use crate::app::App;
-use crate::clock::now;
-use crate::dispatch::{Hold, granted};
+use crate::clock::steady;
 use crate::subscriptions::FilterTally;
+
+pub use self::health::Health;
 
 /// Most rows of a list.
 pub const ROWS_MAX: usize = 200;
@@ -68,41 +71,6 @@ pub struct ConnectionView {
     /// How its filter has answered since the server's start; none if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter_answers: Option<FilterTally>,
-}
-
-/// How a connection is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Health {
-    /// Nothing to do.
-    Ok,
-    /// It waits for a time that an upstream asked for.
-    BackingOff,
-    /// It goes on, and an admin should look.
-    Attention,
-    /// Nothing is tried until somebody acts.
-    Parked,
-    /// It is turned off.
-    Off,
-    /// Its connector is not loaded.
-    NoConnector,
-    /// Its connector is not the one that was granted.
-    Changed,
-}
-
-impl Health {
-    /// The word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::BackingOff => "backing off",
-            Self::Attention => "attention",
-            Self::Parked => "parked",
-            Self::Off => "off",
-            Self::NoConnector => "no connector",
-            Self::Changed => "connector changed",
-        }
-    }
 }
 
 /// Everything that followed from one thing that happened.
@@ -207,7 +175,7 @@ pub async fn connections(app: &App, workspace: &WorkspaceName) -> Result<Vec<Con
 pub async fn connection_view(app: &App, connection: &Connection) -> Result<ConnectionView, QueueError> {
     let name = &connection.spec.name;
     let lane = app.queue.lane_state(&connection.workspace, name).await?;
-    let (health, reason) = health(app, connection, &lane);
+    let (health, reason) = health::health(app, connection, &lane, steady());
     Ok(ConnectionView {
         connection: connection.clone(),
         health,
@@ -220,61 +188,6 @@ pub async fn connection_view(app: &App, connection: &Connection) -> Result<Conne
             .as_ref()
             .map(|_| app.filters.of(&connection.workspace, name)),
     })
-}
-
-fn health(app: &App, connection: &Connection, lane: &LaneState) -> (Health, Option<String>) {
-    if let Err(hold) = granted(app, connection) {
-        let health = match hold {
-            Hold::NotLoaded => Health::NoConnector,
-            Hold::Changed => Health::Changed,
-        };
-        return (health, Some(format!("connector {}: {hold}", connection.spec.connector)));
-    }
-    if !connection.enabled {
-        return (Health::Off, Some("turned off; its deliveries wait".to_owned()));
-    }
-    if let Some(note) = &lane.parked {
-        return (
-            Health::Parked,
-            Some(format!("{} since {}: {}", note.class, note.since, note.reason)),
-        );
-    }
-    if let Some(until) = lane.back_off_until.filter(|until| *until > now()) {
-        return (Health::BackingOff, Some(format!("asked to wait until {until}")));
-    }
-    if let Some(note) = &lane.flagged {
-        return (
-            Health::Attention,
-            Some(format!("{} since {}: {}", note.class, note.since, note.reason)),
-        );
-    }
-    match unset_credentials(app, connection).as_slice() {
-        [] => (Health::Ok, None),
-        unset => (Health::Attention, Some(format!("not set yet: {}", unset.join(", ")))),
-    }
-}
-
-/// Credentials that the connection names and the vault does not have.
-fn unset_credentials(app: &App, connection: &Connection) -> Vec<String> {
-    let outbound = connection
-        .spec
-        .upstreams
-        .values()
-        .filter_map(|grant| grant.credential.as_ref());
-    let inbound = connection.spec.inbound.iter().map(|inbound| &inbound.credential);
-    let mut unset: Vec<String> = outbound
-        .chain(inbound)
-        // A vault that cannot be read is not the connection's trouble; the next attempt says so.
-        .filter(|name| {
-            !app.vault
-                .exists(&connection.workspace, &connection.spec.name, name)
-                .unwrap_or(true)
-        })
-        .map(|name| format!("credential {name}"))
-        .collect();
-    unset.sort();
-    unset.dedup();
-    unset
 }
 
 /// Everything under one correlation id; none if there is nothing.

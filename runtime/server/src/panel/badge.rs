@@ -64,7 +64,7 @@ impl From<Health> for Badge {
         let tone = match health {
             Health::Ok => Tone::Good,
             Health::BackingOff => Tone::Waiting,
-            Health::Attention | Health::Changed => Tone::Warning,
+            Health::BreakerOpen | Health::Attention | Health::Changed => Tone::Warning,
             Health::Parked | Health::NoConnector => Tone::Bad,
             Health::Off => Tone::Quiet,
         };

@@ -1,12 +1,10 @@
 //! One connection: what it was granted, which credentials are set, its policy, and its latest deliveries.
 
-use std::time::Duration;
-
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use cofferdam_domain::descriptor::UpstreamRequest;
-use cofferdam_domain::{CredentialName, Descriptor, Policy, Timestamp, UpstreamGrant};
+use cofferdam_domain::{CredentialName, Descriptor, Timestamp, UpstreamGrant};
 use cofferdam_queue::DeliveryFilter;
 use cofferdam_vault::CredentialInfo;
 
@@ -16,8 +14,9 @@ use super::delivery::DeliveryRow;
 use super::flash::FlashQuery;
 use super::frame::{Frame, Section, page};
 use super::guard::SignedIn;
+use super::policy;
 use super::problem_page::ProblemPage;
-use super::units::{self, Moment};
+use super::units::Moment;
 use crate::admin::actions;
 use crate::admin::views::{self, ConnectionView};
 use crate::app::App;
@@ -39,6 +38,7 @@ pub(super) struct ConnectionPage {
     pub(super) hook: Option<Hook>,
     pub(super) upstreams: Vec<UpstreamRow>,
     pub(super) settings: Option<String>,
+    pub(super) filter: Option<FilterRow>,
     pub(super) policy: Vec<(&'static str, String)>,
     pub(super) deliveries: Vec<DeliveryRow>,
 }
@@ -59,6 +59,19 @@ pub(super) struct CredentialRow {
 pub(super) struct SetCredential {
     pub(super) version: u64,
     pub(super) changed: Moment,
+}
+
+/// What must be true of an event for it to be delivered, and how that went.
+pub(super) struct FilterRow {
+    pub(super) expression: String,
+    pub(super) answers: String,
+    pub(super) problem: Option<FilterProblem>,
+}
+
+/// The last event that the filter could not judge.
+pub(super) struct FilterProblem {
+    pub(super) text: String,
+    pub(super) at: Option<Moment>,
 }
 
 /// An outside service: what was asked for and what was granted.
@@ -174,7 +187,11 @@ impl ConnectionPage {
             upstreams: of_asked.chain(of_the_rest).collect(),
             settings: (!spec.settings.is_empty())
                 .then(|| serde_json::to_string_pretty(&spec.settings).unwrap_or_default()),
-            policy: policy(&spec.policy),
+            policy: policy::policy(&spec.policy),
+            filter: spec
+                .filter
+                .as_ref()
+                .map(|expression| FilterRow::new(expression, shown.view, now)),
             deliveries: shown.deliveries,
             frame,
         }
@@ -209,6 +226,20 @@ impl CredentialRow {
     }
 }
 
+impl FilterRow {
+    fn new(expression: &str, view: &ConnectionView, now: Timestamp) -> Self {
+        let tally = view.filter_answers.clone().unwrap_or_default();
+        Self {
+            expression: expression.to_owned(),
+            answers: policy::answers(&tally),
+            problem: tally.last_problem.map(|text| FilterProblem {
+                text,
+                at: tally.last_problem_at.map(|at| Moment::new(at, now)),
+            }),
+        }
+    }
+}
+
 impl Granted {
     /// What the grant leaves open is as the connector asks for it.
     fn new(
@@ -230,26 +261,4 @@ impl Granted {
             attached: slot.map_or_else(|| "nowhere".to_owned(), attached),
         }
     }
-}
-
-fn policy(policy: &Policy) -> Vec<(&'static str, String)> {
-    let span = |millis| units::span(Duration::from_millis(millis));
-    let waits = policy.retry.schedule_ms.iter().map(|millis| {
-        if *millis == 0 {
-            "at once".to_owned()
-        } else {
-            span(*millis)
-        }
-    });
-    vec![
-        ("Attempts at once", policy.concurrency.to_string()),
-        ("Time per attempt", span(policy.deadline_ms)),
-        ("Time per request", span(policy.request_timeout_ms)),
-        ("CPU per attempt", span(policy.cpu_ms)),
-        ("Memory per attempt", units::bytes(policy.memory_bytes)),
-        ("Largest response", units::bytes(policy.response_bytes_max)),
-        ("Waits before attempts", waits.collect::<Vec<_>>().join(", ")),
-        ("Given up after", span(policy.retry.max_age_ms)),
-        ("Connector faults allowed", policy.retry.faults_max.to_string()),
-    ]
 }

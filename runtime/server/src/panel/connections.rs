@@ -35,7 +35,7 @@ pub(super) struct ConnectionRow {
     pub(super) enabled: bool,
     pub(super) badge: Badge,
     pub(super) reason: Option<String>,
-    /// What the button says that clears park, back-off and flag; none when there is nothing that it would clear.
+    /// What the button says that clears park, back-off, breaker and flag; none when there is nothing that it would clear.
     pub(super) release: Option<&'static str>,
     pub(super) pending: u64,
     pub(super) in_flight: u64,
@@ -73,7 +73,7 @@ impl ConnectionRow {
 const fn release(health: Health) -> Option<&'static str> {
     match health {
         Health::Parked => Some("Release"),
-        Health::BackingOff => Some("Try now"),
+        Health::BackingOff | Health::BreakerOpen => Some("Try now"),
         Health::Attention => Some("Clear"),
         // A changed connector is granted anew by applying the connection again: no button may stand for that decision.
         Health::Ok | Health::Off | Health::NoConnector | Health::Changed => None,

@@ -323,3 +323,33 @@ fn a_changed_connector_asks_for_somebody_and_no_button_grants_it() {
     assert_eq!((row.badge.tone, row.badge.word), (Tone::Warning, "connector changed"));
     assert!(row.release.is_none());
 }
+
+#[test]
+fn an_open_breaker_warns_says_what_is_next_and_may_be_closed_by_hand() {
+    let views = fixtures::connections();
+    let broken = views.iter().find(|view| view.health == Health::BreakerOpen).unwrap();
+    let row = ConnectionRow::new(broken, Some("1.4.0".into()), Back::List);
+    assert_eq!((row.badge.tone, row.badge.word), (Tone::Warning, "breaker open"));
+    assert_eq!(row.release, Some("Try now"));
+    let html = connections(frame(Role::Admin, Section::Connections));
+    assert!(
+        html.contains("one delivery probes it at 2026-11-23T15:09:40.000Z"),
+        "{html}"
+    );
+}
+
+#[test]
+fn a_connections_page_shows_its_rate_order_breaker_and_marks_and_how_its_filter_has_answered() {
+    let html = connection(frame(Role::Viewer, Section::Connections));
+    for part in [
+        "<dt>Rate</dt><dd>10 in 1 s</dd>",
+        "<dt>Order</dt><dd>one after the other for each subject</dd>",
+        "<dt>Breaker</dt><dd>opens after 10 failures in a row, for 10 s at first and 5 min at most</dd>",
+        "<dt>Deliveries that may wait</dt><dd>5,000</dd>",
+        "has(data.issue)",
+        "1,204 let through, 18,000 held back, 2 failed and not delivered, 1 over a bound and delivered",
+        "no such key: labels",
+    ] {
+        assert!(html.contains(part), "{part} in {html}");
+    }
+}

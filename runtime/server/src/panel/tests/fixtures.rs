@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::admin::views::{ConnectionView, ConnectorView, ConnectorsView, Health};
 use crate::panel::frame::{Frame, Section};
 use crate::panel::sessions::Sessions;
+use crate::subscriptions::FilterTally;
 use crate::tokens::{Principal, Role, TokenHash};
 
 pub(super) use flow::{dead_letters, events, trace};
@@ -55,7 +56,9 @@ fn spec(name: &str, connector: &str) -> ConnectionSpec {
         "owner": "Platform on call",
         "runbook": "https://runbooks.example/tickets",
         "subscribe": ["com.github.issues.*", "com.example.alert.raised"],
+        "filter": format!("has(data.issue) && data.issue.title != '{HOSTILE}'"),
         "settings": { "channel": "#alerts", "title": HOSTILE },
+        "policy": { "rate": { "count": 10, "per_ms": 1_000 }, "order_by": "subject", "pending_max": 5_000 },
         "upstreams": {
             "slack": { "base_url": "https://slack.com", "credential": "bot-token" },
             "mirror": {
@@ -97,7 +100,14 @@ fn view(name: &str, health: Health, reason: Option<&str>, depth: [u64; 4]) -> Co
             delivered,
             pending_bytes: pending * 1_840,
         },
-        filter_answers: None,
+        filter_answers: Some(FilterTally {
+            wanted: 1_204,
+            unwanted: 18_000,
+            errors: 2,
+            overruns: 1,
+            last_problem: Some(format!("no such key: labels {HOSTILE}")),
+            last_problem_at: Some(ago(90_000)),
+        }),
         lane: LaneState {
             parked: reason.map(note),
             ..LaneState::default()
@@ -115,6 +125,15 @@ pub(super) fn connections() -> Vec<ConnectionView> {
             Health::BackingOff,
             Some("asked to wait until 2026-11-23T15:10:00.000Z"),
             [7, 0, 0, 310],
+        ),
+        view(
+            "billing",
+            Health::BreakerOpen,
+            Some(
+                "open since 2026-11-23T15:07:12.250Z, opened 3 times in a row; one delivery probes it at \
+                 2026-11-23T15:09:40.000Z: the upstream answered 503",
+            ),
+            [1_204, 0, 0, 8_113],
         ),
         view(
             "old-webhook",

@@ -1,0 +1,146 @@
+//! A connection's policy and filter in words.
+
+use std::time::Duration;
+
+use cofferdam_domain::Policy;
+use cofferdam_domain::connection::{BreakerPolicy, OrderBy, Rate};
+
+use super::units;
+use crate::subscriptions::FilterTally;
+
+/// Names and values, in the order in which they matter to a delivery.
+pub(super) fn policy(policy: &Policy) -> Vec<(&'static str, String)> {
+    let waits = policy.retry.schedule_ms.iter().map(|millis| {
+        if *millis == 0 {
+            "at once".to_owned()
+        } else {
+            span(*millis)
+        }
+    });
+    vec![
+        ("Attempts at once", policy.concurrency.to_string()),
+        (
+            "Rate",
+            policy.rate.map_or_else(|| "as fast as they come".to_owned(), rate),
+        ),
+        ("Order", policy.order_by.map_or("none", order).to_owned()),
+        ("Breaker", breaker(policy.breaker)),
+        ("Time per attempt", span(policy.deadline_ms)),
+        ("Time per request", span(policy.request_timeout_ms)),
+        ("CPU per attempt", span(policy.cpu_ms)),
+        ("Memory per attempt", units::bytes(policy.memory_bytes)),
+        ("Largest response", units::bytes(policy.response_bytes_max)),
+        ("Waits before attempts", waits.collect::<Vec<_>>().join(", ")),
+        ("Given up after", span(policy.retry.max_age_ms)),
+        ("Connector faults allowed", policy.retry.faults_max.to_string()),
+        ("Interruptions allowed", policy.retry.interruptions_max.to_string()),
+        ("Deliveries that may wait", mark(policy.pending_max, units::count)),
+        ("Bytes that may wait", mark(policy.pending_bytes_max, units::bytes)),
+        ("The first may be due for", mark(policy.pending_age_max_ms, span)),
+    ]
+}
+
+/// How a filter has answered since the server's start.
+pub(super) fn answers(tally: &FilterTally) -> String {
+    format!(
+        "since the server's start: {} let through, {} held back, {} failed and not delivered, {} over a bound and delivered",
+        units::count(tally.wanted),
+        units::count(tally.unwanted),
+        units::count(tally.errors),
+        units::count(tally.overruns),
+    )
+}
+
+fn span(millis: u64) -> String {
+    units::span(Duration::from_millis(millis))
+}
+
+fn mark(own: Option<u64>, shown: impl Fn(u64) -> String) -> String {
+    own.map_or_else(|| "the server's mark".to_owned(), shown)
+}
+
+fn rate(rate: Rate) -> String {
+    let count = units::count(rate.count.into());
+    let burst = match rate.burst {
+        Some(burst) if burst != rate.count => format!(", {} at once after a quiet time", units::count(burst.into())),
+        Some(_) | None => String::new(),
+    };
+    format!("{count} in {}{burst}", span(rate.per_ms))
+}
+
+const fn order(by: OrderBy) -> &'static str {
+    match by {
+        OrderBy::Connection => "one after the other",
+        OrderBy::Source => "one after the other for each source",
+        OrderBy::Subject => "one after the other for each subject",
+        OrderBy::Partitionkey => "one after the other for each partitionkey",
+    }
+}
+
+fn breaker(policy: BreakerPolicy) -> String {
+    match policy.failures {
+        0 => "never opens".to_owned(),
+        failures => format!(
+            "opens after {} in a row, for {} at first and {} at most",
+            if failures == 1 {
+                "1 failure".to_owned()
+            } else {
+                format!("{} failures", units::count(failures.into()))
+            },
+            span(policy.open_ms),
+            span(policy.open_max_ms),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(policy: &Policy, name: &str) -> String {
+        let rows = super::policy(policy);
+        rows.into_iter().find(|(row, _)| *row == name).unwrap().1
+    }
+
+    #[test]
+    fn each_part_of_a_policy_is_told_in_words_with_its_default_or_without() {
+        let default = Policy::default();
+        let own: Policy = serde_json::from_value(serde_json::json!({
+            "rate": {"count": 1_200, "per_ms": 60_000, "burst": 5},
+            "order_by": "subject",
+            "breaker": {"failures": 1, "open_ms": 1_500, "open_max_ms": 3_600_000},
+            "pending_max": 20_000,
+            "pending_age_max_ms": 90_000,
+        }))
+        .unwrap();
+        let never: Policy = serde_json::from_value(serde_json::json!({
+            "rate": {"count": 3, "per_ms": 1_000, "burst": 3},
+            "breaker": {"failures": 0},
+        }))
+        .unwrap();
+        for (policy, name, expected) in [
+            (&default, "Rate", "as fast as they come"),
+            (&own, "Rate", "1,200 in 1 min, 5 at once after a quiet time"),
+            (&never, "Rate", "3 in 1 s"),
+            (&default, "Order", "none"),
+            (&own, "Order", "one after the other for each subject"),
+            (
+                &default,
+                "Breaker",
+                "opens after 10 failures in a row, for 10 s at first and 5 min at most",
+            ),
+            (
+                &own,
+                "Breaker",
+                "opens after 1 failure in a row, for 1.5 s at first and 1 h at most",
+            ),
+            (&never, "Breaker", "never opens"),
+            (&default, "Deliveries that may wait", "the server's mark"),
+            (&own, "Deliveries that may wait", "20,000"),
+            (&own, "Bytes that may wait", "the server's mark"),
+            (&own, "The first may be due for", "1 min 30 s"),
+        ] {
+            assert_eq!(shown(policy, name), expected, "{name}");
+        }
+    }
+}
