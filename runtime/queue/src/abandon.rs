@@ -15,6 +15,9 @@ use crate::store_queue::StoreQueue;
 /// Most deliveries that one step turns into dead letters.
 const STEP_DELIVERIES_MAX: usize = 128;
 
+/// Entries of the order index that one step looks through for those that wait behind others.
+const ORDER_ENTRIES_MAX: usize = 1024;
+
 impl StoreQueue {
     pub(crate) async fn turn_dead(
         &self,
@@ -74,10 +77,13 @@ impl StoreQueue {
     ) -> Result<Vec<DeliveryId>, QueueError> {
         let mut waiting = Vec::with_capacity(max);
         // Behind first: a step that took those whose turn it is would only list the next ones as due.
+        // Only so far: where every key has one delivery nobody waits behind another, and there is no end to looking for one.
         let mut scan = Scan::prefix(keys::ordered(workspace, connection), max);
-        while waiting.len() < max {
+        let mut examined = 0;
+        while waiting.len() < max && examined < ORDER_ENTRIES_MAX {
             let page = self.store.scan(&scan)?;
             let Some((last, _)) = page.last() else { break };
+            examined += page.len();
             scan = scan.after(last.clone());
             let behind = page.iter().filter(|(_, value)| is_behind(value));
             let entries = behind.filter_map(|(key, _)| OrderEntry::read(key).ok());

@@ -32,10 +32,28 @@ type Named = BTreeMap<(WorkspaceName, ConnectionName), Subscriber>;
 /// Every connection of every workspace.
 pub struct Connections {
     store: Store,
-    named: RwLock<Arc<Named>>,
+    visible: Arc<Visible>,
     /// Held while a change is made durable, so that two changes cannot overtake each other.
     changing: Mutex<()>,
+}
+
+/// What everybody sees. It changes with the commit itself: a caller that hangs up leaves no connection that is one thing on
+/// disk and another in memory.
+struct Visible {
+    named: RwLock<Arc<Named>>,
     changed: watch::Sender<u64>,
+}
+
+impl Visible {
+    fn change(&self, change: impl FnOnce(&mut Named)) {
+        {
+            let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
+            let mut next = Named::clone(&named);
+            change(&mut next);
+            *named = Arc::new(next);
+        }
+        self.changed.send_modify(|count| *count += 1);
+    }
 }
 
 /// A change that was not made.
@@ -80,19 +98,21 @@ impl Connections {
         }
         Ok(Self {
             store,
-            named: RwLock::new(Arc::new(named)),
+            visible: Arc::new(Visible {
+                named: RwLock::new(Arc::new(named)),
+                changed: watch::channel(0).0,
+            }),
             changing: Mutex::new(()),
-            changed: watch::channel(0).0,
         })
     }
 
     fn snapshot(&self) -> Arc<Named> {
-        Arc::clone(&self.named.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.visible.named.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Says when any connection has changed.
     pub fn changed(&self) -> watch::Receiver<u64> {
-        self.changed.subscribe()
+        self.visible.changed.subscribe()
     }
 
     /// One connection.
@@ -198,16 +218,13 @@ impl Connections {
         if self.get(workspace, name).is_none() {
             return Err(ConnectionError::Unknown(name.clone()));
         }
-        batch.delete(key(workspace, name));
-        self.store.commit(batch).await?;
-        {
-            let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
-            let mut next = Named::clone(&named);
-            next.remove(&(workspace.clone(), name.clone()));
-            *named = Arc::new(next);
-        }
-        self.changed.send_modify(|count| *count += 1);
-        Ok(())
+        let (visible, named) = (Arc::clone(&self.visible), (workspace.clone(), name.clone()));
+        batch.delete(key(workspace, name)).then(move || {
+            visible.change(|next| {
+                next.remove(&named);
+            });
+        });
+        Ok(self.store.commit(batch).await?)
     }
 
     /// The compiled filter of a connection.
@@ -244,19 +261,18 @@ impl Connections {
     ) -> Result<Arc<Connection>, ConnectionError> {
         let (workspace, name) = (connection.workspace.clone(), connection.spec.name.clone());
         batch.put(key(&workspace, &name), serde_json::to_vec(&connection)?);
-        self.store.commit(batch).await?;
         let connection = Arc::new(connection);
-        {
-            let mut named = self.named.write().unwrap_or_else(PoisonError::into_inner);
-            let mut next = Named::clone(&named);
-            let subscriber = Subscriber {
-                connection: Arc::clone(&connection),
-                filter,
-            };
-            next.insert((workspace, name), subscriber);
-            *named = Arc::new(next);
-        }
-        self.changed.send_modify(|count| *count += 1);
+        let subscriber = Subscriber {
+            connection: Arc::clone(&connection),
+            filter,
+        };
+        let visible = Arc::clone(&self.visible);
+        batch.then(move || {
+            visible.change(|next| {
+                next.insert((workspace, name), subscriber);
+            });
+        });
+        self.store.commit(batch).await?;
         Ok(connection)
     }
 }

@@ -119,7 +119,8 @@ pub(crate) async fn keep(app: App, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => {}
             _ = rung.changed(), if idle => rung.mark_changed(),
-            () = tokio::time::sleep(if idle { POLL } else { TURN }) => {}
+            () = tokio::time::sleep(POLL), if idle => rung.mark_changed(),
+            () = tokio::time::sleep(TURN), if !idle => {}
         }
     }
 }

@@ -39,3 +39,9 @@ pub(crate) fn replace_file(dir: &Path, name: &str, content: &[u8]) -> io::Result
     fs::rename(draft, dir.join(name))?;
     File::open(dir)?.sync_all()
 }
+
+/// Removes a file; durable when this returns.
+pub(crate) fn remove_file(dir: &Path, name: &str) -> io::Result<()> {
+    fs::remove_file(dir.join(name))?;
+    File::open(dir)?.sync_all()
+}

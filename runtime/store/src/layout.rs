@@ -21,6 +21,9 @@ use crate::error::OpenError;
 use crate::files::{make_dir, replace_file};
 use crate::watermark;
 
+/// Stands in a directory while a salvage fills it: what is there is not all there will be.
+pub(crate) const SALVAGE_FILE: &str = "salvage.unfinished";
+
 /// Where a tool puts its copy of the engine's files.
 pub(crate) const COPY_FOLDER: &str = "copy.draft";
 
@@ -164,6 +167,12 @@ impl Directory {
 
     /// What the `format` file names; none if no store was made durable here before.
     pub(crate) fn place(&self) -> Result<Option<Place>, OpenError> {
+        if self.path.join(SALVAGE_FILE).exists() {
+            return Err(OpenError::Corrupt {
+                dir: self.path.clone(),
+                detail: "a salvage into it has not ended; run it again, into an empty directory".to_owned(),
+            });
+        }
         match fs::read(self.path.join(FORMAT_FILE)) {
             Ok(found) => match Place::all().find(|place| place.text().as_bytes() == found) {
                 Some(place) => Ok(Some(place)),

@@ -16,7 +16,8 @@ use crate::check::REPORT_RECORDS;
 use crate::copy::copy_files;
 use crate::engine::{Engine, EngineOpenError, OpenEngine, RawRecord};
 use crate::error::EngineError;
-use crate::layout::{COPY_FOLDER, Directory, is_own};
+use crate::files::{remove_file, replace_file};
+use crate::layout::{COPY_FOLDER, Directory, SALVAGE_FILE, is_own};
 use crate::open::OpenOptions;
 use crate::record::{Record, is_reserved};
 use crate::store::Store;
@@ -62,8 +63,8 @@ impl Salvaged {
 
 /// Takes over what can be read of the store in `dir` into a new store in `to`, which must be empty or not there.
 ///
-/// While it works `to` needs room for a copy of the old store and for the new one. After an error `to` holds nothing that is
-/// worth keeping.
+/// While it works `to` needs room for a copy of the old store and for the new one. After an error, or where this was
+/// stopped, `to` holds nothing that is worth keeping, and does not open as a store.
 pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Salvaged, ToolError> {
     let (directory, place) = Directory::damaged(dir)?;
     if fs::read_dir(to).is_ok_and(|mut entries| entries.next().is_some()) {
@@ -71,6 +72,12 @@ pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> Res
     }
     // The new store is there, and locked, before anything else is put beside it.
     let target = Store::open(&OpenOptions::new(to).engine(place.engine).cache_bytes(TOOL_CACHE_BYTES))?;
+    let failed = |source| ToolError::Copy {
+        dir: to.to_owned(),
+        source,
+    };
+    // A part of a store must not pass for a store, should this stop before its end.
+    replace_file(to, SALVAGE_FILE, b"a salvage into this folder has not ended\n").map_err(&failed)?;
     let copy = to.join(COPY_FOLDER);
     let mut tries = Tries {
         source: directory.folder(place),
@@ -104,6 +111,9 @@ pub fn salvage(dir: &Path, to: &Path, progress: &mut dyn FnMut(Progress)) -> Res
         })
     });
     let _kept = fs::remove_dir_all(&copy);
+    if result.is_ok() {
+        remove_file(to, SALVAGE_FILE).map_err(&failed)?;
+    }
     result
 }
 

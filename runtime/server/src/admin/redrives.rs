@@ -188,10 +188,19 @@ pub(crate) async fn begin(
         by: by.name.clone(),
         rate_per_s: request.rate_per_s.unwrap_or(REDRIVE_RATE_DEFAULT),
     };
-    let redrive = app.queue.begin_redrive(&by.workspace, order, steady()).await;
-    let redrive = redrive.map_err(|error| redrive_problem(&error))?;
-    app.redrives.ring();
-    Ok(redrive)
+    // Spawned: a client that hangs up must not leave a redrive that its runner never hears of.
+    let (app, workspace) = (app.clone(), by.workspace.clone());
+    let begun = tokio::spawn(async move {
+        let redrive = app.queue.begin_redrive(&workspace, order, steady()).await;
+        if redrive.is_ok() {
+            app.redrives.ring();
+        }
+        redrive
+    });
+    match begun.await {
+        Ok(redrive) => redrive.map_err(|error| redrive_problem(&error)),
+        Err(error) => Err(Problem::internal("beginning the redrive", &error)),
+    }
 }
 
 fn filter(request: &BulkRequest) -> DeadFilter {

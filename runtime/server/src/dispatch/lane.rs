@@ -141,6 +141,7 @@ impl Lane {
         };
         // Without the connector that was granted a lane waits, as if it were off: attempts would only be burnt.
         let (true, Ok(connector)) = (connection.enabled, granted(&self.app, &connection)) else {
+            self.app.metrics.pace(&metrics::Lane::of(&connection), 0, false);
             return Ok(Next::Wait(POLL));
         };
         let state = self.app.queue.lane_state(&self.workspace, &self.name).await?;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use cofferdam_domain::event::Origin;
 use cofferdam_domain::{Connection, ConnectionName, WorkspaceName};
-use cofferdam_queue::{Accept, Accepted, Queue};
+use cofferdam_queue::{Accept, Accepted, Queue, QueueError};
+use cofferdam_store::CommitError;
 
 use super::marks::{self, Door, Incoming, LaneStanding, Mark, Met};
 use crate::app::App;
@@ -146,6 +147,10 @@ pub(super) async fn accept(app: &App, door: Door, accepts: Vec<Accept>) -> Resul
                 Problem::new(StatusCode::SERVICE_UNAVAILABLE, "store-unavailable", detail)
                     .retry_after(STORE_OUT_WAIT_S),
             )
+        }
+        Ok(Err(QueueError::Commit(CommitError::TooLarge))) => {
+            let detail = "these events and all their deliveries are too much for one request; send fewer at once";
+            Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "batch-too-large", detail))
         }
         Ok(Err(error)) => Err(Problem::internal("accepting the event", &error)),
         Err(error) => Err(Problem::internal("accepting the event", &error)),

@@ -119,3 +119,16 @@ fn nothing_is_mixed_into_a_directory_that_holds_something() {
         assert!(matches!(error, ToolError::NotEmpty { .. }), "{error:?}");
     });
 }
+
+#[test]
+fn what_an_interrupted_salvage_leaves_does_not_pass_for_a_store() {
+    each_durable_engine(|engine, dir| {
+        filled(engine, dir);
+        // As a kill in the middle of it leaves the new directory: a sound store, and the mark.
+        std::fs::write(dir.join(crate::layout::SALVAGE_FILE), "").unwrap();
+        let error = open(engine, dir).err().unwrap();
+        assert!(error.to_string().contains("run it again"), "{error}");
+        std::fs::remove_file(dir.join(crate::layout::SALVAGE_FILE)).unwrap();
+        assert!(open(engine, dir).is_ok());
+    });
+}

@@ -232,7 +232,7 @@ impl Bed {
                 }
             };
             self.ledger[ended.delivery].settled(decided.end, &decided.outcome, self.now.as_millis());
-            if !self.state.outdates(ended.started_at) {
+            if !self.state.outdates(ended.started_at, self.now) {
                 let state = std::mem::take(&mut self.state);
                 self.state = decided
                     .effects
