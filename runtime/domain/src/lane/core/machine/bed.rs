@@ -28,6 +28,7 @@ struct UnderWay {
 }
 
 struct Decided {
+    at: Timestamp,
     end: End,
     outcome: Outcome,
     effects: Vec<LaneEffect>,
@@ -184,6 +185,7 @@ impl Bed {
         });
         self.model.settled(attempt, end, &effects);
         self.under_way[at].decided = Some(Decided {
+            at: self.now,
             end,
             outcome: decision.outcome,
             effects,
@@ -226,12 +228,12 @@ impl Bed {
                 }
             };
             self.ledger[ended.delivery].settled(decided.end, &decided.outcome, self.now.as_millis());
-            if !self.state.outdates(ended.started_at) {
+            if !self.state.outdates(ended.started_at, decided.at) {
                 let state = std::mem::take(&mut self.state);
                 self.state = decided
                     .effects
                     .iter()
-                    .fold(state, |state, effect| state.after(effect, self.now));
+                    .fold(state, |state, effect| state.after(effect, decided.at));
             }
         }
         self.model.ended(ended.attempt, valid);
