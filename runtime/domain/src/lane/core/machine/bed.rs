@@ -1,11 +1,13 @@
 //! What the server and the queue do around the core, in memory: leases, settles that take their time, and a process that
 //! may end at any moment. Everything it does is told to the model and the ledger.
 
+mod audit;
+
 use proptest::sample::Index;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::ledger::{Account, Place};
+use super::ledger::Account;
 use super::model::Model;
 use super::*;
 use crate::classify::{Failure, Receipt};
@@ -15,14 +17,6 @@ use crate::retry::{self, Outcome, RetryPolicy};
 
 /// A week after the epoch, so that a clock can be set back.
 const BEGINNING: u64 = 7 * 24 * HOUR;
-
-/// Looks at the lane until everything has come to its end; far more than any history needs.
-const DRAIN_STEPS_MAX: usize = 20_000;
-
-const DELIVERED: End = End {
-    class: None,
-    retry_after_ms: None,
-};
 
 /// An attempt that runs, whether or not its lease is still valid.
 struct UnderWay {
@@ -34,6 +28,7 @@ struct UnderWay {
 }
 
 struct Decided {
+    at: Timestamp,
     end: End,
     outcome: Outcome,
     effects: Vec<LaneEffect>,
@@ -190,6 +185,7 @@ impl Bed {
         });
         self.model.settled(attempt, end, &effects);
         self.under_way[at].decided = Some(Decided {
+            at: self.now,
             end,
             outcome: decision.outcome,
             effects,
@@ -232,12 +228,12 @@ impl Bed {
                 }
             };
             self.ledger[ended.delivery].settled(decided.end, &decided.outcome, self.now.as_millis());
-            if !self.state.outdates(ended.started_at, self.now) {
+            if !self.state.outdates(ended.started_at, decided.at) {
                 let state = std::mem::take(&mut self.state);
                 self.state = decided
                     .effects
                     .iter()
-                    .fold(state, |state, effect| state.after(effect, self.now));
+                    .fold(state, |state, effect| state.after(effect, decided.at));
             }
         }
         self.model.ended(ended.attempt, valid);
@@ -323,68 +319,6 @@ impl Bed {
         self.model.restarted();
         self.core = LaneCore::new(self.policy, self.now);
         self.look();
-    }
-
-    /// Everything works from now on: whatever is left comes to its end.
-    pub(super) fn drain(&mut self) {
-        self.release();
-        for _ in 0..DRAIN_STEPS_MAX {
-            let room = match self.look() {
-                Allowance::Room(room) => room,
-                Allowance::Until(until, _) => {
-                    self.pass(until.since(self.now).as_millis().try_into().unwrap());
-                    continue;
-                }
-                Allowance::Signal(_) => 0,
-            };
-            self.lease(room);
-            if let Some(next) = self.under_way.first() {
-                if next.decided.is_none() {
-                    self.decide_at(0, DELIVERED);
-                }
-                self.write_at(0);
-                // What was decided before may park the lane once more.
-                if self.state.parked.is_some() {
-                    self.pass(1);
-                    self.release();
-                }
-            } else if let Some(due_at) = self.deliveries.iter().filter_map(due_at).min() {
-                self.pass(due_at.since(self.now).as_millis().try_into().unwrap());
-            } else {
-                return self.check();
-            }
-            self.check();
-        }
-        panic!("the lane stalls: {:?}, {:?}", self.core, self.state);
-    }
-
-    pub(super) fn check(&self) {
-        assert_eq!(self.core.in_flight(), self.under_way.len());
-        assert_eq!(self.deliveries.len(), self.ledger.len());
-        for (at, (delivery, account)) in self.deliveries.iter().zip(&self.ledger).enumerate() {
-            let place = match &delivery.state {
-                DeliveryState::Pending { due_at } => Place::Pending(due_at.as_millis()),
-                DeliveryState::Leased { .. } => Place::InFlight(delivery.generation),
-                DeliveryState::Delivered { .. } => Place::Delivered,
-                DeliveryState::Dead { .. } => Place::Dead,
-                DeliveryState::Discarded { .. } => panic!("nobody discards here"),
-            };
-            assert_eq!(place, account.place);
-            let counts = (delivery.charged, delivery.faults, delivery.interruptions);
-            assert_eq!(
-                counts,
-                (account.charged, account.faults, account.interruptions),
-                "{delivery:?}"
-            );
-            let valid = (0..self.under_way.len())
-                .filter(|run| self.under_way[*run].delivery == at && self.is_valid(*run))
-                .count();
-            assert_eq!(
-                valid,
-                usize::from(matches!(place, Place::InFlight(_))),
-                "leases of {delivery:?}"
-            );
-        }
     }
 
     /// What a lane does before it leases.

@@ -89,7 +89,7 @@ impl Account {
         match (&decision.outcome, waits) {
             (Outcome::Dead, None) => {}
             (Outcome::Dead, Some((_, longest))) => {
-                assert!(now + longest > oldest, "dead and not too old: {self:?} {end:?}")
+                assert!(now + longest > oldest, "dead and not too old: {self:?} {end:?}");
             }
             (Outcome::Retry { due_at, charged }, Some((least, longest))) => {
                 let due_at = due_at.as_millis();

@@ -11,6 +11,9 @@ const TOKEN: u64 = 10_000;
 /// The longest wait that a lane takes from an upstream.
 const DAY: u64 = 24 * HOUR;
 
+/// How far ahead of a verdict something durable may be that the same clock has written.
+const LATE: u64 = 600 * SECOND;
+
 /// What stands against the lane.
 #[derive(Clone, Debug, Default)]
 struct Facts {
@@ -21,16 +24,23 @@ struct Facts {
 }
 
 impl Facts {
-    fn take_in(&mut self, effect: &LaneEffect) {
+    /// Takes in what a settle at `now` does to the lane.
+    fn take_in(&mut self, effect: &LaneEffect, now: u64) {
+        let latest = self.back_off_until.max(self.open.map_or(0, |(until, _)| until));
         match effect {
             LaneEffect::None | LaneEffect::Flag { .. } => {}
             LaneEffect::Park { .. } => self.parked = true,
-            LaneEffect::BackOff { until } => self.back_off_until = self.back_off_until.max(until.as_millis()),
+            LaneEffect::BackOff { until } => {
+                let standing = Some(self.back_off_until).filter(|until| *until <= now + DAY);
+                self.back_off_until = until.as_millis().max(standing.unwrap_or(0));
+            }
+            // A longer wait stands already, and not by another clock.
+            LaneEffect::Trip { until, .. } if until.as_millis() <= latest && latest <= now + LATE => {}
             LaneEffect::Trip { until, .. } => {
                 self.open = Some((until.as_millis(), self.open.map_or(1, |(_, trips)| trips + 1)));
             }
             LaneEffect::Recover => {
-                let until = self.open.take().map_or(0, |(until, _)| until);
+                let until = self.open.take().map_or(0, |(until, _)| until.min(now));
                 self.back_off_until = self.back_off_until.max(until);
             }
         }
@@ -42,6 +52,13 @@ struct Start {
     at: u64,
     turn: u64,
     probe: bool,
+}
+
+#[derive(Clone, Debug)]
+struct Writing {
+    attempt: AttemptId,
+    at: u64,
+    effects: Vec<LaneEffect>,
 }
 
 /// What the breaker has to answer to a verdict.
@@ -60,7 +77,7 @@ pub(super) struct Model {
     durable: Facts,
     released_at: Option<u64>,
     /// Settles that are being written, in the order of their verdicts.
-    writing: Vec<(AttemptId, Vec<LaneEffect>)>,
+    writing: Vec<Writing>,
     running: BTreeMap<AttemptId, Start>,
     /// Rises whenever what is under way stops saying anything of the lane.
     turn: u64,
@@ -203,17 +220,22 @@ impl Model {
             let until = Timestamp::from_millis(self.now + end.retry_after_ms.unwrap_or(0).min(DAY));
             effects.push(LaneEffect::BackOff { until });
         }
-        self.writing.push((attempt, effects));
+        self.writing.push(Writing {
+            attempt,
+            at: self.now,
+            effects,
+        });
     }
 
     /// The attempt is over; what it met is durable, or nothing of it is.
     pub(super) fn ended(&mut self, attempt: AttemptId, durable: bool) {
         if durable {
             let mut facts = self.durable.clone();
-            self.effects_of(Some(attempt)).for_each(|effect| facts.take_in(effect));
+            self.effects_of(Some(attempt))
+                .for_each(|(effect, at)| facts.take_in(effect, at));
             self.durable = facts;
         }
-        self.writing.retain(|(other, _)| *other != attempt);
+        self.writing.retain(|settle| settle.attempt != attempt);
         self.running.remove(&attempt);
     }
 
@@ -242,17 +264,22 @@ impl Model {
     /// What stands against the lane once everything that is being written is durable.
     fn facts(&self) -> Facts {
         let mut facts = self.durable.clone();
-        self.effects_of(None).for_each(|effect| facts.take_in(effect));
+        self.effects_of(None).for_each(|(effect, at)| facts.take_in(effect, at));
         facts
     }
 
     /// The effects that are being written, of one attempt or of all, but for what a release has put right.
-    fn effects_of(&self, of: Option<AttemptId>) -> impl Iterator<Item = &LaneEffect> {
+    fn effects_of(&self, of: Option<AttemptId>) -> impl Iterator<Item = (&LaneEffect, u64)> {
         self.writing
             .iter()
-            .filter(move |(attempt, _)| of.is_none_or(|of| of == *attempt))
-            .filter(|(attempt, _)| self.released_at.is_none_or(|at| self.running[attempt].at > at))
-            .flat_map(|(_, effects)| effects)
+            .filter(move |settle| of.is_none_or(|of| of == settle.attempt))
+            .filter(|settle| !self.was_put_right(settle))
+            .flat_map(|settle| settle.effects.iter().map(|effect| (effect, settle.at)))
+    }
+
+    fn was_put_right(&self, settle: &Writing) -> bool {
+        let began = self.running[&settle.attempt].at;
+        self.released_at.is_some_and(|at| at >= began && at <= settle.at + LATE)
     }
 
     /// The end of the back-off that holds; one from another clock does not.
