@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use cofferdam_domain::attempt::AttemptEnd;
-use cofferdam_domain::{DeliveryState, FailureClass, Outcome, Timestamp};
+use cofferdam_domain::{Attempt, Delivery, DeliveryState, FailureClass, Outcome, Timestamp};
 use cofferdam_server::admin::views::Health;
 use cofferdam_store::{Key, Keyspace, OpenOptions, Scan, Store};
 use cofferdam_tests::artifacts::test_guest;
@@ -59,7 +59,7 @@ impl Neighbour {
     }
 }
 
-fn end(attempt: &cofferdam_domain::Attempt) -> &AttemptEnd {
+fn end(attempt: &Attempt) -> &AttemptEnd {
     attempt.ended.as_ref().expect("the attempt has an end")
 }
 
@@ -125,15 +125,12 @@ async fn a_breaker_opens_after_failures_in_a_row_probes_once_and_lets_the_rest_g
 }
 
 #[tokio::test]
-async fn a_probe_that_fails_keeps_the_breaker_open_for_longer_and_a_release_closes_it() {
+async fn a_probe_that_fails_keeps_the_breaker_open_for_twice_as_long() {
     let target = Upstream::start([], Answer::status(503)).await;
     let server = probe_server().await;
-    // The second wait is one that no test outlasts.
-    let policy = "[policy.breaker]\nfailures = 1\nopen_ms = 500\nopen_max_ms = 3600000\n";
-    server
-        .api
-        .apply(&probe("p", &target, &format!("{policy}{PATIENT}")))
-        .await;
+    let breaker = "[policy.breaker]\nfailures = 1\nopen_ms = 500\nopen_max_ms = 60000\n";
+    let file = probe("p", &target, &format!("{breaker}{PATIENT}"));
+    server.api.apply(&file).await;
     let correlation = send(&server, "1", "p", json!({"do": "call"})).await;
     let view = wait::until("the third opening", || async {
         let view = server.api.connection("p").await;
@@ -141,39 +138,56 @@ async fn a_probe_that_fails_keeps_the_breaker_open_for_longer_and_a_release_clos
         (trips >= 3).then_some(view)
     })
     .await;
-    assert!(view.reason.unwrap().contains("times in a row"));
-    let asked = target.asked();
-    for (at, least_ms) in [(1, 500), (2, 1_000)] {
-        let waited = asked[at].at.duration_since(asked[at - 1].at);
-        assert!(
-            waited + CLOCK_GRAIN >= Duration::from_millis(least_ms),
-            "{at}: {waited:?}"
-        );
-    }
+    let reason = view.reason.unwrap();
+    assert!(reason.contains("times in a row"), "{reason}");
     target.answer_with(Answer::status(200));
-    server.api.post("/v1/connections/p/release").await;
     server.api.wait_delivered(&correlation).await;
+    let asked = target.asked();
+    for (at, least_ms) in [(1, 500), (2, 1_000), (3, 2_000)] {
+        let waited = asked[at].at.duration_since(asked[at - 1].at);
+        let least = Duration::from_millis(least_ms);
+        assert!(waited + CLOCK_GRAIN >= least, "{at}: {waited:?}");
+    }
     assert_eq!(server.api.connection("p").await.health, Health::Ok);
 }
 
 #[tokio::test]
-async fn an_open_breaker_outlasts_a_restart_and_says_nothing_once_it_is_turned_off() {
+async fn an_open_breaker_outlasts_a_restart_closes_by_a_release_and_says_nothing_once_it_is_turned_off() {
     let target = Upstream::start([], Answer::status(503)).await;
     let server = probe_server().await;
+    // Longer than any test waits.
     let breaker = |failures| {
         format!("[policy.breaker]\nfailures = {failures}\nopen_ms = 3600000\nopen_max_ms = 3600000\n{PATIENT}")
     };
     server.api.apply(&probe("p", &target, &breaker(1))).await;
     let neighbour = Neighbour::of(&server).await;
     let correlation = send(&server, "1", "p", json!({"do": "call"})).await;
-    wait::until("the open breaker", || async {
-        (server.api.connection("p").await.health == Health::BreakerOpen).then_some(())
-    })
-    .await;
+    let opened = async |server: &Running, after: Timestamp| {
+        wait::until("the open breaker", || async {
+            let view = server.api.connection("p").await;
+            let since = view.lane.tripped.as_ref()?.since;
+            (view.health == Health::BreakerOpen && since > after).then_some(since)
+        })
+        .await
+    };
+    let first = opened(&server, Timestamp::ZERO).await;
     let server = server.kill().await.start().await;
     neighbour.is_served(&server).await;
-    assert_eq!(server.api.connection("p").await.health, Health::BreakerOpen);
+    assert_eq!(opened(&server, Timestamp::ZERO).await, first);
     assert_eq!(target.asked().len(), 1);
+
+    server.api.post("/v1/connections/p/release").await;
+    opened(&server, first).await;
+    let trace = server.api.trace(&correlation).await;
+    let released_at = server.api.connection("p").await.lane.released_at.unwrap();
+    let started: Vec<_> = trace.events[0].deliveries[0]
+        .attempts
+        .iter()
+        .map(|attempt| attempt.started_at)
+        .collect();
+    // What begins in the very millisecond of the release counts as begun before it, and says nothing of the lane.
+    let counted = started.iter().filter(|started| **started > released_at).count();
+    assert_eq!(counted, 1, "{started:?} {released_at:?}");
 
     target.answer_with(Answer::status(200));
     let view = server.api.apply(&probe("p", &target, &breaker(0))).await;
@@ -207,9 +221,9 @@ async fn a_lane_never_begins_more_than_its_rate_allows() {
         assert!(waited + CLOCK_GRAIN >= least, "request {at} after {waited:?}");
     }
     // Waiting for its turn cost no delivery anything.
-    let charged: Vec<cofferdam_domain::Delivery> = server.api.get("/v1/deliveries?connection=p").await;
+    let deliveries: Vec<Delivery> = server.api.get("/v1/deliveries?connection=p").await;
     assert!(
-        charged
+        deliveries
             .iter()
             .all(|delivery| (delivery.runs, delivery.charged) == (1, 1))
     );

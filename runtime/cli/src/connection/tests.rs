@@ -38,6 +38,23 @@ slack-alerts: auth since yesterday: refused\u{fffd}";
 }
 
 #[test]
+fn an_open_breaker_is_explained_and_a_filter_is_named_where_its_events_are() {
+    let why = "open since yesterday, opened 3 times in a row; the next delivery probes it: the upstream answered 503";
+    let mut broken = view("breaker-open", Some(why));
+    broken.connection.spec.filter = Some("data.urgent".to_owned());
+    let text = listed(std::slice::from_ref(&broken), Paint::Plain);
+    for part in [
+        "breaker open  1",
+        "com.github.*, filtered, POST /hooks/slack-alerts",
+        &format!("slack-alerts: {why}"),
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let text = standing(&broken, Paint::Plain);
+    assert!(text.ends_with(&format!("breaker open ({why})")), "{text}");
+}
+
+#[test]
 fn a_view_survives_the_way_to_json_and_back() {
     let view = view("ok", None);
     let back: ConnectionView = serde_json::from_value(serde_json::to_value(&view).unwrap()).unwrap();
