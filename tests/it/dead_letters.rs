@@ -22,7 +22,7 @@ async fn ask(server: &Running, what: &str, body: serde_json::Value) -> Response 
 
 async fn begin(server: &Running, what: &str, body: serde_json::Value) -> Redrive {
     match api::read(ask(server, what, body).await).await {
-        BulkAnswer::Redrive(redrive) => redrive,
+        BulkAnswer::Redrive(redrive) => *redrive,
         BulkAnswer::Preview(preview) => panic!("{preview:?}"),
     }
 }

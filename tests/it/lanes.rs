@@ -217,7 +217,7 @@ async fn a_lane_never_begins_more_than_its_rate_allows() {
     let asked = target.asked();
     assert_eq!(asked.len(), COUNT);
     for (at, asked) in asked.iter().enumerate().skip(2) {
-        let (waited, least) = (asked.at - began, Duration::from_millis(100) * (at as u32 - 1));
+        let (waited, least) = (asked.at - began, Duration::from_millis(100 * (at as u64 - 1)));
         assert!(waited + CLOCK_GRAIN >= least, "request {at} after {waited:?}");
     }
     // Waiting for its turn cost no delivery anything.

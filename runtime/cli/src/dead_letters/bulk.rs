@@ -71,7 +71,7 @@ impl Bulk {
             confirm(&format!("{} {}", what.as_str(), counted(&preview)))?;
         }
         let job = match ask(api, what, &self.request(false)).await? {
-            BulkAnswer::Redrive(job) => job,
+            BulkAnswer::Redrive(job) => *job,
             BulkAnswer::Preview(_) => bail!("the server has begun no job"),
         };
         let job = if self.wait { follow(api, job).await? } else { job };

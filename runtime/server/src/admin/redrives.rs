@@ -49,7 +49,7 @@ pub enum BulkAnswer {
     /// What would be done.
     Preview(Preview),
     /// The job that does it.
-    Redrive(Redrive),
+    Redrive(Box<Redrive>),
 }
 
 /// What would be done.
@@ -130,7 +130,7 @@ async fn answer(
         return Ok((StatusCode::OK, Json(BulkAnswer::Preview(preview))));
     }
     let redrive = begin(app, by, what, request).await?;
-    Ok((StatusCode::ACCEPTED, Json(BulkAnswer::Redrive(redrive))))
+    Ok((StatusCode::ACCEPTED, Json(BulkAnswer::Redrive(Box::new(redrive)))))
 }
 
 /// What would be done, without doing it.
