@@ -188,7 +188,11 @@ impl Directory {
 
     /// The store from now on; durable, and the one moment at which it changes, when this returns.
     pub(crate) fn name(&self, place: Place) -> Result<(), OpenError> {
-        replace_file(&self.path, FORMAT_FILE, place.text().as_bytes()).map_err(|source| self.not_writable(source))
+        // The engine's folder first: a name that outlived it in a power loss would speak of records that are gone.
+        File::open(&self.path)
+            .and_then(|dir| dir.sync_all())
+            .and_then(|()| replace_file(&self.path, FORMAT_FILE, place.text().as_bytes()))
+            .map_err(|source| self.not_writable(source))
     }
 
     /// An engine's folder where no `format` file names one.
