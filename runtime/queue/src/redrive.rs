@@ -86,15 +86,15 @@ impl StoreQueue {
         }
         let ids = named_once(order.ids.as_deref())?;
         for _ in 0..STEP_TRIES {
+            // The number is read before those that run are counted: whoever is made in between has it, and the step is planned anew.
+            let id = RedriveId(self.last_redrive(workspace)?.saturating_add(1));
             let kept = self.redrives(workspace)?;
             let running = kept.iter().filter(|kept| kept.state == RedriveState::Running);
             if running.count() >= REDRIVES_RUNNING_MAX {
                 return Err(RedriveError::Busy);
             }
-            let id = RedriveId(self.last_redrive(workspace)?.saturating_add(1));
             let redrive = Redrive::new(id, workspace.clone(), &order, ids.as_ref().map(Vec::len), now);
             let mut step = Step::default();
-            // Of two that are made at once one sees that the other has the number, and counts again.
             let key = keys::redrive(workspace, id.0);
             step.batch.expect_absent(key.clone()).put(key, stored::encode(&redrive));
             if let Some(ids) = &ids {
