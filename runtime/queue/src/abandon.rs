@@ -3,6 +3,8 @@
 //! Each step is whole, so a crash leaves some deliveries dead and the rest waiting; who abandons goes on until nothing is
 //! left.
 
+use std::collections::HashSet;
+
 use cofferdam_domain::classify::Failure;
 use cofferdam_domain::{ConnectionName, DeliveryId, DeliveryState, Timestamp, WorkspaceName};
 use cofferdam_store::Scan;
@@ -14,6 +16,9 @@ use crate::store_queue::StoreQueue;
 
 /// Most deliveries that one step turns into dead letters.
 const STEP_DELIVERIES_MAX: usize = 128;
+
+/// Deliveries that cannot be read behind which one call still looks for others.
+const DAMAGED_MAX: usize = 1024;
 
 /// Entries of the order index that one step looks through for those that wait behind others.
 const ORDER_ENTRIES_MAX: usize = 1024;
@@ -28,13 +33,17 @@ impl StoreQueue {
         max: usize,
     ) -> Result<usize, QueueError> {
         let mut turned = 0;
+        let mut damaged: HashSet<DeliveryId> = HashSet::new();
         let mut conflicts = 0;
         while turned < max {
             let at_once = STEP_DELIVERIES_MAX.min(max - turned);
             let mut step = Step::default();
-            let waiting = self.waiting(&mut step, workspace, connection, at_once)?;
-            let mut here = 0;
+            let waiting = self.waiting(&mut step, workspace, connection, at_once + damaged.len())?;
+            let (mut here, damaged_before) = (0, damaged.len());
             for id in waiting {
+                if damaged.contains(&id) {
+                    continue;
+                }
                 let found = match self.found(workspace, id) {
                     Ok(Some(found)) => found,
                     Ok(None) => continue,
@@ -45,6 +54,7 @@ impl StoreQueue {
                             error = &error as &dyn std::error::Error,
                             "a delivery cannot be read; it is not abandoned"
                         );
+                        damaged.insert(id);
                         continue;
                     }
                     Err(error) => return Err(error),
@@ -55,6 +65,10 @@ impl StoreQueue {
                 }
             }
             if step.is_empty() {
+                if damaged.len() > damaged_before && damaged.len() < DAMAGED_MAX {
+                    // Others may wait behind those.
+                    continue;
+                }
                 return Ok(turned);
             }
             match self.commit(step).await? {

@@ -130,25 +130,33 @@ struct Bounds {
 }
 
 impl StoreQueue {
+    /// One step of every walk. A walk that fails goes on behind what it failed at, and does not keep the others: the first
+    /// failure is handed back at the end.
     pub(crate) async fn retire_some(&self, now: Timestamp, retention: &Retention) -> Result<Retired, QueueError> {
         let mut walks = self.walks().clone();
         walks.begin(now);
         let mut retired = Retired::default();
         // Bodies and attempts may go sooner than what they belong to, never later: those go with it.
         let bodies = before(now, retention.bodies_days);
-        self.retire_bodies(&mut walks.bodies, bodies, &mut retired).await?;
+        let mut done = self.retire_bodies(&mut walks.bodies, bodies, &mut retired).await;
         let attempts = before(now, retention.attempts_days);
-        self.retire_attempts(&mut walks.attempts, attempts, &mut retired)
-            .await?;
+        done = done.and(
+            self.retire_attempts(&mut walks.attempts, attempts, &mut retired)
+                .await,
+        );
         let bounds = Bounds {
             done: before(now, retention.delivered_days),
             dead: before(now, retention.dead_days),
         };
-        self.retire_events(&mut walks.events, bounds, &mut retired).await?;
-        self.retire_heavy_bodies(&mut walks.heavy_bodies, retention.bodies_bytes, now, &mut retired)
-            .await?;
-        self.retire_heavy_attempts(&mut walks.heavy_attempts, retention.attempts_bytes, now, &mut retired)
-            .await?;
+        done = done.and(self.retire_events(&mut walks.events, bounds, &mut retired).await);
+        done = done.and(
+            self.retire_heavy_bodies(&mut walks.heavy_bodies, retention.bodies_bytes, now, &mut retired)
+                .await,
+        );
+        done = done.and(
+            self.retire_heavy_attempts(&mut walks.heavy_attempts, retention.attempts_bytes, now, &mut retired)
+                .await,
+        );
         // Walks that are through wait for the others: whoever calls until nothing is left comes to an end.
         retired.more = !walks.are_through();
         if walks.are_through() {
@@ -158,7 +166,7 @@ impl StoreQueue {
             };
         }
         *self.walks() = walks;
-        Ok(retired)
+        done.map(|()| retired)
     }
 
     fn walks(&self) -> std::sync::MutexGuard<'_, Walks> {

@@ -146,14 +146,18 @@ impl StoreQueue {
         Ok((raw, tally.unwrap_or_default()))
     }
 
-    /// Entries of the delivered index at these times go with the step: the tally that counted them is lowered.
+    /// Entries of the delivered index at these times go with the step: the tally that counted them is lowered. One that is
+    /// damaged counts nothing any more, and keeps nobody from anything.
     pub(crate) fn lower_tally(
         &self,
         step: &mut Step,
         (workspace, connection): &LaneName,
         removed_at: &[Timestamp],
     ) -> Result<(), QueueError> {
-        let (raw, mut tally) = self.read_tally(workspace, connection)?;
+        let (raw, mut tally) = match self.read_tally(workspace, connection) {
+            Err(error) if error.is_damage() => return Ok(()),
+            read => read?,
+        };
         let counted = removed_at.iter().filter(|at| **at < tally.until).count() as u64;
         tally.delivered = tally.delivered.saturating_sub(counted);
         stage(step, workspace, connection, raw, &tally);
