@@ -7,7 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::{Registry, Unit};
+use prometheus_client::registry::{Metric, Registry, Unit};
 
 /// A connection of a workspace.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -114,9 +114,9 @@ pub(crate) struct Metrics {
     /// Attempts by outcome and class.
     pub attempts: Family<AttemptLabels, Counter>,
     /// Wall time of an attempt.
-    pub attempt_seconds: Family<Lane, Histogram, fn() -> Histogram>,
+    pub attempt_seconds: Seconds,
     /// From acceptance to delivery.
-    pub delivery_seconds: Family<Lane, Histogram, fn() -> Histogram>,
+    pub delivery_seconds: Seconds,
     /// Requests that met a high-water mark.
     pub refused: Family<RefusedLabels, Counter>,
     /// Events that had been taken in before.
@@ -144,123 +144,64 @@ pub(crate) struct Metrics {
     pub dead: Family<Lane, Gauge>,
 }
 
-fn seconds() -> Histogram {
-    // 1 ms to 65 s.
-    Histogram::new(exponential_buckets(0.001, 2.0, 17))
+type Seconds = Family<Lane, Histogram, fn() -> Histogram>;
+
+/// Makes metrics at zero and registers each, under one name with one word of help.
+struct Maker<'a>(&'a mut Registry);
+
+impl Maker<'_> {
+    fn metric<M: Metric + Clone + Default>(&mut self, name: &str, help: &str) -> M {
+        let metric = M::default();
+        self.0.register(name, help, metric.clone());
+        metric
+    }
+
+    /// A histogram of durations from 1 ms to 65 s.
+    fn seconds(&mut self, name: &str, help: &str) -> Seconds {
+        let metric: Seconds = Family::new_with_constructor(|| Histogram::new(exponential_buckets(0.001, 2.0, 17)));
+        self.0.register_with_unit(name, help, Unit::Seconds, metric.clone());
+        metric
+    }
 }
 
 impl Metrics {
     /// All at zero.
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("cofferdam");
-        let ingest = Family::default();
-        let attempts = Family::default();
-        let attempt_seconds: Family<Lane, Histogram, fn() -> Histogram> = Family::new_with_constructor(seconds);
-        let delivery_seconds: Family<Lane, Histogram, fn() -> Histogram> = Family::new_with_constructor(seconds);
-        let refused = Family::default();
-        let duplicates = Family::default();
-        let retired = Family::default();
-        let free_bytes = Gauge::default();
-        let pending_bytes = Family::default();
-        let lag_ms = Family::default();
-        let filters = Family::default();
-        let lane_limit = Family::default();
-        let breaker_open = Family::default();
-        let interrupted = Counter::default();
-        let pending = Family::default();
-        let dead = Family::default();
-        registry.register("ingest_requests", "Incoming requests by answer", Family::clone(&ingest));
-        registry.register(
-            "attempts",
-            "Attempts by outcome and failure class",
-            Family::clone(&attempts),
-        );
-        registry.register_with_unit(
-            "attempt",
-            "Wall time of attempts",
-            Unit::Seconds,
-            attempt_seconds.clone(),
-        );
-        registry.register_with_unit(
-            "delivery",
-            "Time from acceptance to delivery",
-            Unit::Seconds,
-            delivery_seconds.clone(),
-        );
-        registry.register(
-            "ingest_refused",
-            "Requests that met a high-water mark, by door and mark",
-            Family::clone(&refused),
-        );
-        registry.register(
-            "events_duplicate",
-            "Events that had been taken in before, by kind of origin",
-            Family::clone(&duplicates),
-        );
-        registry.register(
-            "records_retired",
-            "Records that retention has removed, by kind",
-            Family::clone(&retired),
-        );
-        registry.register(
-            "disk_free_bytes",
-            "Room on the disk of the data folder",
-            free_bytes.clone(),
-        );
-        registry.register(
-            "deliveries_pending_bytes",
-            "Body bytes of deliveries that wait",
-            Family::clone(&pending_bytes),
-        );
-        registry.register(
-            "lane_lag_milliseconds",
-            "How long the first delivery of a connection has been due",
-            Family::clone(&lag_ms),
-        );
-        registry.register(
-            "filter_answers",
-            "Events by what a connection's filter said of them; error is not delivered, overrun is",
-            Family::clone(&filters),
-        );
-        registry.register(
-            "lane_limit",
-            "Attempts that may be under way at once as things are",
-            Family::clone(&lane_limit),
-        );
-        registry.register(
-            "lane_breaker_open",
-            "Whether the breaker of a connection is open",
-            Family::clone(&breaker_open),
-        );
-        registry.register(
-            "attempts_interrupted",
-            "Attempts whose lease ran out before they were settled",
-            interrupted.clone(),
-        );
-        registry.register("deliveries_pending", "Deliveries that wait", Family::clone(&pending));
-        registry.register(
-            "dead_letters",
-            "Deliveries that wait for a person",
-            Family::clone(&dead),
-        );
+        let mut made = Maker(&mut registry);
         Self {
+            ingest: made.metric("ingest_requests", "Incoming requests by answer"),
+            attempts: made.metric("attempts", "Attempts by outcome and failure class"),
+            attempt_seconds: made.seconds("attempt", "Wall time of attempts"),
+            delivery_seconds: made.seconds("delivery", "Time from acceptance to delivery"),
+            refused: made.metric(
+                "ingest_refused",
+                "Requests that met a high-water mark, by door and mark",
+            ),
+            duplicates: made.metric(
+                "events_duplicate",
+                "Events that had been taken in before, by kind of origin",
+            ),
+            retired: made.metric("records_retired", "Records that retention has removed, by kind"),
+            free_bytes: made.metric("disk_free_bytes", "Room on the disk of the data folder"),
+            pending_bytes: made.metric("deliveries_pending_bytes", "Body bytes of deliveries that wait"),
+            lag_ms: made.metric(
+                "lane_lag_milliseconds",
+                "How long the first delivery of a connection has been due",
+            ),
+            filters: made.metric(
+                "filter_answers",
+                "Events by what a connection's filter said of them; error is not delivered, overrun is",
+            ),
+            lane_limit: made.metric("lane_limit", "Attempts that may be under way at once as things are"),
+            breaker_open: made.metric("lane_breaker_open", "Whether the breaker of a connection is open"),
+            interrupted: made.metric(
+                "attempts_interrupted",
+                "Attempts whose lease ran out before they were settled",
+            ),
+            pending: made.metric("deliveries_pending", "Deliveries that wait"),
+            dead: made.metric("dead_letters", "Deliveries that wait for a person"),
             registry,
-            ingest,
-            attempts,
-            attempt_seconds,
-            delivery_seconds,
-            refused,
-            duplicates,
-            retired,
-            free_bytes,
-            pending_bytes,
-            lag_ms,
-            filters,
-            lane_limit,
-            breaker_open,
-            interrupted,
-            pending,
-            dead,
         }
     }
 
