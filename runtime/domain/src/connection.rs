@@ -1,24 +1,25 @@
 //! Connections: a connector installed in a workspace, with what an admin decided about it.
 
+mod base_url;
 pub mod header;
+mod inbound;
 mod slot;
+mod upstream;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::str::FromStr;
-use std::time::Duration;
 
-use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::Digest;
-use crate::id::{ConnectionName, ConnectorName, CredentialName, UpstreamName, WorkspaceName};
-use crate::limits::DEDUPE_WINDOW;
+use crate::id::{ConnectionName, ConnectorName, UpstreamName, WorkspaceName};
 use crate::retry::RetryPolicy;
 use crate::subscription::TypePattern;
 use crate::time::Timestamp;
 
+pub use self::base_url::{BadBaseUrl, BaseUrl};
+pub use self::inbound::{InboundGrant, InboundScheme};
 pub use self::slot::{BadSlot, CredentialSlot, PREFIX_BYTES_MAX};
+pub use self::upstream::UpstreamGrant;
 
 /// A connector installed in a workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -71,138 +72,6 @@ pub struct ConnectionSpec {
     /// Limits and retries.
     #[serde(default)]
     pub policy: Policy,
-}
-
-/// What a connector may do with one upstream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UpstreamGrant {
-    /// Every request starts with it.
-    pub base_url: BaseUrl,
-    /// Methods that are allowed; empty means those that the descriptor asks for.
-    #[serde(default)]
-    pub methods: Vec<String>,
-    /// Path prefixes below the base URL that are allowed; empty means those that the descriptor asks for.
-    #[serde(default)]
-    pub path_prefixes: Vec<String>,
-    /// The credential to attach.
-    #[serde(default)]
-    pub credential: Option<CredentialName>,
-    /// Where it goes; none means where the descriptor asks for it.
-    #[serde(default)]
-    pub attach: Option<CredentialSlot>,
-    /// Networks that are blocked by default and allowed for this upstream.
-    #[serde(default)]
-    pub networks: Vec<IpNet>,
-}
-
-/// An `http` or `https` URL without user, query or fragment; its path ends in no slash.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct BaseUrl(String);
-
-/// The text is no base URL.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a base URL is `https://host[:port][/path]` or `http://…`, without user, query or fragment: {problem}")]
-pub struct BadBaseUrl {
-    problem: &'static str,
-}
-
-impl BaseUrl {
-    /// The URL, without a trailing slash.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl FromStr for BaseUrl {
-    type Err = BadBaseUrl;
-
-    fn from_str(text: &str) -> Result<Self, BadBaseUrl> {
-        let bad = |problem| BadBaseUrl { problem };
-        let url = url::Url::parse(text).map_err(|_| bad("it cannot be parsed"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(bad("the scheme is neither http nor https"));
-        }
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(bad("it names a user"));
-        }
-        if url.query().is_some() || url.fragment().is_some() {
-            return Err(bad("it has a query or fragment"));
-        }
-        if text.len() > 2048 {
-            return Err(bad("it is longer than 2048 bytes"));
-        }
-        Ok(Self(url.as_str().trim_end_matches('/').to_owned()))
-    }
-}
-
-impl TryFrom<String> for BaseUrl {
-    type Error = BadBaseUrl;
-
-    fn try_from(text: String) -> Result<Self, BadBaseUrl> {
-        text.parse()
-    }
-}
-
-impl From<BaseUrl> for String {
-    fn from(url: BaseUrl) -> Self {
-        url.0
-    }
-}
-
-impl fmt::Display for BaseUrl {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
-    }
-}
-
-impl fmt::Debug for BaseUrl {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, out)
-    }
-}
-
-/// How incoming requests are verified.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct InboundGrant {
-    /// The signature scheme.
-    pub scheme: InboundScheme,
-    /// The signing secret, by name.
-    pub credential: CredentialName,
-    /// How long the id of a request is remembered, so that the same request sent again is not taken twice, in hours; 1 to
-    /// 720, none means 72.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dedupe_window_hours: Option<u32>,
-}
-
-impl InboundGrant {
-    /// How long the id of a request is remembered.
-    pub fn dedupe_window(&self) -> Duration {
-        self.dedupe_window_hours
-            .map_or(DEDUPE_WINDOW, |hours| Duration::from_secs(u64::from(hours) * 3600))
-    }
-}
-
-/// Signature schemes of incoming requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum InboundScheme {
-    /// `X-Hub-Signature-256`.
-    Github,
-    /// Standard Webhooks 1.0.
-    StandardWebhooks,
-}
-
-impl InboundScheme {
-    /// The name in files, the API and the panel.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Github => "github",
-            Self::StandardWebhooks => "standard-webhooks",
-        }
-    }
 }
 
 /// Limits and retries of a connection.

@@ -140,10 +140,7 @@ impl StoreQueue {
         let bodies = before(now, retention.bodies_days);
         let mut done = self.retire_bodies(&mut walks.bodies, bodies, &mut retired).await;
         let attempts = before(now, retention.attempts_days);
-        done = done.and(
-            self.retire_attempts(&mut walks.attempts, attempts, &mut retired)
-                .await,
-        );
+        done = done.and(self.retire_attempts(&mut walks.attempts, attempts, &mut retired).await);
         let bounds = Bounds {
             done: before(now, retention.delivered_days),
             dead: before(now, retention.dead_days),

@@ -38,9 +38,7 @@ impl<E: Over> Harness for Place<E> {
     }
 
     async fn open(&self, now: Timestamp) -> Result<StoreQueue, String> {
-        let options = OpenOptions::new(self.0.path())
-            .engine(E::ENGINE)
-            .cache_bytes(4 << 20);
+        let options = OpenOptions::new(self.0.path()).engine(E::ENGINE).cache_bytes(4 << 20);
         let store = Store::open(&options).map_err(|error| error.to_string())?;
         let queue = StoreQueue::open(store, now, rng()).await;
         queue.map_err(|error| error.to_string())
