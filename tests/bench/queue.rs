@@ -4,6 +4,7 @@
 mod accept;
 mod bed;
 mod cost;
+mod large;
 mod neighbour;
 mod replay;
 
@@ -17,6 +18,7 @@ pub(crate) use cost::child;
 /// `delivered_per_s_64` belongs to both benchmarks; it is measured once.
 pub(crate) async fn measure(report: &mut Report, engine: Engine, path_measured: bool) {
     accept::measure(report, engine).await;
+    large::measure(report, engine).await;
     if !path_measured {
         eprintln!("  the whole path, by HTTP (about 20 s)");
         pipeline::measure_many(report, engine).await;

@@ -1,6 +1,6 @@
 //! The one thread that writes.
 //!
-//! It takes what is waiting, judges each batch's preconditions against everything before it, hands the engine one batch
+//! It takes what is waiting and has its turn ([`Turns`]), judges each batch's preconditions against everything before it, hands the engine one batch
 //! with the net effect, waits until that is durable, and only then answers, conflicts included: whoever learns of a
 //! record from here may rely on it after a power loss.
 //!
@@ -10,23 +10,21 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::batch::{Batch, Hook};
 use crate::engine::{OpenEngine, Writes, panic_text};
 use crate::error::{CommitError, EngineError, StoreError};
 use crate::record::{Head, Record, encode};
+use crate::turns::{Next, Turns};
 use crate::watermark::Watermark;
 
-/// Batches that may wait for the committer; further callers wait for room.
+/// Batches that may wait for the committer, and as many on the way to it; further callers wait for room.
 pub(crate) const WAITING_BATCHES_MAX: usize = 1024;
-
-/// Most batches in one group.
-const GROUP_BATCHES_MAX: usize = 512;
-
-/// A group takes no further batch once it has this many bytes.
-const GROUP_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A batch and who waits for it.
 pub(crate) struct Request {
@@ -59,17 +57,42 @@ impl Committer {
         }
     }
 
-    /// Commits until nobody can ask any more and everything that was asked is done.
-    pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>) {
-        while let Some(first) = requests.blocking_recv() {
-            let mut bytes = first.batch.bytes();
-            let mut group = vec![first];
-            while group.len() < GROUP_BATCHES_MAX && bytes < GROUP_BYTES_MAX {
-                let Ok(next) = requests.try_recv() else { break };
-                bytes = bytes.saturating_add(next.batch.bytes());
-                group.push(next);
+    /// Commits until nobody can ask any more and everything that was asked is done. `timer` is what large batches rest by.
+    pub(crate) fn run(mut self, mut requests: mpsc::Receiver<Request>, timer: &Runtime) {
+        let mut turns = Turns::default();
+        let mut closing = false;
+        loop {
+            while turns.waiting() < WAITING_BATCHES_MAX {
+                match requests.try_recv() {
+                    Ok(request) => turns.add(request),
+                    Err(TryRecvError::Empty) => break,
+                    Err(TryRecvError::Disconnected) => {
+                        closing = true;
+                        break;
+                    }
+                }
             }
-            self.commit(group);
+            let began = Instant::now();
+            // Who cannot come in while large ones rest would rest with them.
+            let full = turns.waiting() >= WAITING_BATCHES_MAX;
+            let came = match turns.next(began, closing || full) {
+                Next::Commit(group) => {
+                    self.commit(group.requests);
+                    turns.committed(group.sizes, began, Instant::now());
+                    continue;
+                }
+                Next::RestUntil(until) => {
+                    let rest = timer.block_on(async { tokio::time::timeout_at(until.into(), requests.recv()).await });
+                    let Ok(came) = rest else { continue };
+                    came
+                }
+                Next::Idle if closing => break,
+                Next::Idle => requests.blocking_recv(),
+            };
+            match came {
+                Some(request) => turns.add(request),
+                None => closing = true,
+            }
         }
         if self.poisoned.is_none() {
             self.watermark.close();

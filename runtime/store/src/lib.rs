@@ -27,6 +27,7 @@ mod scan;
 mod space;
 mod store;
 mod tool;
+mod turns;
 mod walk;
 mod watermark;
 mod writer;

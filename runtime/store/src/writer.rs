@@ -29,9 +29,10 @@ impl Writer {
     /// Starts the committer's thread.
     pub(crate) fn thread(committer: Committer) -> io::Result<Self> {
         let (requests, waiting) = mpsc::channel(WAITING_BATCHES_MAX);
+        let timer = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let thread = thread::Builder::new()
             .name("store-committer".to_owned())
-            .spawn(move || committer.run(waiting))?;
+            .spawn(move || committer.run(waiting, &timer))?;
         Ok(Self::Thread(CommitterThread {
             requests: Mutex::new(Some(requests)),
             thread: Mutex::new(Some(thread)),
