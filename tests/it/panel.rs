@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use cofferdam_domain::DeliveryState;
-use cofferdam_tests::{Answer, Upstream, wait};
+use cofferdam_tests::{Answer, Running, Upstream, wait};
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -57,6 +57,17 @@ impl Browser {
             _driver: driver,
             _profile: profile,
         }
+    }
+
+    /// A browser that is signed in and on this page of the panel.
+    async fn on(server: &Running, page: &str) -> Self {
+        let browser = Self::start().await;
+        let url = format!("{}/panel/{page}", server.api.admin);
+        browser.client.goto(&url).await.unwrap();
+        let field = browser.client.wait().for_element(Locator::Css("#token")).await.unwrap();
+        field.send_keys(&server.api.token).await.unwrap();
+        browser.click("#sign-in button").await;
+        browser
     }
 
     async fn click(&self, css: &str) {
@@ -151,15 +162,7 @@ async fn in_chromium_a_dead_letter_is_replayed() {
     let correlation = accepted.accepted[0].correlation_id.to_string();
     let id = server.api.wait_dead(&correlation).await.delivery.id;
 
-    let browser = Browser::start().await;
-    browser
-        .client
-        .goto(&format!("{}/panel/dead-letters", server.api.admin))
-        .await
-        .unwrap();
-    let field = browser.client.wait().for_element(Locator::Css("#token")).await.unwrap();
-    field.send_keys(&server.api.token).await.unwrap();
-    browser.click("#sign-in button").await;
+    let browser = Browser::on(&server, "dead-letters").await;
     assert!(browser.text(&format!("#dead-letter-{id}")).await.contains("schema"));
     browser.picture("dead-letters").await;
     browser.click(&format!("#replay-{id} button")).await;
@@ -170,5 +173,67 @@ async fn in_chromium_a_dead_letter_is_replayed() {
         server.api.dead_letters().await.is_empty().then_some(())
     })
     .await;
+    browser.client.clone().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn in_chromium_many_dead_letters_are_replayed_at_once_and_a_connection_is_deleted() {
+    let target = Upstream::start([Answer::status(422), Answer::status(422)], Answer::status(200)).await;
+    let server = probe_server().await;
+    server.api.apply(&probe("tickets", &target, "")).await;
+    let mut correlations = Vec::new();
+    for id in ["1", "2"] {
+        let accepted = server.api.send_event(id, "test.tickets", json!({"do": "call"})).await;
+        let correlation = accepted.accepted[0].correlation_id.to_string();
+        server.api.wait_dead(&correlation).await;
+        correlations.push(correlation);
+    }
+
+    let browser = Browser::on(&server, "dead-letters").await;
+    browser.click("#connection option[value='tickets']").await;
+    browser.click("#filter button").await;
+    browser.text("#clear-filter").await;
+    browser.click("#replay-all").await;
+    assert_eq!(
+        browser.text("#redrive-count").await,
+        "2",
+        "the page says how many before it asks"
+    );
+    assert!(browser.text("article.panel").await.contains("tickets"), "and which");
+    browser.picture("redrive-confirm").await;
+    browser.click("#confirm-redrive button").await;
+    for correlation in &correlations {
+        let delivered = server.api.wait_delivered(correlation).await;
+        assert_eq!(delivered.delivery.interventions.len(), 1);
+    }
+    // The page loads itself anew until the job has ended.
+    wait::until("the end of the redrive", || async {
+        let heading = browser.text("h1").await.to_lowercase();
+        heading.contains("done").then_some(())
+    })
+    .await;
+    browser.picture("redrive").await;
+
+    server.api.post("/v1/connections/tickets/disable").await;
+    server.api.send_event("3", "test.tickets", json!({"do": "call"})).await;
+    let page = format!("{}/panel/connections/tickets", server.api.admin);
+    browser.client.goto(&page).await.unwrap();
+    browser.picture("connection").await;
+    browser.click("#delete-link").await;
+    assert!(
+        browser.text("#still-waiting").await.contains('1'),
+        "the page says what waits before it asks"
+    );
+    browser.picture("connection-delete").await;
+    browser.click("#confirm-delete button").await;
+    let said = browser.text("#flash").await;
+    assert!(said.contains("Deleted"), "{said}");
+    let letters = wait::until("the dead letter of what waited", || async {
+        let letters = server.api.dead_letters().await;
+        (letters.len() == 1).then_some(letters)
+    })
+    .await;
+    let failure = letters[0].delivery.last_failure.as_ref().unwrap();
+    assert_eq!(failure.code.as_deref(), Some("connection-deleted"));
     browser.client.clone().close().await.unwrap();
 }
