@@ -31,6 +31,7 @@
 
 mod abandon;
 mod accept;
+mod body;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod count;
@@ -58,6 +59,7 @@ mod tally;
 mod tests;
 
 pub use accept::{Accept, Accepted, FAN_OUT_MAX, Owed};
+pub use body::{Bodies, BodyError, BodyPlace, BodySeal, KeySpan, Unsealed};
 pub use dead_letters::{COUNT_EXAMINED_MAX, DeadCount, DeadCursor, DeadFilter};
 pub use error::{QueueError, ReplayError, SettleError};
 pub use lanes::Depth;
