@@ -199,6 +199,39 @@ async fn a_body_that_comes_in_while_its_key_is_being_retired_keeps_it() {
     assert_eq!(KeyRecord::state(&key_records(&store)[0].1), Some(KeyState::Open));
 }
 
+/// Each round a body comes in for a day whose key is just being retired. Whoever is first, the body opens.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bodies_that_race_with_the_retirement_of_their_key_all_open() {
+    const ROUNDS: u64 = 400;
+    let store = Store::in_memory();
+    let queue = queue_of(&store, Keeps::Sealed, at(0)).await;
+    let (home, keys) = (home(), body_keys(&store, "11"));
+    let mut events = Vec::new();
+    let mut kept = 0;
+    for day in 0..ROUNDS {
+        let place = place_of(&home, EventId::mint(at(day * DAY_MS), &mut rng()));
+        let mut batch = Batch::new();
+        keys.seal(&mut batch, &[Unsealed { place, body: b"" }]).unwrap();
+        store.commit(batch).await.unwrap();
+        let request = owed(b"{}", at(day * DAY_MS));
+        let start = Arc::new(tokio::sync::Barrier::new(2));
+        let (accepts, started) = (queue.clone(), Arc::clone(&start));
+        let accepting = tokio::spawn(async move {
+            started.wait().await;
+            accepts.accept(vec![request], at(day * DAY_MS)).await.unwrap().remove(0)
+        });
+        start.wait().await;
+        // As late as can be, so that every earlier day is looked at again as well.
+        let removed = retire_all(&queue, at((day + 2) * DAY_MS)).await;
+        events.push(accepting.await.unwrap().event_id);
+        kept += u64::from(removed == 0);
+    }
+    for event in events {
+        assert_eq!(queue.body(&home, event).unwrap().as_deref(), Some(&b"{}"[..]));
+    }
+    assert!(kept > 0, "the retirement always came first: nothing was tested");
+}
+
 #[tokio::test]
 async fn a_key_that_was_removed_is_not_used_from_memory() {
     let store = Store::in_memory();
