@@ -58,6 +58,14 @@ impl Setup {
         self
     }
 
+    /// Puts one part of the configuration in the place of another that is there.
+    #[must_use]
+    pub fn instead_of(mut self, there: &str, text: &str) -> Self {
+        assert!(self.config.contains(there), "{there:?} is not in the configuration");
+        self.config = self.config.replace(there, text);
+        self
+    }
+
     /// The environment of the servers that are started from now on, beside what every one gets.
     #[must_use]
     pub fn environment(mut self, variables: Vec<(&'static str, OsString)>) -> Self {

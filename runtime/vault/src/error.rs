@@ -3,6 +3,7 @@
 use cofferdam_domain::{ConnectionName, CredentialName};
 use cofferdam_store::{CommitError, StoreError};
 
+use crate::change::OVERLAP_MAX;
 use crate::key::KeyError;
 
 /// Why the vault could not do its work. No text holds any of a secret.
@@ -35,6 +36,17 @@ pub enum VaultError {
         /// The credential.
         credential: CredentialName,
     },
+    /// The credential is not the one that the change expects.
+    #[error("credential {credential} of connection {connection} was changed by somebody else; nothing was changed")]
+    Conflict {
+        /// The connection.
+        connection: ConnectionName,
+        /// The credential.
+        credential: CredentialName,
+    },
+    /// A value that was replaced would be accepted for too long.
+    #[error("a value that was replaced is accepted for at most {} days", OVERLAP_MAX.as_secs() / 86_400)]
+    OverlapTooLong,
     /// No random bytes.
     #[error("the vault could not seal a value")]
     Seal(#[source] KeyError),
