@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::base_url::BaseUrl;
+use super::budget::BudgetGrant;
 use super::slot::CredentialSlot;
 use crate::id::CredentialName;
 
@@ -28,4 +29,7 @@ pub struct UpstreamGrant {
     /// Networks that are blocked by default and allowed for this upstream.
     #[serde(default)]
     pub networks: Vec<IpNet>,
+    /// How much may be asked of it, and with which connections that is shared.
+    #[serde(default, skip_serializing_if = "BudgetGrant::is_nothing")]
+    pub budget: BudgetGrant,
 }
