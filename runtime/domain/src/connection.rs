@@ -3,6 +3,7 @@
 mod base_url;
 pub mod header;
 mod inbound;
+pub mod signature;
 mod slot;
 mod upstream;
 
