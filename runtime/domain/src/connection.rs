@@ -4,6 +4,7 @@ mod base_url;
 mod budget;
 pub mod header;
 mod inbound;
+pub mod signature;
 mod slot;
 mod upstream;
 

@@ -111,7 +111,7 @@ fn named(text: &str) -> Result<(String, String), Problem> {
     }
     let folded = header::folded(name);
     match folded.as_str() {
-        "authorization" if !is_scheme(prefix) => Err(Problem::NotAScheme),
+        "authorization" if !header::is_auth_scheme(prefix) => Err(Problem::NotAScheme),
         "cookie" if !is_cookie_name(prefix) => Err(Problem::NotACookieName),
         name if header::is_hosts(name) || name == "idempotency-key" || name.starts_with("webhook-") => {
             Err(Problem::HostHeader)
@@ -120,20 +120,12 @@ fn named(text: &str) -> Result<(String, String), Problem> {
     }
 }
 
-fn is_scheme(prefix: &str) -> bool {
-    prefix.is_empty() || prefix.strip_suffix(' ').is_some_and(is_token)
-}
-
 fn is_cookie_name(prefix: &str) -> bool {
     prefix.strip_suffix('=').is_some_and(is_token)
 }
 
-/// RFC 9110 section 5.6.2.
 fn is_token(text: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    text.len() <= NAME_BYTES_MAX && header::is_token(text)
 }
 
 impl TryFrom<String> for CredentialSlot {
