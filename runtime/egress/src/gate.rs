@@ -129,8 +129,9 @@ impl Gate {
         let mut url = target::rebuild(&route.base_url, &request.path, query)?;
         let prefix = grant::path_prefix(route, &request.path)?;
         entry.note(|exchange| prefix.clone_into(&mut exchange.path_prefix));
-        let mut headers = headers::check(&request.headers, &route.slot)?;
+        let mut headers = headers::check(&request.headers, &route.slot, route.signature.as_ref())?;
         headers::check_query(query, &route.slot)?;
+        attach::fit(&route.slot, &headers, &mut url)?;
         check_size(&request.body)?;
 
         // Where it leads.
@@ -149,11 +150,13 @@ impl Gate {
 
         // The credential, last.
         let outbound = Outbound {
+            method: &method,
             headers: &mut headers,
             url: &mut url,
             body: &request.body,
             message_id: &message_id,
             now: (self.config.clock)(),
+            signature: route.signature.as_ref(),
         };
         let needles = self.attach(passport, route, &addresses, outbound)?;
         let scanner = scanner(&needles)?;
@@ -231,7 +234,9 @@ impl Gate {
             | CredentialSlot::Header { .. }
             | CredentialSlot::Query(_)
             | CredentialSlot::HmacSha256 { .. }
-            | CredentialSlot::StandardWebhooks => {}
+            | CredentialSlot::StandardWebhooks
+            | CredentialSlot::Hmac
+            | CredentialSlot::AwsSigV4 { .. } => {}
         }
         // A signature is no secret, but an answer in the clear can be forged, and the signed body be read.
         if outbound.url.scheme() != "https" && !addresses.iter().all(|address| address.ip().is_loopback()) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_domain::connection::BaseUrl;
+use cofferdam_domain::connection::signature::Signature;
 use cofferdam_domain::descriptor::UpstreamRequest;
 use cofferdam_domain::{
     ConnectionName, CredentialName, CredentialSlot, Policy, Timestamp, TraceContext, UpstreamGrant, UpstreamName,
@@ -70,6 +71,8 @@ pub struct Route {
     pub slot: CredentialSlot,
     /// The credential that goes there.
     pub credential: Option<CredentialName>,
+    /// How requests are signed, where the slot is `hmac`.
+    pub signature: Option<Signature>,
     /// Networks that are blocked by default and allowed here.
     pub networks: Vec<IpNet>,
 }
@@ -90,6 +93,7 @@ impl Route {
             path_prefixes: or_asked(&grant.path_prefixes, &asked.path_prefixes),
             slot: grant.attach.clone().unwrap_or_else(|| asked.credential.clone()),
             credential: grant.credential.clone(),
+            signature: grant.signature.clone(),
             networks: grant.networks.clone(),
         }
     }

@@ -163,6 +163,7 @@ mod tests {
             path_prefixes: Vec::new(),
             slot: CredentialSlot::None,
             credential: None,
+            signature: None,
             networks: Vec::new(),
         }
     }

@@ -73,6 +73,7 @@ mod tests {
             path_prefixes: prefixes.iter().map(ToString::to_string).collect(),
             slot: CredentialSlot::None,
             credential: None,
+            signature: None,
             networks: Vec::new(),
         }
     }

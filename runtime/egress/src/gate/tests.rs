@@ -104,6 +104,7 @@ impl World {
             path_prefixes: vec!["/ok".to_owned()],
             slot: slot.parse().unwrap(),
             credential: Some("good".parse().unwrap()),
+            signature: None,
             networks: vec!["127.0.0.0/8".parse().unwrap()],
         };
         let passport = Passport {
