@@ -160,6 +160,15 @@ pub struct Standing {
     pub upstream: Option<Told>,
 }
 
+impl Standing {
+    /// That of a budget which nothing has used.
+    pub fn fresh(limits: Limits) -> Self {
+        let mut budget = Budget::default();
+        budget.configure(limits, Timestamp::ZERO);
+        budget.standing(Timestamp::ZERO)
+    }
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Budget {

@@ -6,6 +6,7 @@
 mod address;
 mod answer;
 mod attach;
+pub(crate) mod budget;
 mod channel;
 mod grant;
 pub(crate) mod headers;
@@ -26,6 +27,7 @@ use tracing::Instrument;
 use url::Url;
 
 use self::attach::{Needles, Outbound};
+use self::budget::Budgets;
 use self::channel::{Channel, ChannelKey, Channels};
 use self::record::{Entry, is_change};
 use self::reflect::Scanner;
@@ -61,6 +63,7 @@ pub enum GateError {
 pub struct Gate {
     config: GateConfig,
     channels: Channels,
+    budgets: Budgets,
 }
 
 impl Gate {
@@ -72,6 +75,7 @@ impl Gate {
         Ok(Self {
             config,
             channels: Channels::new().map_err(GateError::Tls)?,
+            budgets: Budgets::new(),
         })
     }
 
@@ -134,6 +138,9 @@ impl Gate {
         attach::fit(&route.slot, &headers, &mut url)?;
         check_size(&request.body)?;
 
+        // Whether it may go now. The turn is over when the exchange is, however that ends.
+        let turn = self.turn(passport, &request, route, entry).await?;
+
         // Where it leads.
         let channel = self.channel(passport, &request.upstream, route)?;
         let addresses = self.addresses(&channel, &url, route, entry).await?;
@@ -174,7 +181,7 @@ impl Gate {
         let answer = wire::exchange(&channel, wired, passport.response_bytes_max, entry).await?;
 
         // What came back, without what went out.
-        let retry_after_ms = answer::retry_after_ms(&answer.headers, (self.config.clock)());
+        let retry_after_ms = turn.hear(answer.status, &answer.headers, (self.config.clock)());
         let cleaned = answer::clean(answer, scanner).await?;
         entry.note(|exchange| exchange.credential_reflected = cleaned.reflected);
         if cleaned.response.body.len() as u64 > passport.response_bytes_max {

@@ -75,6 +75,8 @@ mod tests {
             credential: None,
             signature: None,
             networks: Vec::new(),
+            limits: cofferdam_domain::budget::Limits::default(),
+            share: None,
         }
     }
 

@@ -106,6 +106,8 @@ impl World {
             credential: Some("good".parse().unwrap()),
             signature: None,
             networks: vec!["127.0.0.0/8".parse().unwrap()],
+            limits: cofferdam_domain::budget::Limits::default(),
+            share: None,
         };
         let passport = Passport {
             workspace: "w".parse().unwrap(),
