@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod back_pressure;
+mod budgets;
 mod connections;
 mod crash;
 mod dead_letters;
@@ -14,6 +15,7 @@ mod isolation;
 mod lanes;
 mod manifests;
 mod panel;
+mod signing;
 mod start;
 mod store;
 mod subscriptions;

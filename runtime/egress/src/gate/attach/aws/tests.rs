@@ -260,6 +260,7 @@ fn a_credential_is_read_as_text_or_as_aws_prints_it() {
     }
     let long = "A".repeat(ACCESS_KEY_ID_BYTES_MAX);
     assert!(sign(&format!("{long}:s")).is_ok());
+    let mut said = std::collections::BTreeSet::new();
     for credential in [
         "no-colon",
         ":",
@@ -282,12 +283,16 @@ fn a_credential_is_read_as_text_or_as_aws_prints_it() {
             panic!("{credential} is usable");
         };
         assert_eq!(refusal.code, RefusalCode::CredentialUnusable, "{credential}");
-        assert!(refusal.message.contains("ACCESS_KEY_ID:SECRET_ACCESS_KEY"), "{refusal}");
+        // One sentence for all of them: nothing of the credential is in it.
         assert!(
-            !refusal.message.contains(credential) && !refusal.message.contains("secret\n"),
-            "{refusal}"
+            refusal
+                .message
+                .starts_with("a credential for AWS Signature Version 4 is `ACCESS_KEY_ID:SECRET")
         );
+        assert!(refusal.message.ends_with("SecretAccessKey and SessionToken"));
+        said.insert(refusal.message);
     }
+    assert_eq!(said.len(), 1);
 }
 
 #[test]
