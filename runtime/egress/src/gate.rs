@@ -181,8 +181,8 @@ impl Gate {
         let answer = wire::exchange(&channel, wired, passport.response_bytes_max, entry).await?;
 
         // What came back, without what went out.
-        let retry_after_ms = turn.hear(answer.status, &answer.headers, (self.config.clock)());
         let cleaned = answer::clean(answer, scanner).await?;
+        let retry_after_ms = turn.hear(&cleaned.response, (self.config.clock)());
         entry.note(|exchange| exchange.credential_reflected = cleaned.reflected);
         if cleaned.response.body.len() as u64 > passport.response_bytes_max {
             return Err(HttpError::ResponseTooLarge(passport.response_bytes_max));

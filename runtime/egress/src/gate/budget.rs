@@ -14,13 +14,12 @@ use std::time::Duration;
 
 use cofferdam_domain::budget::{Budget, Entry, Hold, Limited, Limits, Standing, Ticket, Told, Turn as CoreTurn};
 use cofferdam_domain::{ConnectionName, ShareName, Timestamp, UpstreamName, WorkspaceName};
-use http::HeaderMap;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Gate;
 use super::record::Entry as Record;
-use crate::exchange::{GuestRequest, HttpError};
+use crate::exchange::{GuestRequest, GuestResponse, HttpError};
 use crate::passport::{Passport, Route};
 
 /// Longest wait for a turn. Half of the time that a request has at most, so that its answer still has a chance.
@@ -293,8 +292,8 @@ pub(crate) struct Turn {
 impl Turn {
     /// Takes in what an answer says about limits. Hands back how long its sender asks to wait with this request, in
     /// milliseconds, if it refused it for that.
-    pub(crate) fn hear(&self, status: u16, headers: &HeaderMap, wall: Timestamp) -> Option<u64> {
-        let feedback = feedback::read(status, headers, wall);
+    pub(crate) fn hear(&self, response: &GuestResponse, wall: Timestamp) -> Option<u64> {
+        let feedback = feedback::read(response.status, &response.headers, wall);
         self.shared.core().hear(feedback.heard, since(self.began));
         if feedback.heard.hold.is_some() {
             self.shared.changed.notify_waiters();

@@ -16,8 +16,6 @@ use std::time::{Duration, SystemTime};
 use cofferdam_domain::Timestamp;
 use cofferdam_domain::budget::{Heard, HoldReason};
 use cofferdam_domain::retry::RATE_LIMIT_WAIT;
-use http::HeaderMap;
-use http::header::{DATE, RETRY_AFTER};
 use sfv::{BareItem, Dictionary, FieldType, Item, List, ListEntry, Parameters, Parser};
 
 /// Numbers from here on are times since 1970, in seconds and in milliseconds.
@@ -60,12 +58,16 @@ impl Left {
     }
 }
 
-/// Reads the head of an answer that came at `wall`.
+/// The headers of an answer, names in lower case. They have been cleaned: a secret that was reflected as a number is none any
+/// more, and does not get into what is shown of a budget.
+pub(super) type Headers = [(String, Vec<u8>)];
+
+/// Reads an answer that came at `wall`.
 ///
 /// 429 and 503 refuse, and so does 403 where it comes with a wait or with nothing left: that is how GitHub refuses. Any other
 /// answer that says that nothing is left holds the next request and not this one.
-pub(super) fn read(status: u16, headers: &HeaderMap, wall: Timestamp) -> Feedback {
-    let theirs = date(headers, DATE.as_str()).unwrap_or(wall);
+pub(super) fn read(status: u16, headers: &Headers, wall: Timestamp) -> Feedback {
+    let theirs = date(headers, "date").unwrap_or(wall);
     let left = left(headers, theirs);
     // Where several limits are told, the one that takes longest to be free again counts.
     let spent = left.iter().filter(|left| left.is_spent());
@@ -93,15 +95,15 @@ pub(super) fn read(status: u16, headers: &HeaderMap, wall: Timestamp) -> Feedbac
 }
 
 /// What `Retry-After` asks for: seconds, or a date. What is neither counts as absent.
-fn retry_after(headers: &HeaderMap, theirs: Timestamp) -> Option<Duration> {
-    let text = text(headers, RETRY_AFTER.as_str())?;
+fn retry_after(headers: &Headers, theirs: Timestamp) -> Option<Duration> {
+    let text = text(headers, "retry-after")?;
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
-    date(headers, RETRY_AFTER.as_str()).map(|date| date.since(theirs))
+    date(headers, "retry-after").map(|date| date.since(theirs))
 }
 
-fn left(headers: &HeaderMap, theirs: Timestamp) -> Vec<Left> {
+fn left(headers: &Headers, theirs: Timestamp) -> Vec<Left> {
     let structured = structured(headers);
     if !structured.is_empty() {
         return structured;
@@ -118,11 +120,10 @@ fn left(headers: &HeaderMap, theirs: Timestamp) -> Vec<Left> {
 }
 
 /// The `RateLimit` field in either of its structured forms; empty if it is neither.
-fn structured(headers: &HeaderMap) -> Vec<Left> {
-    let lines = headers.get_all("ratelimit");
+fn structured(headers: &Headers) -> Vec<Left> {
+    let lines = headers.iter().filter(|(name, _)| name == "ratelimit");
     let Some(field) = lines
-        .iter()
-        .map(|line| line.to_str().ok())
+        .map(|(_, line)| std::str::from_utf8(line).ok())
         .collect::<Option<Vec<_>>>()
         .map(|lines| lines.join(", "))
         .filter(|field| !field.is_empty() && field.len() <= VALUE_BYTES_MAX)
@@ -188,12 +189,13 @@ fn number(text: &str) -> Option<f64> {
     (digits(whole) && digits(fraction)).then(|| text.parse().ok()).flatten()
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let text = headers.get(name)?.to_str().ok()?;
+fn text<'a>(headers: &'a Headers, name: &str) -> Option<&'a str> {
+    let (_, value) = headers.iter().find(|(given, _)| given == name)?;
+    let text = std::str::from_utf8(value).ok()?;
     (text.len() <= VALUE_BYTES_MAX).then(|| text.trim())
 }
 
-fn date(headers: &HeaderMap, name: &str) -> Option<Timestamp> {
+fn date(headers: &Headers, name: &str) -> Option<Timestamp> {
     let date: SystemTime = httpdate::parse_http_date(text(headers, name)?).ok()?;
     Some(Timestamp::from_system(date))
 }

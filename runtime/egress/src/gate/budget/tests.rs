@@ -103,11 +103,14 @@ async fn a_hold_reaches_who_waits_and_a_person_ends_it() {
     let budgets = Budgets::new();
     let limits = limits(r#"{"concurrency": 1}"#);
     let first = budgets.turn(own("c"), limits, PATIENCE).await.ok().unwrap().turn;
-    let mut headers = HeaderMap::new();
-    headers.insert("retry-after", "30".parse().unwrap());
+    let refusal = GuestResponse {
+        status: 429,
+        headers: vec![("retry-after".to_owned(), b"30".to_vec())],
+        body: Default::default(),
+    };
     let (second, ()) = tokio::join!(budgets.turn(own("c"), limits, PATIENCE), async {
         tokio::time::sleep(ms(100)).await;
-        assert_eq!(first.hear(429, &headers, Timestamp::ZERO), Some(30_000));
+        assert_eq!(first.hear(&refusal, Timestamp::ZERO), Some(30_000));
         drop(first);
     });
     assert_eq!(second.err().map(wait), Some(Duration::from_secs(30)));

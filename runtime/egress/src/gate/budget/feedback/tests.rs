@@ -4,11 +4,11 @@ use super::*;
 const NOW_S: u64 = 1_795_608_000;
 
 fn heard(status: u16, headers: &[(&'static str, &str)]) -> Feedback {
-    let mut map = HeaderMap::new();
-    for (name, value) in headers {
-        map.append(*name, http::HeaderValue::from_bytes(value.as_bytes()).unwrap());
-    }
-    read(status, &map, Timestamp::from_millis(NOW_S * 1000))
+    let headers: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.as_bytes().to_vec()))
+        .collect();
+    read(status, &headers, Timestamp::from_millis(NOW_S * 1000))
 }
 
 /// The wait in seconds that an answer of 200 with these headers holds for.
