@@ -4,6 +4,7 @@
 
 mod back_pressure;
 mod bodies;
+mod budgets;
 mod connections;
 mod crash;
 mod dead_letters;
@@ -15,6 +16,7 @@ mod isolation;
 mod lanes;
 mod manifests;
 mod panel;
+mod signing;
 mod start;
 mod store;
 mod subscriptions;

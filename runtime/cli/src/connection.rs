@@ -1,5 +1,6 @@
 //! `cofferdam connection`: connectors installed, granted and toggled.
 
+mod budgets;
 mod matching;
 
 use std::collections::BTreeSet;
@@ -51,6 +52,12 @@ Examples:
     },
     /// Show every connection: how it is doing, and what waits, runs and died
     List,
+    /// Show what may be asked of each upstream: limits, what is left, and what an upstream makes wait
+    ///
+    /// A connection's file limits an upstream by [upstreams.NAME.budget]: requests and per_ms, burst, concurrency, and share,
+    /// the name of a budget that connections use together. What an upstream says (429 with Retry-After, RateLimit and
+    /// X-RateLimit headers) holds a budget with or without limits.
+    Budgets,
     /// Try event types and a filter on the latest events: what would be delivered, and on what the filter fails
     ///
     /// Nothing is delivered or changed. A filter is a CEL expression (https://cel.dev) that must be true of an event. It sees
@@ -95,7 +102,7 @@ Examples:
     },
     /// Let a parked connection try again, once the cause is put right
     ///
-    /// Clears parking, back-off, an open breaker and flag. Setting a secret does the same, so after a refused credential it is not needed.
+    /// Clears parking, back-off, an open breaker, flag, and what an upstream makes its budgets wait for. Setting a secret does the same, so after a refused credential it is not needed.
     Release {
         /// The connection
         name: ConnectionName,
@@ -111,6 +118,7 @@ impl Connection {
                     self.api.client()?.send(Request::get(&["v1", "connections"])).await?;
                 return output.show(&connections, |paint| listed(&connections, paint));
             }
+            ConnectionCommand::Budgets => return budgets::run(&self.api, output).await,
             ConnectionCommand::Policy => {
                 return output.show(&serde_json::json!({ "policy": config::DEFAULT_POLICY_TEXT }), |_| {
                     config::DEFAULT_POLICY_TEXT.to_owned()

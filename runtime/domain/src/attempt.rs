@@ -135,6 +135,9 @@ pub struct Exchange {
 /// Milliseconds from the start of the exchange; none for what was not reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Timings {
+    /// Until it was its turn by the upstream's budget; none if it did not have to wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn_ms: Option<u64>,
     /// Until the name was resolved and every address checked; none on a reused connection.
     #[serde(default)]
     pub resolved_ms: Option<u64>,
@@ -163,7 +166,8 @@ pub enum ExchangeResult {
         body_bytes: u64,
         /// Response headers on the allow-list (request ids, rate limits, retry-after, dates).
         headers: Vec<(String, String)>,
-        /// What `Retry-After` asks for.
+        /// What `Retry-After` asks for or, where the request was refused and it is absent, the time until a spent limit is
+        /// full again.
         #[serde(default)]
         retry_after_ms: Option<u64>,
     },
@@ -179,7 +183,7 @@ pub enum ExchangeResult {
         /// For the author.
         message: String,
     },
-    /// The connection's own budget is used up; nothing left.
+    /// The upstream's budget is used up; nothing left.
     RateLimited {
         /// Until there is budget again.
         wait_ms: u64,

@@ -263,6 +263,13 @@ pub fn classify(result: CallResult, trail: &[Exchange]) -> Verdict {
 /// The class of a status or of a gate's answer; none when nothing is wrong.
 fn class_of(result: &ExchangeResult) -> Option<FailureClass> {
     match result {
+        // A 403 that asks to wait, or says that a limit is spent, is no word on the credential:
+        // https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
+        ExchangeResult::Answered {
+            status: 403,
+            retry_after_ms: Some(_),
+            ..
+        } => Some(FailureClass::RateLimited),
         ExchangeResult::Answered { status, .. } => class_of_status(*status),
         ExchangeResult::InFlight { request_sent } | ExchangeResult::TimedOut { request_sent } => {
             Some(if *request_sent {
@@ -321,7 +328,7 @@ fn from_exchange(class: FailureClass, exchange: &Exchange, said: Option<GuestFai
         ExchangeResult::Refused { code, message } => (code.clone(), message.clone()),
         ExchangeResult::RateLimited { wait_ms } => (
             "local-rate".to_owned(),
-            format!("the connection's own rate asks to wait {wait_ms} ms"),
+            format!("the budget of {upstream} asks to wait {wait_ms} ms"),
         ),
         ExchangeResult::Unreachable { message } => (
             "unreachable".to_owned(),

@@ -1,8 +1,10 @@
 //! Connections: a connector installed in a workspace, with what an admin decided about it.
 
 mod base_url;
+mod budget;
 pub mod header;
 mod inbound;
+pub mod signature;
 mod slot;
 mod upstream;
 
@@ -17,6 +19,7 @@ use crate::subscription::TypePattern;
 use crate::time::Timestamp;
 
 pub use self::base_url::{BadBaseUrl, BaseUrl};
+pub use self::budget::BudgetGrant;
 pub use self::inbound::{InboundGrant, InboundScheme};
 pub use self::slot::{BadSlot, CredentialSlot, PREFIX_BYTES_MAX};
 pub use self::upstream::UpstreamGrant;

@@ -130,7 +130,9 @@ impl UpstreamRequest {
             | CredentialSlot::Header { .. }
             | CredentialSlot::Query(_)
             | CredentialSlot::HmacSha256 { .. }
-            | CredentialSlot::StandardWebhooks => &[],
+            | CredentialSlot::StandardWebhooks
+            | CredentialSlot::Hmac
+            | CredentialSlot::AwsSigV4 { .. } => &[],
         };
         [
             ("methods", self.methods.as_slice()),

@@ -117,6 +117,10 @@ name!(
     /// A credential, unique in its connection.
     CredentialName, "credential"
 );
+name!(
+    /// A budget that several connections of one workspace share.
+    ShareName, "share"
+);
 
 impl Default for WorkspaceName {
     fn default() -> Self {

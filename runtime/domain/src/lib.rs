@@ -5,6 +5,7 @@
 //! and an added field has a default.
 
 pub mod attempt;
+pub mod budget;
 pub mod classify;
 pub mod clock;
 pub mod connection;
@@ -28,7 +29,8 @@ pub use descriptor::Descriptor;
 pub use event::{Event, EventDraft, NewEvent, Origin};
 pub use hash::Digest;
 pub use id::{
-    ConnectionName, ConnectorName, CorrelationId, CredentialName, DeliveryId, EventId, UpstreamName, WorkspaceName,
+    ConnectionName, ConnectorName, CorrelationId, CredentialName, DeliveryId, EventId, ShareName, UpstreamName,
+    WorkspaceName,
 };
 pub use lane::{LaneEffect, LaneState};
 pub use retry::{Outcome, RetryPolicy};

@@ -15,7 +15,7 @@ use crate::time::Timestamp;
 const JITTER_FLOOR: Duration = Duration::from_secs(1);
 
 /// A lane that is told to slow down without being told for how long waits this long.
-const RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
+pub const RATE_LIMIT_WAIT: Duration = Duration::from_secs(5);
 
 /// The least wait after a first rate limit, and the most that it grows to; what is asked for may be longer.
 const RATE_LIMIT_WAIT_MIN: Duration = Duration::from_secs(1);

@@ -42,8 +42,8 @@ pub enum HttpError {
     /// The gate said no; nothing was sent.
     #[error("refused ({}): {}", .0.code(), .0)]
     Refused(Refusal),
-    /// The connection's own budget is used up; nothing was sent.
-    #[error("over the connection's own rate; wait {} ms", .wait.as_millis())]
+    /// The upstream's budget is used up; nothing was sent.
+    #[error("over the budget of the upstream; wait {} ms", .wait.as_millis())]
     RateLimited {
         /// Until there is budget again.
         wait: Duration,

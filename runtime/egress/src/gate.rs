@@ -6,6 +6,7 @@
 mod address;
 mod answer;
 mod attach;
+pub(crate) mod budget;
 mod channel;
 mod grant;
 pub(crate) mod headers;
@@ -26,6 +27,7 @@ use tracing::Instrument;
 use url::Url;
 
 use self::attach::{Needles, Outbound};
+use self::budget::Budgets;
 use self::channel::{Channel, ChannelKey, Channels};
 use self::record::{Entry, is_change};
 use self::reflect::Scanner;
@@ -61,6 +63,7 @@ pub enum GateError {
 pub struct Gate {
     config: GateConfig,
     channels: Channels,
+    budgets: Budgets,
 }
 
 impl Gate {
@@ -72,6 +75,7 @@ impl Gate {
         Ok(Self {
             config,
             channels: Channels::new().map_err(GateError::Tls)?,
+            budgets: Budgets::new(),
         })
     }
 
@@ -129,9 +133,13 @@ impl Gate {
         let mut url = target::rebuild(&route.base_url, &request.path, query)?;
         let prefix = grant::path_prefix(route, &request.path)?;
         entry.note(|exchange| prefix.clone_into(&mut exchange.path_prefix));
-        let mut headers = headers::check(&request.headers, &route.slot)?;
+        let mut headers = headers::check(&request.headers, &route.slot, route.signature.as_ref())?;
         headers::check_query(query, &route.slot)?;
+        attach::fit(&route.slot, &headers, &mut url)?;
         check_size(&request.body)?;
+
+        // Whether it may go now. The turn is over when the exchange is, however that ends.
+        let turn = self.turn(passport, &request, route, entry).await?;
 
         // Where it leads.
         let channel = self.channel(passport, &request.upstream, route)?;
@@ -149,11 +157,13 @@ impl Gate {
 
         // The credential, last.
         let outbound = Outbound {
+            method: &method,
             headers: &mut headers,
             url: &mut url,
             body: &request.body,
             message_id: &message_id,
             now: (self.config.clock)(),
+            signature: route.signature.as_ref(),
         };
         let needles = self.attach(passport, route, &addresses, outbound)?;
         let scanner = scanner(&needles)?;
@@ -171,8 +181,8 @@ impl Gate {
         let answer = wire::exchange(&channel, wired, passport.response_bytes_max, entry).await?;
 
         // What came back, without what went out.
-        let retry_after_ms = answer::retry_after_ms(&answer.headers, (self.config.clock)());
         let cleaned = answer::clean(answer, scanner).await?;
+        let retry_after_ms = turn.hear(&cleaned.response, (self.config.clock)());
         entry.note(|exchange| exchange.credential_reflected = cleaned.reflected);
         if cleaned.response.body.len() as u64 > passport.response_bytes_max {
             return Err(HttpError::ResponseTooLarge(passport.response_bytes_max));
@@ -231,7 +241,9 @@ impl Gate {
             | CredentialSlot::Header { .. }
             | CredentialSlot::Query(_)
             | CredentialSlot::HmacSha256 { .. }
-            | CredentialSlot::StandardWebhooks => {}
+            | CredentialSlot::StandardWebhooks
+            | CredentialSlot::Hmac
+            | CredentialSlot::AwsSigV4 { .. } => {}
         }
         // A signature is no secret, but an answer in the clear can be forged, and the signed body be read.
         if outbound.url.scheme() != "https" && !addresses.iter().all(|address| address.ip().is_loopback()) {

@@ -4,7 +4,8 @@
 //! guest can write; it attaches the credential after every check has passed; and it leaves an
 //! [`Exchange`](cofferdam_domain::Exchange) in the passport's [`Trail`] whatever happens, a cancelled call included.
 //!
-//! It keeps no budget of its own: rate, concurrency and breaker belong to the lane, which decides before a call starts.
+//! It keeps the budgets of upstreams: what may be asked of one is a matter of requests, and may be shared by connections.
+//! Rate, concurrency and breaker of a connection's attempts are its lane's, which decides before a call starts.
 
 mod credentials;
 mod exchange;
@@ -16,6 +17,7 @@ mod refusal;
 
 pub use credentials::{Credentials, CredentialsUnavailable};
 pub use exchange::{GuestRequest, GuestResponse, HttpError};
+pub use gate::budget::BudgetKey;
 pub use gate::headers::added_by_clients;
 pub use gate::record::Trail;
 pub use gate::resolve::{Lookup, Resolver, SystemResolver};

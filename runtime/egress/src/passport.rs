@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cofferdam_domain::budget::Limits;
 use cofferdam_domain::connection::BaseUrl;
+use cofferdam_domain::connection::signature::Signature;
 use cofferdam_domain::descriptor::UpstreamRequest;
 use cofferdam_domain::{
-    ConnectionName, CredentialName, CredentialSlot, Policy, Timestamp, TraceContext, UpstreamGrant, UpstreamName,
-    WorkspaceName,
+    ConnectionName, CredentialName, CredentialSlot, Policy, ShareName, Timestamp, TraceContext, UpstreamGrant,
+    UpstreamName, WorkspaceName,
 };
 use ipnet::IpNet;
 
@@ -70,8 +72,14 @@ pub struct Route {
     pub slot: CredentialSlot,
     /// The credential that goes there.
     pub credential: Option<CredentialName>,
+    /// How requests are signed, where the slot is `hmac`.
+    pub signature: Option<Signature>,
     /// Networks that are blocked by default and allowed here.
     pub networks: Vec<IpNet>,
+    /// What may be asked of it. Where it is shared, everybody who shares it is given the same.
+    pub limits: Limits,
+    /// The budget that it shares; none means one of its own.
+    pub share: Option<ShareName>,
 }
 
 impl Route {
@@ -90,7 +98,10 @@ impl Route {
             path_prefixes: or_asked(&grant.path_prefixes, &asked.path_prefixes),
             slot: grant.attach.clone().unwrap_or_else(|| asked.credential.clone()),
             credential: grant.credential.clone(),
+            signature: grant.signature.clone(),
             networks: grant.networks.clone(),
+            limits: grant.budget.limits(),
+            share: grant.budget.share.clone(),
         }
     }
 }

@@ -106,6 +106,8 @@ fn slot(said: wit::CredentialSlot) -> Result<CredentialSlot, String> {
         wit::CredentialSlot::Oauth2(scopes) => format!("oauth2 {}", scopes.join(" ")),
         wit::CredentialSlot::HmacSha256(header) => format!("hmac-sha256 {} {}", header.name, header.prefix),
         wit::CredentialSlot::StandardWebhooks => "standard-webhooks".to_owned(),
+        wit::CredentialSlot::Hmac => "hmac".to_owned(),
+        wit::CredentialSlot::AwsSigv4(scope) => format!("aws-sigv4 {} {}", scope.region, scope.service),
     };
     text.parse().map_err(|error| format!("{error}"))
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod actions;
 pub(crate) mod auth;
+mod budgets;
 mod connections;
 mod connectors;
 mod dead_letters;
@@ -48,6 +49,7 @@ pub fn router(app: App) -> Router {
         .route("/v1/connections/{name}/release", post(connections::release))
         .route("/v1/connections/{name}/secrets/{credential}", put(secrets::set))
         .route("/v1/secrets", get(secrets::list))
+        .route("/v1/budgets", get(budgets::list))
         .route("/v1/deliveries", get(deliveries::list))
         .route("/v1/deliveries/{id}", get(deliveries::show))
         .route("/v1/traces/{correlation_id}", get(trace::show))

@@ -8,6 +8,7 @@ use cofferdam_queue::{Retention, StoreQueue};
 use cofferdam_store::Store;
 use cofferdam_vault::Vault;
 
+use crate::budgets::Shares;
 use crate::config::Limits;
 use crate::connections::Connections;
 use crate::disk::Disk;
@@ -33,6 +34,8 @@ pub struct App {
     pub(crate) catalogue: Arc<Catalogue>,
     /// Connections.
     pub(crate) connections: Arc<Connections>,
+    /// What limits the budgets that connections share.
+    pub(crate) shares: Arc<Shares>,
     /// Tokens.
     pub(crate) tokens: Arc<Tokens>,
     /// Counters and histograms.

@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod app;
+pub mod budgets;
 mod clock;
 pub mod config;
 pub mod connections;

@@ -136,6 +136,10 @@ pub(crate) struct Metrics {
     pub lane_limit: Family<Lane, Gauge>,
     /// Whether a lane's breaker is open.
     pub breaker_open: Family<Lane, Gauge>,
+    /// Requests that the budget of their upstream held back.
+    pub held_back: Family<Lane, Counter>,
+    /// The longest time for which an upstream still holds a budget of a connection, in milliseconds.
+    pub held_ms: Family<Lane, Gauge>,
     /// Attempts whose lease ran out in this process.
     pub interrupted: Counter,
     /// Deliveries that wait.
@@ -195,6 +199,14 @@ impl Metrics {
             ),
             lane_limit: made.metric("lane_limit", "Attempts that may be under way at once as things are"),
             breaker_open: made.metric("lane_breaker_open", "Whether the breaker of a connection is open"),
+            held_back: made.metric(
+                "budget_held_back",
+                "Requests that the budget of their upstream held back, by connection",
+            ),
+            held_ms: made.metric(
+                "budget_hold_milliseconds",
+                "How long an upstream still holds a budget of a connection",
+            ),
             interrupted: made.metric(
                 "attempts_interrupted",
                 "Attempts whose lease ran out before they were settled",

@@ -5,6 +5,7 @@
 
 mod assets;
 mod badge;
+mod budget;
 mod connection;
 mod connection_delete;
 mod connections;

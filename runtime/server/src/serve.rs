@@ -141,6 +141,7 @@ impl Server {
             engine,
             catalogue: Arc::new(catalogue),
             connections: Arc::new(Connections::open(store.clone())?),
+            shares: Arc::default(),
             tokens: Arc::new(tokens),
             metrics: Arc::new(Metrics::new()),
             filters: Arc::default(),

@@ -241,7 +241,7 @@ fn request_text(exchange: &Exchange) -> String {
         ExchangeResult::InFlight { .. } => "no answer before the call ended".to_owned(),
         ExchangeResult::Refused { code, message } => format!("refused by the gate, {code}: {message}"),
         ExchangeResult::RateLimited { wait_ms } => {
-            format!("over the connection's rate, wait {}", seconds((*wait_ms).into()))
+            format!("over the upstream's budget, wait {}", seconds((*wait_ms).into()))
         }
         ExchangeResult::TimedOut { request_sent: true } => "timed out after it had left".to_owned(),
         ExchangeResult::TimedOut { request_sent: false } => "timed out before it left".to_owned(),

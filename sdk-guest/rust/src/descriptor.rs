@@ -1,6 +1,6 @@
 //! Builds what a connector says about itself.
 
-use crate::bindings::describes::exports::cofferdam::connector::describe::{CredentialSlot, HeaderSlot};
+use crate::bindings::describes::exports::cofferdam::connector::describe::{AwsScope, CredentialSlot, HeaderSlot};
 use crate::{Descriptor, InboundScheme, Upstream};
 
 impl Descriptor {
@@ -151,10 +151,27 @@ impl Upstream {
         self.credential(CredentialSlot::HmacSha256(header_slot(name, prefix)))
     }
 
-    /// The body signed by [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks).
+    /// The body signed by [Standard Webhooks](https://github.com/standard-webhooks/standard-webhooks): HMAC or ed25519, as the
+    /// credential is.
     #[must_use]
     pub fn standard_webhooks(self) -> Self {
         self.credential(CredentialSlot::StandardWebhooks)
+    }
+
+    /// Signed by HMAC as the admin's grant says: what is covered, with which algorithm, in which header.
+    #[must_use]
+    pub fn hmac(self) -> Self {
+        self.credential(CredentialSlot::Hmac)
+    }
+
+    /// Signed by AWS Signature Version 4 in headers, for a region such as `eu-central-1`, which the admin may change, and the
+    /// name that the service signs by, such as `s3`.
+    #[must_use]
+    pub fn aws_sigv4(self, region: &str, service: &str) -> Self {
+        self.credential(CredentialSlot::AwsSigv4(AwsScope {
+            region: region.to_owned(),
+            service: service.to_owned(),
+        }))
     }
 
     fn credential(mut self, slot: CredentialSlot) -> Self {

@@ -107,7 +107,7 @@ impl From<HttpError> for Failure {
         match error {
             HttpError::Refused(refusal) => Self::configuration(refusal.message).code(refusal.code),
             HttpError::RateLimited(wait_ms) => {
-                Self::rate_limited("the connection's own rate is used up").retry_after_ms(wait_ms)
+                Self::rate_limited("the budget of the upstream is used up").retry_after_ms(wait_ms)
             }
             HttpError::TimedOut(sent) if sent.request_sent => {
                 Self::dependency("the upstream did not answer in time").code("timed-out")

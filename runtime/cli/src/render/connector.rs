@@ -160,6 +160,12 @@ fn attached(slot: &CredentialSlot) -> String {
         CredentialSlot::StandardWebhooks => {
             "a secret that signs the body (Standard Webhooks); it is never sent".to_owned()
         }
+        CredentialSlot::Hmac => {
+            "a secret that signs the request by HMAC, as the grant's signature says; it is never sent".to_owned()
+        }
+        CredentialSlot::AwsSigV4 { region, service } => format!(
+            "an AWS access key that signs the request (Signature Version 4, {service} in {region}); its secret is never sent"
+        ),
     }
 }
 

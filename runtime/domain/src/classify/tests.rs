@@ -63,6 +63,20 @@ fn check(result: &CallResult, trail: Vec<ExchangeResult>, expected: Option<Failu
 }
 
 #[test]
+fn a_403_that_asks_to_wait_is_a_limit_and_one_that_does_not_is_the_credential() {
+    let forbidden = |retry_after_ms| ExchangeResult::Answered {
+        status: 403,
+        body_hash: Digest::of(b""),
+        body_bytes: 0,
+        headers: vec![],
+        retry_after_ms,
+    };
+    check(&done(), vec![forbidden(None)], Some(FailureClass::Auth));
+    check(&done(), vec![forbidden(Some(0))], Some(FailureClass::RateLimited));
+    check(&done(), vec![forbidden(Some(60_000))], Some(FailureClass::RateLimited));
+}
+
+#[test]
 fn every_status_has_the_class_of_the_table() {
     use FailureClass::*;
     for (status, class) in [

@@ -16,11 +16,14 @@ pub const PREFIX_BYTES_MAX: usize = 64;
 /// Longest header or query parameter name of a slot, in bytes.
 const NAME_BYTES_MAX: usize = 64;
 
+/// Longest region or service of AWS, in bytes.
+const AWS_NAME_BYTES_MAX: usize = 64;
+
 /// How much of a text an error repeats, in characters.
 const QUOTED_CHARS_MAX: usize = 80;
 
 /// Where the host puts a credential. The wire form is a text: `bearer`, `basic`, `header X-Api-Key`, `header Authorization
-/// token `, `query key`, `standard-webhooks`, `none`.
+/// token `, `query key`, `standard-webhooks`, `hmac`, `aws-sigv4 eu-central-1 s3`, `none`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum CredentialSlot {
@@ -50,6 +53,15 @@ pub enum CredentialSlot {
     },
     /// Standard Webhooks 1.0 signature headers.
     StandardWebhooks,
+    /// Signed by HMAC as a [`Signature`](super::signature::Signature) beside it says.
+    Hmac,
+    /// AWS Signature Version 4, in headers.
+    AwsSigV4 {
+        /// Such as `eu-central-1`.
+        region: String,
+        /// The name that the service signs by, such as `s3` or `dynamodb`.
+        service: String,
+    },
 }
 
 /// The text names no slot that a credential may go to.
@@ -64,9 +76,11 @@ pub struct BadSlot {
 enum Problem {
     #[error(
         "use `none`, `bearer`, `basic`, `header NAME [PREFIX]`, `query NAME`, `oauth2 [SCOPE …]`, \
-         `hmac-sha256 NAME [PREFIX]` or `standard-webhooks`"
+         `hmac-sha256 NAME [PREFIX]`, `standard-webhooks`, `hmac` or `aws-sigv4 REGION SERVICE`"
     )]
     Unknown,
+    #[error("`aws-sigv4` takes a region and a service, such as `eu-central-1 s3`: letters, digits and `-._`")]
+    NotAnAwsScope,
     #[error("this header is the host's own and holds no credential")]
     HostHeader,
     #[error("a prefix is at most {PREFIX_BYTES_MAX} bytes of visible ASCII and spaces")]
@@ -87,6 +101,8 @@ impl FromStr for CredentialSlot {
             ("bearer", "") => Ok(Self::Bearer),
             ("basic", "") => Ok(Self::Basic),
             ("standard-webhooks", "") => Ok(Self::StandardWebhooks),
+            ("hmac", "") => Ok(Self::Hmac),
+            ("aws-sigv4", _) => aws_scope(rest),
             ("header", _) => named(rest).map(|(name, prefix)| Self::Header { name, prefix }),
             ("hmac-sha256", _) => named(rest).map(|(name, prefix)| Self::HmacSha256 { name, prefix }),
             ("query", name) if is_token(name) => Ok(Self::Query(name.to_owned())),
@@ -97,6 +113,20 @@ impl FromStr for CredentialSlot {
             text: text.chars().take(QUOTED_CHARS_MAX).collect(),
             problem,
         })
+    }
+}
+
+fn aws_scope(text: &str) -> Result<CredentialSlot, Problem> {
+    let is_name = |name: &str| {
+        (1..=AWS_NAME_BYTES_MAX).contains(&name.len())
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+    };
+    match text.split_once(' ') {
+        Some((region, service)) if is_name(region) && is_name(service) => Ok(CredentialSlot::AwsSigV4 {
+            region: region.to_owned(),
+            service: service.to_owned(),
+        }),
+        Some(_) | None => Err(Problem::NotAnAwsScope),
     }
 }
 
@@ -111,7 +141,7 @@ fn named(text: &str) -> Result<(String, String), Problem> {
     }
     let folded = header::folded(name);
     match folded.as_str() {
-        "authorization" if !is_scheme(prefix) => Err(Problem::NotAScheme),
+        "authorization" if !header::is_auth_scheme(prefix) => Err(Problem::NotAScheme),
         "cookie" if !is_cookie_name(prefix) => Err(Problem::NotACookieName),
         name if header::is_hosts(name) || name == "idempotency-key" || name.starts_with("webhook-") => {
             Err(Problem::HostHeader)
@@ -120,20 +150,12 @@ fn named(text: &str) -> Result<(String, String), Problem> {
     }
 }
 
-fn is_scheme(prefix: &str) -> bool {
-    prefix.is_empty() || prefix.strip_suffix(' ').is_some_and(is_token)
-}
-
 fn is_cookie_name(prefix: &str) -> bool {
     prefix.strip_suffix('=').is_some_and(is_token)
 }
 
-/// RFC 9110 section 5.6.2.
 fn is_token(text: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&text.len())
-        && text
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+    text.len() <= NAME_BYTES_MAX && header::is_token(text)
 }
 
 impl TryFrom<String> for CredentialSlot {
@@ -164,6 +186,8 @@ impl fmt::Display for CredentialSlot {
             Self::HmacSha256 { name, prefix } if prefix.is_empty() => write!(out, "hmac-sha256 {name}"),
             Self::HmacSha256 { name, prefix } => write!(out, "hmac-sha256 {name} {prefix}"),
             Self::StandardWebhooks => out.write_str("standard-webhooks"),
+            Self::Hmac => out.write_str("hmac"),
+            Self::AwsSigV4 { region, service } => write!(out, "aws-sigv4 {region} {service}"),
         }
     }
 }

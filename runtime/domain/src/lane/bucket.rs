@@ -48,8 +48,20 @@ impl Bucket {
 
     /// When the next token is there; `now` or earlier if one is.
     pub fn next_at(&self, now: Timestamp) -> Timestamp {
-        let missing = self.cost().saturating_sub(self.parts_at(now));
+        self.nth_at(1, now)
+    }
+
+    /// When the nth of the tokens to come would be there if all before it were taken as soon as they are; `now` or earlier if
+    /// there are so many.
+    pub fn nth_at(&self, nth: usize, now: Timestamp) -> Timestamp {
+        let wanted = self.cost().saturating_mul(u64::try_from(nth).unwrap_or(u64::MAX));
+        let missing = wanted.saturating_sub(self.parts_at(now));
         now.after(Duration::from_millis(missing.div_ceil(self.per_ms_gain())))
+    }
+
+    /// The rate that it goes by.
+    pub fn rate(&self) -> Rate {
+        self.rate
     }
 
     /// Takes a token. Taking one that is not there leaves the bucket empty.
@@ -119,6 +131,16 @@ mod tests {
         }
         bucket.put_back();
         assert_eq!(bucket.tokens(at(1_000)), 1);
+    }
+
+    #[test]
+    fn those_who_wait_know_when_their_turn_is() {
+        let mut bucket = Bucket::new(rate(1, 1_000, Some(2)), at(0));
+        let times = |bucket: &Bucket| [1, 2, 3, 5].map(|nth| bucket.nth_at(nth, at(0)));
+        assert_eq!(times(&bucket), [at(0), at(0), at(1_000), at(3_000)]);
+        bucket.take(at(0));
+        bucket.take(at(0));
+        assert_eq!(times(&bucket), [at(1_000), at(2_000), at(3_000), at(5_000)]);
     }
 
     #[test]

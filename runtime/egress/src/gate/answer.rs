@@ -1,12 +1,8 @@
 //! From an upstream's answer to what the guest gets and what is recorded of it.
 
-use std::time::SystemTime;
-
 use bytes::Bytes;
 use cofferdam_domain::limits::clipped;
-use cofferdam_domain::{Digest, ExchangeResult, Timestamp};
-use http::HeaderMap;
-use http::header::RETRY_AFTER;
+use cofferdam_domain::{Digest, ExchangeResult};
 
 use super::reflect::Scanner;
 use super::wire::Answer;
@@ -152,41 +148,9 @@ pub(crate) fn result(response: &GuestResponse, retry_after_ms: Option<u64>) -> E
     }
 }
 
-/// What `Retry-After` asks for (RFC 9110 section 10.2.3): seconds, or a date. What is neither counts as absent.
-pub(crate) fn retry_after_ms(headers: &HeaderMap, now: Timestamp) -> Option<u64> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        let seconds: u64 = text.parse().unwrap_or(u64::MAX);
-        return Some(seconds.saturating_mul(1000));
-    }
-    let date: SystemTime = httpdate::parse_http_date(text).ok()?;
-    let wait = Timestamp::from_system(date).since(now);
-    Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn retry_after_is_read_in_seconds_and_as_a_date() {
-        let now = Timestamp::parse_rfc3339("1999-12-31T23:59:00.500Z").unwrap();
-        let check = |text: &str, expected: Option<u64>| {
-            let mut headers = HeaderMap::new();
-            headers.insert(RETRY_AFTER, text.parse().unwrap());
-            assert_eq!(retry_after_ms(&headers, now), expected, "{text}");
-        };
-        check("120", Some(120_000));
-        check(" 1 ", Some(1_000));
-        check("0", Some(0));
-        check("99999999999999999999999", Some(u64::MAX));
-        check("Fri, 31 Dec 1999 23:59:59 GMT", Some(58_500));
-        check("Fri, 31 Dec 1999 23:58:59 GMT", Some(0));
-        check("-1", None);
-        check("1.5", None);
-        check("soon", None);
-        assert_eq!(retry_after_ms(&HeaderMap::new(), now), None);
-    }
 
     #[tokio::test]
     async fn a_large_answer_is_searched_on_another_thread() {

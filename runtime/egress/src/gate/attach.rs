@@ -3,12 +3,17 @@
 //! Values are marked sensitive, so that the HTTP client neither logs nor indexes them. The copies that the client holds
 //! while it sends are not wiped.
 
+pub(crate) mod aws;
+pub(crate) mod standard_webhooks;
+pub(crate) mod template;
+
+use cofferdam_domain::connection::signature::Signature;
 use cofferdam_domain::{CredentialSlot, Timestamp};
 use cofferdam_vault::Secret;
 use data_encoding::{BASE64, HEXLOWER};
 use hmac::{Hmac, KeyInit, Mac};
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use sha2::Sha256;
 use url::Url;
@@ -19,11 +24,10 @@ use crate::refusal::{Refusal, RefusalCode};
 /// The unreserved characters of RFC 3986 section 2.3 stay; all others are encoded.
 const QUERY_VALUE: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Prefix of a Standard Webhooks secret as providers show it.
-const WEBHOOK_SECRET_PREFIX: &[u8] = b"whsec_";
-
 /// A request about to leave.
 pub(crate) struct Outbound<'a> {
+    /// What a signature covers.
+    pub method: &'a Method,
     /// Gets header slots.
     pub headers: &'a mut HeaderMap,
     /// Gets the query slot.
@@ -34,6 +38,8 @@ pub(crate) struct Outbound<'a> {
     pub message_id: &'a str,
     /// Dates the message in a signature.
     pub now: Timestamp,
+    /// How it is signed, where the slot is `hmac`.
+    pub signature: Option<&'a Signature>,
 }
 
 /// What must not come back: the secret and what follows from it.
@@ -68,17 +74,35 @@ pub(crate) fn attach(slot: &CredentialSlot, secret: &Secret, mut outbound: Outbo
                 signature.as_bytes(),
             )?;
         }
-        CredentialSlot::StandardWebhooks => {
-            let key = webhook_key(value)?;
-            needles.push(Zeroizing::new(
-                value.strip_prefix(WEBHOOK_SECRET_PREFIX).unwrap_or(value).to_vec(),
-            ));
-            sign_webhook(&key, &mut outbound)?;
-            needles.push(key);
+        CredentialSlot::StandardWebhooks => standard_webhooks::attach(value, &mut outbound, &mut needles)?,
+        CredentialSlot::Hmac => {
+            let signature = outbound
+                .signature
+                .ok_or_else(|| unusable("the upstream's grant has no table `signature`, which says what is signed"))?;
+            template::attach(signature, value, &mut outbound, &mut needles)?;
+        }
+        CredentialSlot::AwsSigV4 { region, service } => {
+            aws::attach(region, service, value, &mut outbound, &mut needles)?;
         }
         CredentialSlot::OAuth2(_) => return Err(not_supported()),
     }
     Ok(needles)
+}
+
+/// Makes a request one that its slot can sign. Asked before the credential is read.
+pub(crate) fn fit(slot: &CredentialSlot, headers: &HeaderMap, url: &mut Url) -> Result<(), Refusal> {
+    match slot {
+        CredentialSlot::AwsSigV4 { service, .. } => aws::fit(service, headers, url),
+        CredentialSlot::None
+        | CredentialSlot::Bearer
+        | CredentialSlot::Basic
+        | CredentialSlot::Header { .. }
+        | CredentialSlot::Query(_)
+        | CredentialSlot::OAuth2(_)
+        | CredentialSlot::HmacSha256 { .. }
+        | CredentialSlot::StandardWebhooks
+        | CredentialSlot::Hmac => Ok(()),
+    }
 }
 
 /// The slot as it is recorded: without a header's prefix, which an admin may have put part of a secret into.
@@ -91,7 +115,9 @@ pub(crate) fn slot_label(slot: &CredentialSlot) -> String {
         | CredentialSlot::Basic
         | CredentialSlot::Query(_)
         | CredentialSlot::OAuth2(_)
-        | CredentialSlot::StandardWebhooks => slot.to_string(),
+        | CredentialSlot::StandardWebhooks
+        | CredentialSlot::Hmac
+        | CredentialSlot::AwsSigV4 { .. } => slot.to_string(),
     }
 }
 
@@ -101,42 +127,6 @@ pub(crate) fn not_supported() -> Refusal {
         RefusalCode::CredentialKindNotSupported,
         "the host cannot obtain OAuth 2.0 tokens yet; attach a token as `bearer`",
     )
-}
-
-/// https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md#signature-scheme
-fn sign_webhook(key: &[u8], outbound: &mut Outbound<'_>) -> Result<(), Refusal> {
-    let timestamp = (outbound.now.as_millis() / 1000).to_string();
-    let signed = [
-        outbound.message_id.as_bytes(),
-        b".",
-        timestamp.as_bytes(),
-        b".",
-        outbound.body,
-    ];
-    let signature = BASE64.encode(&sign(key, &signed));
-    for (name, prefix, value) in [
-        ("webhook-id", "", outbound.message_id),
-        ("webhook-timestamp", "", timestamp.as_str()),
-        ("webhook-signature", "v1,", signature.as_str()),
-    ] {
-        put(
-            outbound.headers,
-            HeaderName::from_static(name),
-            prefix.as_bytes(),
-            value.as_bytes(),
-        )?;
-    }
-    Ok(())
-}
-
-fn webhook_key(secret: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    let text = secret.strip_prefix(WEBHOOK_SECRET_PREFIX).unwrap_or(secret);
-    BASE64
-        .decode(text)
-        .ok()
-        .filter(|key| !key.is_empty())
-        .map(Zeroizing::new)
-        .ok_or_else(|| unusable("a Standard Webhooks secret is `whsec_` and base64"))
 }
 
 fn sign(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {

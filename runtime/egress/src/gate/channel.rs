@@ -163,7 +163,10 @@ mod tests {
             path_prefixes: Vec::new(),
             slot: CredentialSlot::None,
             credential: None,
+            signature: None,
             networks: Vec::new(),
+            limits: cofferdam_domain::budget::Limits::default(),
+            share: None,
         }
     }
 

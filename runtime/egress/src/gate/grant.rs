@@ -73,7 +73,10 @@ mod tests {
             path_prefixes: prefixes.iter().map(ToString::to_string).collect(),
             slot: CredentialSlot::None,
             credential: None,
+            signature: None,
             networks: Vec::new(),
+            limits: cofferdam_domain::budget::Limits::default(),
+            share: None,
         }
     }
 

@@ -8,9 +8,11 @@
 
 use cofferdam_domain::CredentialSlot;
 use cofferdam_domain::connection::header;
+use cofferdam_domain::connection::signature::Signature;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::form_urlencoded;
 
+use super::attach::{aws, standard_webhooks, template};
 use crate::refusal::{Refusal, RefusalCode};
 
 /// Most headers of one request.
@@ -36,8 +38,13 @@ pub fn added_by_clients(name: &str) -> bool {
     .any(|added| name.eq_ignore_ascii_case(added))
 }
 
-/// The headers as they will leave, if all of them may.
-pub(crate) fn check(headers: &[(String, Vec<u8>)], slot: &CredentialSlot) -> Result<HeaderMap, Refusal> {
+/// The headers as they will leave, if all of them may. `signature` says how requests are signed where the slot is `hmac`.
+pub(crate) fn check(
+    headers: &[(String, Vec<u8>)],
+    slot: &CredentialSlot,
+    signature: Option<&Signature>,
+) -> Result<HeaderMap, Refusal> {
+    let taken = slot_headers(slot, signature);
     let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     if headers.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
         return Err(Refusal::new(
@@ -52,15 +59,15 @@ pub(crate) fn check(headers: &[(String, Vec<u8>)], slot: &CredentialSlot) -> Res
             .map_err(|_| bad("a header name is letters, digits and !#$%&'*+-.^_`|~ (RFC 9110 section 5.1)"))?;
         let value = HeaderValue::from_bytes(value)
             .map_err(|_| bad("a header value holds no line break and no other control character"))?;
-        check_name(name.as_str(), slot)?;
+        check_name(name.as_str(), &taken)?;
         checked.append(name, value);
     }
     Ok(checked)
 }
 
-fn check_name(name: &str, slot: &CredentialSlot) -> Result<(), Refusal> {
+fn check_name(name: &str, taken: &[&str]) -> Result<(), Refusal> {
     let folded = header::folded(name);
-    if slot_headers(slot).iter().any(|taken| header::folded(taken) == folded) {
+    if taken.iter().any(|taken| header::folded(taken) == folded) {
         return Err(Refusal::new(
             RefusalCode::CredentialSlotTaken,
             format!("the host writes `{name}` for this upstream; leave it out"),
@@ -80,26 +87,40 @@ fn check_name(name: &str, slot: &CredentialSlot) -> Result<(), Refusal> {
 }
 
 /// The headers that the host writes for a slot.
-fn slot_headers(slot: &CredentialSlot) -> Vec<&str> {
+fn slot_headers<'a>(slot: &'a CredentialSlot, signature: Option<&'a Signature>) -> Vec<&'a str> {
     match slot {
         CredentialSlot::None | CredentialSlot::Query(_) => Vec::new(),
         CredentialSlot::Bearer | CredentialSlot::Basic | CredentialSlot::OAuth2(_) => vec!["authorization"],
         CredentialSlot::Header { name, .. } | CredentialSlot::HmacSha256 { name, .. } => vec![name],
-        CredentialSlot::StandardWebhooks => vec!["webhook-id", "webhook-timestamp", "webhook-signature"],
+        CredentialSlot::StandardWebhooks => standard_webhooks::HEADERS.to_vec(),
+        CredentialSlot::Hmac => signature.map(template::headers).unwrap_or_default(),
+        CredentialSlot::AwsSigV4 { .. } => aws::HEADERS.to_vec(),
     }
 }
 
-/// Refuses a query that has the parameter in which the credential travels, however it is encoded.
+/// Refuses a query that has a parameter in which the credential, or a signature by it, travels, however it is encoded.
 pub(crate) fn check_query(query: Option<&str>, slot: &CredentialSlot) -> Result<(), Refusal> {
-    let (Some(query), CredentialSlot::Query(name)) = (query, slot) else {
+    let Some(query) = query else {
         return Ok(());
+    };
+    let names: &[&str] = match slot {
+        CredentialSlot::Query(name) => &[name],
+        CredentialSlot::AwsSigV4 { .. } => &aws::PARAMETERS,
+        CredentialSlot::None
+        | CredentialSlot::Bearer
+        | CredentialSlot::Basic
+        | CredentialSlot::Header { .. }
+        | CredentialSlot::OAuth2(_)
+        | CredentialSlot::HmacSha256 { .. }
+        | CredentialSlot::StandardWebhooks
+        | CredentialSlot::Hmac => return Ok(()),
     };
     // Some servers take `;` as a separator too; no slot's name holds one.
     let taken = query
         .split(';')
         .flat_map(|pairs| form_urlencoded::parse(pairs.as_bytes()))
-        .any(|(given, _)| given.trim().eq_ignore_ascii_case(name));
-    if taken {
+        .find_map(|(given, _)| names.iter().find(|name| given.trim().eq_ignore_ascii_case(name)));
+    if let Some(name) = taken {
         return Err(Refusal::new(
             RefusalCode::CredentialSlotTaken,
             format!("the host writes the query parameter `{name}` for this upstream; leave it out"),
@@ -113,7 +134,7 @@ mod tests {
     use super::*;
 
     fn of(name: &str, value: &[u8], slot: &str) -> Option<RefusalCode> {
-        check(&[(name.to_owned(), value.to_vec())], &slot.parse().unwrap())
+        check(&[(name.to_owned(), value.to_vec())], &slot.parse().unwrap(), None)
             .err()
             .map(|refusal| refusal.code)
     }
@@ -174,6 +195,41 @@ mod tests {
         check("standard-webhooks", "Webhook-Timestamp");
         check("standard-webhooks", "webhook-signature");
         check("standard-webhooks", "webhook_signature");
+        check("aws-sigv4 eu-central-1 s3", "Authorization");
+        check("aws-sigv4 eu-central-1 s3", "X-Amz-Date");
+        check("aws-sigv4 eu-central-1 sqs", "x_amz_security_token");
+        check("aws-sigv4 eu-central-1 sqs", "x-amz-content-sha256");
+        assert_eq!(of("x-amz-target", b"x", "aws-sigv4 eu-central-1 dynamodb"), None);
+    }
+
+    #[test]
+    fn every_header_of_a_signature_is_the_hosts() {
+        let signature = serde_json::json!({
+            "header": "X-Sig", "template": "{timestamp}{id}{body}", "timestamp_header": "X-Time", "id_header": "X-Id",
+        });
+        let signature: Signature = serde_json::from_value(signature).unwrap();
+        for (name, taken) in [("x-sig", true), ("X_Time", true), ("x-id", true), ("x-other", false)] {
+            let found = check(
+                &[(name.to_owned(), b"1".to_vec())],
+                &CredentialSlot::Hmac,
+                Some(&signature),
+            );
+            let code = found.err().map(|refusal| refusal.code);
+            assert_eq!(code, taken.then_some(RefusalCode::CredentialSlotTaken), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_request_that_is_signed_in_headers_is_not_signed_in_its_query() {
+        let slot = "aws-sigv4 eu-central-1 s3".parse().unwrap();
+        for (query, taken) in [
+            ("X-Amz-Signature=x", true),
+            ("a=1&x-amz-%43redential=x", true),
+            ("prefix=x-amz-signature", false),
+            ("x-amz-signatures=1", false),
+        ] {
+            assert_eq!(check_query(Some(query), &slot).is_err(), taken, "{query}");
+        }
     }
 
     #[test]
@@ -200,10 +256,10 @@ mod tests {
     #[test]
     fn headers_are_bounded_in_number_and_bytes() {
         let many = |count: usize| vec![("x-a".to_owned(), b"1".to_vec()); count];
-        assert!(check(&many(HEADERS_MAX), &CredentialSlot::None).is_ok());
-        assert!(check(&many(HEADERS_MAX + 1), &CredentialSlot::None).is_err());
+        assert!(check(&many(HEADERS_MAX), &CredentialSlot::None, None).is_ok());
+        assert!(check(&many(HEADERS_MAX + 1), &CredentialSlot::None, None).is_err());
         let long = |len: usize| vec![("x".to_owned(), vec![b'a'; len - 1])];
-        assert!(check(&long(HEADER_BYTES_MAX), &CredentialSlot::None).is_ok());
-        assert!(check(&long(HEADER_BYTES_MAX + 1), &CredentialSlot::None).is_err());
+        assert!(check(&long(HEADER_BYTES_MAX), &CredentialSlot::None, None).is_ok());
+        assert!(check(&long(HEADER_BYTES_MAX + 1), &CredentialSlot::None, None).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The gate against real sockets on loopback.
 
 mod answers;
+mod budgets;
 mod refusals;
 mod upstream;
 mod wiring;
@@ -26,6 +27,10 @@ use crate::passport::{Passport, Route};
 /// What the credential named `good` holds.
 const SECRET: &str = "xoxb-17-secret/Value+?";
 
+/// What the credentials named `aws` and `private-key` hold.
+const AWS: &str = "AKIDEXAMPLE:wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY:session-token/1==";
+const PRIVATE_KEY: &str = "whsk_nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=";
+
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 /// Counts how often a credential is read.
@@ -45,6 +50,10 @@ impl Credentials for Counting {
         match credential.as_str() {
             "good" => Ok(Some(Secret::new(SECRET.into()).unwrap())),
             "basic" => Ok(Some(Secret::new(format!("user:{SECRET}").into()).unwrap())),
+            "aws" => Ok(Some(Secret::new(AWS.into()).unwrap())),
+            "private-key" => Ok(Some(Secret::new(PRIVATE_KEY.into()).unwrap())),
+            "number" => Ok(Some(Secret::new(b"20261125".to_vec()).unwrap())),
+            "hex-key" => Ok(Some(Secret::new(b"6b65793a736563726574".to_vec()).unwrap())),
             "broken-line" => Ok(Some(Secret::new(b"a\nb".to_vec()).unwrap())),
             "unreadable" => Err(CredentialsUnavailable(Box::new(io::Error::other("disk")))),
             _ => Ok(None),
@@ -104,7 +113,10 @@ impl World {
             path_prefixes: vec!["/ok".to_owned()],
             slot: slot.parse().unwrap(),
             credential: Some("good".parse().unwrap()),
+            signature: None,
             networks: vec!["127.0.0.0/8".parse().unwrap()],
+            limits: cofferdam_domain::budget::Limits::default(),
+            share: None,
         };
         let passport = Passport {
             workspace: "w".parse().unwrap(),

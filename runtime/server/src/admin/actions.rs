@@ -7,6 +7,7 @@ use cofferdam_domain::{Connection, ConnectionName, DeliveryId, DeliveryState, Wo
 use cofferdam_queue::{Queue, ReplayError};
 
 use crate::app::App;
+use crate::budgets;
 use crate::clock::steady;
 use crate::connections::ConnectionError;
 use crate::problem::Problem;
@@ -34,7 +35,7 @@ pub(crate) async fn toggle(app: &App, by: &Principal, name: &str, enabled: bool)
     Ok(changed)
 }
 
-/// Clears park, back-off, breaker and flag: what waits is tried now.
+/// Clears park, back-off, breaker, flag, and what upstreams have made its budgets wait for: what waits is tried now.
 pub(crate) async fn release(app: &App, by: &Principal, name: &str) -> Result<Arc<Connection>, Problem> {
     let connection = connection(app, &by.workspace, name)?;
     let released = app
@@ -42,6 +43,8 @@ pub(crate) async fn release(app: &App, by: &Principal, name: &str) -> Result<Arc
         .release_lane(&by.workspace, &connection.spec.name, steady())
         .await;
     released.map_err(|error| Problem::internal("releasing the lane", &error))?;
+    // Else the next request would only put the wait back.
+    budgets::release(app, &connection);
     tracing::info!(connection = name, by = by.name, "lane released");
     Ok(connection)
 }

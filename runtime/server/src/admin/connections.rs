@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use cofferdam_domain::connection::ConnectionSpec;
-use cofferdam_domain::{Connection, ConnectionName, Digest, WorkspaceName};
+use cofferdam_domain::{Connection, ConnectionName, CredentialSlot, Digest, WorkspaceName};
 use cofferdam_queue::Queue;
 use cofferdam_store::Batch;
 
@@ -104,12 +104,28 @@ fn check_against_connector(app: &App, spec: &ConnectionSpec) -> Result<Digest, P
             known.join(", ")
         ));
     };
-    for name in spec.upstreams.keys() {
-        if connector.descriptor.upstream(name).is_none() {
+    for (name, grant) in &spec.upstreams {
+        let Some(asked) = connector.descriptor.upstream(name) else {
             return bad(format!(
                 "connector {} does not ask for an upstream {name}",
                 spec.connector
             ));
+        };
+        let slot = grant.attach.as_ref().unwrap_or(&asked.credential);
+        match (*slot == CredentialSlot::Hmac, grant.signature.is_some()) {
+            (true, false) => {
+                return bad(format!(
+                    "connector {} asks for upstream {name} to be signed by HMAC: say in [upstreams.{name}.signature] what is \
+                     signed and where the signature goes",
+                    spec.connector
+                ));
+            }
+            (false, true) => {
+                return bad(format!(
+                    "upstreams.{name}.signature means nothing: its credential is attached as `{slot}` and not as `hmac`"
+                ));
+            }
+            (true, true) | (false, false) => {}
         }
     }
     if !spec.subscribe.is_empty() && !connector.exports.sink {

@@ -7,7 +7,8 @@ use axum::response::IntoResponse;
 use cofferdam_store::Batch;
 
 use crate::app::App;
-use crate::clock::steady;
+use crate::budgets;
+use crate::clock::{now, steady};
 use crate::metrics::Lane;
 use crate::problem::chain;
 
@@ -54,6 +55,11 @@ pub(super) async fn metrics(State(app): State<App>) -> impl IntoResponse {
             .lag_ms
             .get_or_create(&lane)
             .set(i64::try_from(lag.as_millis()).unwrap_or(i64::MAX));
+        let held = budgets::held(&app, &connection, now());
+        app.metrics
+            .held_ms
+            .get_or_create(&lane)
+            .set(i64::try_from(held.as_millis()).unwrap_or(i64::MAX));
         app.metrics
             .dead
             .get_or_create(&lane)

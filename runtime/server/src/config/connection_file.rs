@@ -23,6 +23,9 @@ pub fn parse_connection(text: &str) -> Result<ConnectionSpec, Vec<Mistake>> {
         }]
     })?;
     let mut problems = spec.policy.problems();
+    for (name, upstream) in &spec.upstreams {
+        problems.extend(upstream.problems(name));
+    }
     if let Some(fault) = spec.filter.as_deref().and_then(|filter| Filter::compile(filter).err()) {
         problems.push(format!("filter {fault}"));
     }

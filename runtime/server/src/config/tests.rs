@@ -143,6 +143,29 @@ fn the_engine_is_one_of_two_and_another_name_is_a_mistake_on_its_line() {
 }
 
 #[test]
+fn the_documented_budget_is_one_once_it_is_no_comment() {
+    let (_, budget) = DEFAULT_POLICY_TEXT.split_once("# [upstreams.NAME.budget]\n").unwrap();
+    let lines = budget.lines().filter_map(|line| line.strip_prefix("# "));
+    let values: Vec<_> = lines.filter(|line| line.contains(" = ")).collect();
+    let file = format!(
+        "name = \"c\"\nconnector = \"c\"\n[upstreams.api]\nbase_url = \"https://h.test\"\n[upstreams.api.budget]\n{}\n",
+        values.join("\n")
+    );
+    let spec = parse_connection(&file).unwrap();
+    let budget = &spec.upstreams[&"api".parse().unwrap()].budget;
+    assert_eq!(
+        (budget.requests, budget.per_ms, budget.burst),
+        (Some(60), Some(60_000), Some(10))
+    );
+    assert_eq!(
+        (budget.concurrency, budget.share.as_ref().unwrap().as_str()),
+        (Some(4), "github")
+    );
+    let mistakes = parse_connection(&file.replace("concurrency = 4", "concurrency = 0")).unwrap_err();
+    assert_eq!((mistakes.len(), mistakes[0].line), (1, 9), "{mistakes:?}");
+}
+
+#[test]
 fn the_documented_policy_is_the_default_one_and_what_it_leaves_out_is_taken_too() {
     let head = "name = \"c\"\nconnector = \"c\"\n";
     let documented = parse_connection(&format!("{head}{DEFAULT_POLICY_TEXT}")).unwrap();

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_domain::attempt::{AttemptEnd, ConnectorRef, Exchange};
+use cofferdam_domain::attempt::{AttemptEnd, ConnectorRef, Exchange, ExchangeResult};
 use cofferdam_domain::classify::Failure;
 use cofferdam_domain::delivery::DeliveryKind;
 use cofferdam_domain::lane::core::AttemptId;
@@ -263,6 +263,11 @@ async fn settle(app: &App, connection: &Connection, leased: Leased, called: Call
         message: failure.as_ref().map(|failure| failure.message.clone()),
         wall: Duration::from_micros(called.usage.wall_us),
         age: at.since(leased.delivery.accepted_at),
+        held_back: called
+            .trail
+            .iter()
+            .filter(|exchange| matches!(exchange.result, ExchangeResult::RateLimited { .. }))
+            .count(),
     };
     let delivery = leased.delivery.id;
     let settlement = Settlement {
@@ -299,6 +304,8 @@ struct Told {
     message: Option<String>,
     wall: Duration,
     age: Duration,
+    /// Requests that the budget of their upstream held back.
+    held_back: usize,
 }
 
 impl Told {
@@ -309,6 +316,7 @@ impl Told {
             message,
             wall,
             age,
+            held_back,
         } = self;
         match message {
             None => tracing::debug!(took_us = wall.as_micros(), "delivered"),
@@ -319,6 +327,10 @@ impl Told {
             .get_or_create(&AttemptLabels::of(connection, &outcome, class))
             .inc();
         let lane = Lane::of(connection);
+        app.metrics
+            .held_back
+            .get_or_create(&lane)
+            .inc_by(u64::try_from(held_back).unwrap_or(u64::MAX));
         app.metrics
             .attempt_seconds
             .get_or_create(&lane)

@@ -13,6 +13,7 @@ use cofferdam_queue::Leased;
 use cofferdam_vault::Vault;
 
 use crate::app::App;
+use crate::budgets;
 
 /// What `sink.deliver` gets.
 pub(super) struct GateEnvironment {
@@ -37,7 +38,9 @@ impl GateEnvironment {
             .iter()
             .filter_map(|(name, grant)| {
                 let asked = connector.descriptor.upstream(name)?;
-                Some((name.clone(), Route::new(grant, asked)))
+                let mut route = Route::new(grant, asked);
+                route.limits = budgets::limits(app, connection, grant);
+                Some((name.clone(), route))
             })
             .collect();
         let passport = Passport {

@@ -4,10 +4,11 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use cofferdam_domain::descriptor::UpstreamRequest;
-use cofferdam_domain::{CredentialName, Descriptor, Timestamp, UpstreamGrant};
+use cofferdam_domain::{CredentialName, Descriptor, Timestamp, UpstreamGrant, UpstreamName};
 use cofferdam_queue::DeliveryFilter;
 use cofferdam_vault::CredentialInfo;
 
+use super::budget::BudgetRow;
 use super::connections::{Back, ConnectionRow, version};
 use super::connectors::attached;
 use super::delivery::DeliveryRow;
@@ -20,6 +21,7 @@ use super::units::Moment;
 use crate::admin::actions;
 use crate::admin::views::{self, ConnectionView};
 use crate::app::App;
+use crate::budgets::{self, BudgetView};
 use crate::clock::now;
 use crate::problem::Problem;
 
@@ -89,6 +91,7 @@ pub(super) struct Granted {
     pub(super) networks: Vec<String>,
     pub(super) credential: Option<CredentialRow>,
     pub(super) attached: String,
+    pub(super) budget: Option<BudgetRow>,
 }
 
 /// What the page is made of.
@@ -97,6 +100,8 @@ pub(super) struct Shown<'a> {
     pub(super) version: Option<String>,
     pub(super) descriptor: Option<&'a Descriptor>,
     pub(super) credentials: &'a [CredentialInfo],
+    /// Those that it uses.
+    pub(super) budgets: &'a [BudgetView],
     pub(super) deliveries: Vec<DeliveryRow>,
 }
 
@@ -124,6 +129,7 @@ pub(super) async fn show(
             version: version(&app, &connection),
             descriptor: connector.map(|connector| &connector.descriptor),
             credentials: &credentials,
+            budgets: &budgets::of(&app, &connection),
             deliveries: deliveries(&app, &view, now)
                 .map_err(|error| Problem::internal("listing deliveries", &error))?,
         },
@@ -154,10 +160,21 @@ impl ConnectionPage {
     pub(super) fn new(frame: Frame, shown: Shown<'_>) -> Self {
         let (spec, now) = (&shown.view.connection.spec, frame.now);
         let credential = |name: &CredentialName| CredentialRow::new(name, shown.credentials, now);
+        let budget = |upstream: &UpstreamName| {
+            let uses = |budget: &&BudgetView| {
+                let mut users = budget.used_by.iter();
+                users.any(|user| user.connection == spec.name && user.upstream == *upstream)
+            };
+            let budget = shown.budgets.iter().find(uses);
+            budget.map(|budget| BudgetRow::new(budget, spec.name.as_str(), now))
+        };
         let asked = shown.descriptor.map_or(&[][..], |descriptor| &descriptor.upstreams);
         let of_asked = asked.iter().map(|asked| {
             let grant = spec.upstreams.get(&asked.name);
-            let grant = grant.map(|grant| Granted::new(grant, Some(asked), credential));
+            let grant = grant.map(|grant| Granted {
+                budget: budget(&asked.name),
+                ..Granted::new(grant, Some(asked), credential)
+            });
             UpstreamRow {
                 name: asked.name.to_string(),
                 reason: Some(asked.reason.clone()),
@@ -171,7 +188,10 @@ impl ConnectionPage {
         let of_the_rest = never_asked.map(|(name, grant)| UpstreamRow {
             name: name.to_string(),
             reason: None,
-            grant: Some(Granted::new(grant, None, credential)),
+            grant: Some(Granted {
+                budget: budget(name),
+                ..Granted::new(grant, None, credential)
+            }),
         });
         Self {
             row: ConnectionRow::new(shown.view, shown.version, Back::Detail),
@@ -259,6 +279,7 @@ impl Granted {
             networks: grant.networks.iter().map(ToString::to_string).collect(),
             credential: grant.credential.as_ref().map(credential),
             attached: slot.map_or_else(|| "nowhere".to_owned(), attached),
+            budget: None,
         }
     }
 }

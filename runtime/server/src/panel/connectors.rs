@@ -161,6 +161,10 @@ pub(super) fn attached(slot: &CredentialSlot) -> String {
             prefix,
         ),
         CredentialSlot::StandardWebhooks => "never sent: it signs the request by Standard Webhooks".to_owned(),
+        CredentialSlot::Hmac => "never sent: it signs the request by HMAC, as the grant's signature says".to_owned(),
+        CredentialSlot::AwsSigV4 { region, service } => {
+            format!("never sent: it signs the request by AWS Signature Version 4, for {service} in {region}")
+        }
     }
 }
 
@@ -188,6 +192,10 @@ mod tests {
                 "in the header authorization, behind “token”",
             ),
             ("query key", "in the query parameter key"),
+            (
+                "aws-sigv4 eu-central-1 s3",
+                "never sent: it signs the request by AWS Signature Version 4, for s3 in eu-central-1",
+            ),
             ("oauth2 a b", "a token that the host obtains by OAuth 2.0, for a, b"),
             (
                 "hmac-sha256 X-Sig sha256=",

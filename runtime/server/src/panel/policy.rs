@@ -59,7 +59,7 @@ fn mark(own: Option<u64>, shown: impl Fn(u64) -> String) -> String {
     own.map_or_else(|| "the server's mark".to_owned(), shown)
 }
 
-fn rate(rate: Rate) -> String {
+pub(super) fn rate(rate: Rate) -> String {
     let count = units::count(rate.count.into());
     let burst = match rate.burst {
         Some(burst) if burst != rate.count => format!(", {} at once after a quiet time", units::count(burst.into())),

@@ -126,6 +126,7 @@ fn connection(frame: Frame) -> String {
         version: Some("1.4.0".into()),
         descriptor: Some(&fixtures::connectors().connectors[0].descriptor),
         credentials: &fixtures::credentials(),
+        budgets: &fixtures::budgets(),
         deliveries: deliveries.collect(),
     };
     ConnectionPage::new(frame.titled("tickets"), shown).render().unwrap()

@@ -13,6 +13,9 @@ fn slots_survive_a_round_trip_through_text() {
         "oauth2 read write",
         "hmac-sha256 x-signature sha256=",
         "standard-webhooks",
+        "hmac",
+        "aws-sigv4 eu-central-1 s3",
+        "aws-sigv4 us-gov-west-1 execute-api",
     ] {
         assert_eq!(text.parse::<CredentialSlot>().unwrap().to_string(), text);
     }
@@ -25,6 +28,7 @@ fn slots_survive_a_round_trip_through_text() {
         "query",
         "query a b",
         "cookie",
+        "hmac x-sig",
     ] {
         assert!(text.parse::<CredentialSlot>().is_err(), "{text}");
     }
@@ -90,5 +94,30 @@ fn a_prefix_is_short_and_visible() {
     check("x-key a b~=", Ok(()));
     for prefix in ["a\r\nhost: evil.test", "a\n", "a\t", "a\0", "a\x7f", "é"] {
         check(&format!("x-key {prefix}"), Err(Problem::BadPrefix));
+    }
+}
+
+#[test]
+fn an_aws_scope_is_a_region_and_a_service() {
+    let check = |scope: &str, expected: Result<(), Problem>| {
+        let found = format!("aws-sigv4{scope}").parse::<CredentialSlot>();
+        assert_eq!(found.map(|_| ()).map_err(|error| error.problem), expected, "{scope:?}");
+    };
+    let long = "r".repeat(AWS_NAME_BYTES_MAX);
+    check(&format!(" {long} s3"), Ok(()));
+    check(&format!(" {long}r s3"), Err(Problem::NotAnAwsScope));
+    check(&format!(" {long} {long}s"), Err(Problem::NotAnAwsScope));
+    for scope in [
+        "",
+        " ",
+        " s3",
+        " eu-central-1 ",
+        "  s3",
+        " a b c",
+        " a/b s3",
+        " a s3\r\nx:",
+        " a é",
+    ] {
+        check(scope, Err(Problem::NotAnAwsScope));
     }
 }

@@ -152,6 +152,54 @@ async fn a_reflected_credential_never_reaches_the_guest_or_the_record() {
 }
 
 #[tokio::test]
+async fn every_part_and_product_of_a_signing_key_is_found_in_an_answer() {
+    let time = std::time::SystemTime::UNIX_EPOCH + Duration::from_millis(NOW.as_millis());
+    let (secret_key, region) = ("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "eu-central-1");
+    let of_the_day = aws_sigv4::sign::v4::generate_signing_key(secret_key, time, region, "sqs");
+    let seed = BASE64
+        .decode(PRIVATE_KEY.strip_prefix("whsk_").unwrap().as_bytes())
+        .unwrap();
+    let aws = "aws-sigv4 eu-central-1 sqs";
+    for (slot, credential, reflected) in [
+        (aws, "aws", AWS.to_owned()),
+        (aws, "aws", secret_key.to_owned()),
+        (aws, "aws", "session-token/1==".to_owned()),
+        (aws, "aws", HEXLOWER.encode(of_the_day.as_ref())),
+        ("standard-webhooks", "private-key", PRIVATE_KEY.to_owned()),
+        ("standard-webhooks", "private-key", HEXLOWER.encode(&seed)),
+        ("hmac", "hex-key", "6b65793a736563726574".to_owned()),
+        ("hmac", "hex-key", "key:secret".to_owned()),
+    ] {
+        let upstream = Upstream::saying(&format!("you: {reflected}")).await;
+        let world = World::new(&upstream.url(), slot).route(|route| {
+            route.credential = Some(credential.parse().unwrap());
+            route.signature = (slot == "hmac")
+                .then(|| serde_json::from_str(r#"{"header": "x-sig", "secret_encoding": "hex"}"#).unwrap());
+        });
+        let response = world.send(get()).await.unwrap();
+        let body = String::from_utf8(response.body.to_vec()).unwrap();
+        assert!(
+            body.starts_with("you: [redacted]") && !body.contains(&reflected),
+            "{slot} {reflected}: {body}"
+        );
+        assert!(world.last().credential_reflected, "{slot} {reflected}");
+        assert!(!format!("{:?}", world.last()).contains(&reflected));
+    }
+    // The access key id is a name and no secret: S3 tells it in its errors.
+    let upstream = Upstream::saying("<AWSAccessKeyId>AKIDEXAMPLE</AWSAccessKeyId>").await;
+    let world = World::new(&upstream.url(), aws).route(|route| route.credential = Some("aws".parse().unwrap()));
+    assert!(
+        world
+            .send(get())
+            .await
+            .unwrap()
+            .body
+            .ends_with(b"AKIDEXAMPLE</AWSAccessKeyId>")
+    );
+    assert!(!world.last().credential_reflected);
+}
+
+#[tokio::test]
 async fn a_credential_is_found_inside_a_compressed_body() {
     let body = format!("you sent {SECRET}");
     let packed = stored_gzip(body.as_bytes());

@@ -122,6 +122,26 @@ fn cases() -> Vec<Case> {
             get(),
         ),
         case(
+            Code::CredentialSlotTaken,
+            "aws-sigv4 eu-central-1 s3",
+            same,
+            with_header("x_amz_security_token", b"mine"),
+        ),
+        case(
+            Code::CredentialSlotTaken,
+            "aws-sigv4 eu-central-1 s3",
+            same,
+            asking("X-Amz-Signature=mine"),
+        ),
+        case(Code::BadQuery, "aws-sigv4 eu-central-1 sqs", same, asking("a=b+c")),
+        case(Code::BadPath, "aws-sigv4 eu-central-1 s3", same, at("/ok/a%2Fb")),
+        case(
+            Code::BadHeader,
+            "aws-sigv4 eu-central-1 sqs",
+            same,
+            with_header("x-amz-meta-a", b"\xff"),
+        ),
+        case(
             Code::CredentialMissing,
             "bearer",
             |route| route.credential = None,

@@ -221,6 +221,19 @@ pub(super) fn connectors() -> ConnectorsView {
     }
 }
 
+pub(super) fn budgets() -> Vec<crate::budgets::BudgetView> {
+    let upstream = &connectors().connectors[0].descriptor.upstreams[0].name;
+    let budget = serde_json::json!({
+        "share": "chat",
+        "used_by": [{"connection": "tickets", "upstream": upstream}, {"connection": "alerts", "upstream": upstream}],
+        "limits": {"rate": {"count": 60, "per_ms": 60_000}, "concurrency": 4},
+        "tokens": 12, "in_use": 3, "waiting": 1,
+        "hold": {"until": ago(0).as_millis() + 90_000, "reason": "spent"},
+        "upstream": {"remaining": 0, "resets_at": ago(0).as_millis() + 90_000, "at": ago(5_000).as_millis()},
+    });
+    vec![serde_json::from_value(budget).unwrap()]
+}
+
 pub(super) fn credentials() -> Vec<CredentialInfo> {
     ["bot-token", "signing-secret"]
         .map(|name| CredentialInfo {
