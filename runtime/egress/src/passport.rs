@@ -8,7 +8,7 @@ use cofferdam_domain::connection::BaseUrl;
 use cofferdam_domain::descriptor::UpstreamRequest;
 use cofferdam_domain::{
     ConnectionName, CredentialName, CredentialSlot, Policy, Timestamp, TraceContext, UpstreamGrant, UpstreamName,
-    WorkspaceName,
+    UpstreamTls, WorkspaceName,
 };
 use ipnet::IpNet;
 
@@ -72,6 +72,12 @@ pub struct Route {
     pub credential: Option<CredentialName>,
     /// Networks that are blocked by default and allowed here.
     pub networks: Vec<IpNet>,
+    /// How many redirects of one request are followed.
+    pub redirects: u8,
+    /// Where else than below the base URL they may lead, without the credential.
+    pub redirect_origins: Vec<BaseUrl>,
+    /// Whom TLS trusts, and what it shows of us.
+    pub tls: UpstreamTls,
 }
 
 impl Route {
@@ -91,6 +97,9 @@ impl Route {
             slot: grant.attach.clone().unwrap_or_else(|| asked.credential.clone()),
             credential: grant.credential.clone(),
             networks: grant.networks.clone(),
+            redirects: grant.redirects,
+            redirect_origins: grant.redirect_origins.clone(),
+            tls: grant.tls.clone(),
         }
     }
 }

@@ -146,7 +146,7 @@ impl Channels {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cofferdam_domain::CredentialSlot;
+    use cofferdam_domain::{CredentialSlot, UpstreamTls};
 
     fn key(connection: &str) -> ChannelKey {
         ChannelKey {
@@ -164,6 +164,9 @@ mod tests {
             slot: CredentialSlot::None,
             credential: None,
             networks: Vec::new(),
+            redirects: 0,
+            redirect_origins: Vec::new(),
+            tls: UpstreamTls::default(),
         }
     }
 

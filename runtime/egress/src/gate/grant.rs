@@ -64,7 +64,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cofferdam_domain::CredentialSlot;
+    use cofferdam_domain::{CredentialSlot, UpstreamTls};
 
     fn granting(methods: &[&str], prefixes: &[&str]) -> Route {
         Route {
@@ -74,6 +74,9 @@ mod tests {
             slot: CredentialSlot::None,
             credential: None,
             networks: Vec::new(),
+            redirects: 0,
+            redirect_origins: Vec::new(),
+            tls: UpstreamTls::default(),
         }
     }
 

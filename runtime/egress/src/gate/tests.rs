@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_domain::{ConnectionName, CredentialName, Exchange, Timestamp, TraceContext, WorkspaceName};
+use cofferdam_domain::{ConnectionName, CredentialName, Exchange, Timestamp, TraceContext, UpstreamTls, WorkspaceName};
 use cofferdam_vault::Secret;
 
 use super::{Gate, GateConfig};
@@ -105,6 +105,9 @@ impl World {
             slot: slot.parse().unwrap(),
             credential: Some("good".parse().unwrap()),
             networks: vec!["127.0.0.0/8".parse().unwrap()],
+            redirects: 0,
+            redirect_origins: Vec::new(),
+            tls: UpstreamTls::default(),
         };
         let passport = Passport {
             workspace: "w".parse().unwrap(),
