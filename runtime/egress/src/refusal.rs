@@ -38,11 +38,17 @@ pub enum RefusalCode {
     CredentialOverPlainHttp,
     /// The call has sent as many requests as one call may.
     TooManyRequestsInCall,
+    /// The upstream redirects to where no admin lets the host go.
+    RedirectNotAllowed,
+    /// The upstream redirects more often than it may, or in a circle.
+    TooManyRedirects,
+    /// `receive` may send nothing.
+    NoRequestsInReceive,
 }
 
 impl RefusalCode {
     /// Every code, for documentation and tests.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::UpstreamNotGranted,
         Self::MethodNotGranted,
         Self::PathNotGranted,
@@ -59,6 +65,9 @@ impl RefusalCode {
         Self::CredentialKindNotSupported,
         Self::CredentialOverPlainHttp,
         Self::TooManyRequestsInCall,
+        Self::RedirectNotAllowed,
+        Self::TooManyRedirects,
+        Self::NoRequestsInReceive,
     ];
 
     /// The stable name.
@@ -80,6 +89,9 @@ impl RefusalCode {
             Self::CredentialKindNotSupported => "credential-kind-not-supported",
             Self::CredentialOverPlainHttp => "credential-over-plain-http",
             Self::TooManyRequestsInCall => "too-many-requests-in-call",
+            Self::RedirectNotAllowed => "redirect-not-allowed",
+            Self::TooManyRedirects => "too-many-redirects",
+            Self::NoRequestsInReceive => "no-requests-in-receive",
         }
     }
 }
