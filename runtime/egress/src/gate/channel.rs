@@ -122,7 +122,10 @@ impl Channel {
     }
 
     fn make(&self, identity: Option<&Identity>) -> Result<Client, ChannelError> {
-        let tls = self.base.client(self.trust.clone(), identity).map_err(ChannelError::Tls)?;
+        let tls = self
+            .base
+            .client(self.trust.clone(), identity)
+            .map_err(ChannelError::Tls)?;
         Client::builder()
             .user_agent(concat!("cofferdam/", env!("CARGO_PKG_VERSION")))
             .tls_backend_preconfigured(tls)

@@ -34,7 +34,10 @@ pub(crate) struct Incoming {
 enum Coded {
     /// As it is. One piece is handed on without being copied.
     Plain { first: Bytes, joined: BytesMut },
-    Gzip { decoder: Box<MultiGzDecoder<Sink>>, any: bool },
+    Gzip {
+        decoder: Box<MultiGzDecoder<Sink>>,
+        any: bool,
+    },
     /// Something else, which is fine as long as there is no body.
     Unknown,
 }
@@ -59,10 +62,16 @@ impl Incoming {
                 first: Bytes::new(),
                 joined: BytesMut::with_capacity(room),
             },
-            [coding] if [&b"gzip"[..], b"x-gzip"].iter().any(|name| coding.eq_ignore_ascii_case(name)) => Coded::Gzip {
-                decoder: Box::new(MultiGzDecoder::new(Sink::new(bytes_max))),
-                any: false,
-            },
+            [coding]
+                if [&b"gzip"[..], b"x-gzip"]
+                    .iter()
+                    .any(|name| coding.eq_ignore_ascii_case(name)) =>
+            {
+                Coded::Gzip {
+                    decoder: Box::new(MultiGzDecoder::new(Sink::new(bytes_max))),
+                    any: false,
+                }
+            }
             _ => Coded::Unknown,
         };
         Ok(Self { bytes_max, coded })
@@ -94,9 +103,7 @@ impl Incoming {
                     .write_all(&piece)
                     .map_err(|error| decoder.get_ref().failure(&error))
             }
-            Coded::Unknown => Err(protocol(
-                "the response has a content-encoding that was not asked for",
-            )),
+            Coded::Unknown => Err(protocol("the response has a content-encoding that was not asked for")),
         }
     }
 

@@ -7,9 +7,9 @@
 
 use std::borrow::Cow;
 
-use cofferdam_domain::{CredentialSlot, UpstreamTls};
 use cofferdam_domain::connection::BaseUrl;
 use cofferdam_domain::limits::clipped;
+use cofferdam_domain::{CredentialSlot, UpstreamTls};
 use http::Method;
 use url::Url;
 

@@ -140,10 +140,12 @@ fn before_answer(error: &reqwest::Error, sent: &SentFlag) -> HttpError {
     if error.is_timeout() {
         return HttpError::TimedOut { request_sent };
     }
-    if let Some(problem) = caused_by::<rustls::Error>(error)
-        && (!request_sent || is_about_us(problem))
-    {
-        return HttpError::Unreachable(format!("the TLS handshake failed: {}", tls_problem(problem)));
+    let tls = |problem: &str| HttpError::Unreachable(format!("the TLS handshake failed: {problem}"));
+    if is_about_us(error) {
+        return tls("the upstream asks for a client certificate, or does not accept ours");
+    }
+    if let Some(problem) = caused_by::<rustls::Error>(error).filter(|_| !request_sent) {
+        return tls(tls_problem(problem));
     }
     if !request_sent {
         return HttpError::Unreachable(
@@ -161,22 +163,33 @@ fn before_answer(error: &reqwest::Error, sent: &SentFlag) -> HttpError {
     HttpError::Interrupted("the connection broke before the response came".to_owned())
 }
 
-/// What the upstream says when it does not like our certificate. In TLS 1.3 that comes after we have begun to send, and still
-/// ends the handshake on its side: what was sent has not been read as a request (RFC 8446 sections 4.4.2.4 and 6.2).
-fn is_about_us(problem: &rustls::Error) -> bool {
-    matches!(
-        problem,
-        rustls::Error::AlertReceived(
-            AlertDescription::CertificateRequired
-                | AlertDescription::BadCertificate
-                | AlertDescription::UnsupportedCertificate
-                | AlertDescription::CertificateRevoked
-                | AlertDescription::CertificateExpired
-                | AlertDescription::CertificateUnknown
-                | AlertDescription::UnknownCA
-                | AlertDescription::AccessDenied
-        )
-    )
+/// What an upstream says that does not like our certificate.
+const ABOUT_US: [AlertDescription; 8] = [
+    AlertDescription::CertificateRequired,
+    AlertDescription::BadCertificate,
+    AlertDescription::UnsupportedCertificate,
+    AlertDescription::CertificateRevoked,
+    AlertDescription::CertificateExpired,
+    AlertDescription::CertificateUnknown,
+    AlertDescription::UnknownCA,
+    AlertDescription::AccessDenied,
+];
+
+/// Whether the upstream ended the handshake because of our certificate. In TLS 1.3 its word comes after we have begun to send,
+/// and what was sent has not been read as a request all the same (RFC 8446 sections 4.4.2.4 and 6.2). HTTP/2's library
+/// keeps the words of an error and not the error, so it is told by those; an upstream that forges them deceives itself.
+fn is_about_us(error: &reqwest::Error) -> bool {
+    let said = ABOUT_US.map(rustls::Error::AlertReceived);
+    let words = said.each_ref().map(ToString::to_string);
+    let mut next: Option<&dyn Error> = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if words.iter().any(|words| text.contains(words)) {
+            return true;
+        }
+        next = error.source();
+    }
+    caused_by::<rustls::Error>(error).is_some_and(|error| said.contains(error))
 }
 
 fn tls_problem(problem: &rustls::Error) -> &'static str {
@@ -191,15 +204,16 @@ fn tls_problem(problem: &rustls::Error) -> &'static str {
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 "the upstream's certificate is for another name"
             }
-            CertificateError::UnknownIssuer => {
+            // A CA of the same name with another key looks like a wrong signature.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "the upstream's certificate is signed by no CA that is trusted; an admin can add one as the upstream's `tls.ca`"
             }
             CertificateError::Revoked => "the upstream's certificate is revoked",
             _ => "the upstream's certificate cannot be verified",
         },
-        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
-        | rustls::Error::PeerIncompatible(_) => "the upstream speaks no TLS 1.2 or 1.3 that suits",
-        problem if is_about_us(problem) => "the upstream asks for a client certificate, or does not accept ours",
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) | rustls::Error::PeerIncompatible(_) => {
+            "the upstream speaks no TLS 1.2 or 1.3 that suits"
+        }
         rustls::Error::AlertReceived(_) => "the upstream ended it",
         rustls::Error::InvalidMessage(_) => "the upstream does not speak TLS",
         _ => "it broke off",

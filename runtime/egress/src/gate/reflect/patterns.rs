@@ -96,9 +96,10 @@ impl Patterns {
 fn probe(beginnings: &[&[u8]]) -> Probe {
     let mut packed = Config::new().match_kind(PackedMatch::LeftmostFirst).builder();
     packed.extend(beginnings);
-    packed
-        .build()
-        .map_or_else(|| Probe::Automaton(automaton(beginnings.iter().copied())), Probe::Packed)
+    packed.build().map_or_else(
+        || Probe::Automaton(automaton(beginnings.iter().copied())),
+        Probe::Packed,
+    )
 }
 
 fn automaton<'a>(patterns: impl Iterator<Item = &'a [u8]>) -> AhoCorasick {

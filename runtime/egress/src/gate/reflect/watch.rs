@@ -8,7 +8,7 @@ use super::patterns::PROBE_BYTES_MAX;
 use super::view::View;
 
 /// Most bytes that are undone at once.
-const PIECE_BYTES_MAX: usize = 64 * 1024;
+const PIECE_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes that are looked at again with what follows them.
 const OVERLAP_BYTES: usize = PROBE_BYTES_MAX - 1;
@@ -97,7 +97,8 @@ impl Undone {
             self.text.extend_from_slice(&new[..new.len().min(OVERLAP_BYTES)]);
             let suspicious = held > 0 && begins_in(&self.text);
             self.text.truncate(held);
-            self.text.extend_from_slice(&new[new.len().saturating_sub(OVERLAP_BYTES)..]);
+            self.text
+                .extend_from_slice(&new[new.len().saturating_sub(OVERLAP_BYTES)..]);
             self.at = source.len();
             self.keep_overlap();
             return suspicious;

@@ -234,7 +234,15 @@ fn every_refusal_code_has_a_name_of_its_own_and_a_case() {
     let names: BTreeSet<_> = RefusalCode::ALL.iter().map(|code| code.code()).collect();
     assert_eq!(names.len(), RefusalCode::ALL.len());
     let mut covered: Vec<_> = cases().iter().map(|case| case.code).collect();
-    covered.extend([RefusalCode::CredentialUnusable, RefusalCode::TooManyRequestsInCall]);
+    covered.extend([
+        RefusalCode::CredentialUnusable,
+        RefusalCode::TooManyRequestsInCall,
+        // In the tests of redirects.
+        RefusalCode::RedirectNotAllowed,
+        RefusalCode::TooManyRedirects,
+        // The gate is not asked: the server refuses it.
+        RefusalCode::NoRequestsInReceive,
+    ]);
     for code in RefusalCode::ALL {
         assert!(covered.contains(&code), "{code}");
     }
