@@ -164,7 +164,7 @@ fn before_answer(error: &reqwest::Error, sent: &SentFlag) -> HttpError {
 }
 
 /// What an upstream says that does not like our certificate.
-const ABOUT_US: [AlertDescription; 8] = [
+const ABOUT_US: [AlertDescription; 9] = [
     AlertDescription::CertificateRequired,
     AlertDescription::BadCertificate,
     AlertDescription::UnsupportedCertificate,
@@ -173,6 +173,8 @@ const ABOUT_US: [AlertDescription; 8] = [
     AlertDescription::CertificateUnknown,
     AlertDescription::UnknownCA,
     AlertDescription::AccessDenied,
+    // A signature in the handshake is wrong, which is how a chain to a CA of the same name looks.
+    AlertDescription::DecryptError,
 ];
 
 /// Whether the upstream ended the handshake because of our certificate. In TLS 1.3 its word comes after we have begun to send,
