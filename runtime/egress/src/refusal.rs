@@ -96,6 +96,18 @@ impl RefusalCode {
     }
 }
 
+impl RefusalCode {
+    /// The code of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.code() == name)
+    }
+
+    /// Where in the documentation it is explained: what it means, why there is such a rule, and what to do.
+    pub fn docs_path(self) -> String {
+        format!("docs/refusals.md#{}", self.code())
+    }
+}
+
 impl fmt::Display for RefusalCode {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.code())
@@ -123,5 +135,46 @@ impl Refusal {
             code,
             message: message.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/refusals.md");
+
+    #[test]
+    fn every_code_has_a_section_and_every_section_a_code() {
+        let sections: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        let codes: Vec<&str> = RefusalCode::ALL.iter().map(|code| code.code()).collect();
+        for code in &codes {
+            assert!(sections.contains(code), "docs/refusals.md says nothing of {code}");
+        }
+        for section in &sections {
+            assert!(
+                codes.contains(section),
+                "docs/refusals.md explains {section}, which is no code"
+            );
+        }
+        assert_eq!(sections.len(), codes.len(), "each once");
+    }
+
+    #[test]
+    fn every_section_says_what_why_and_what_to_do() {
+        for section in PAGE.split("\n## ").skip(1) {
+            for part in ["**Why.**", "**Author.**", "**Admin.**"] {
+                assert!(section.contains(part), "{part} is missing: {section}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_is_found_by_its_name_and_leads_to_its_section() {
+        for code in RefusalCode::ALL {
+            assert_eq!(RefusalCode::named(code.code()), Some(code));
+        }
+        assert_eq!(RefusalCode::named("unknown"), None);
+        assert_eq!(RefusalCode::BadPath.docs_path(), "docs/refusals.md#bad-path");
     }
 }

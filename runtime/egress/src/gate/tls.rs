@@ -52,12 +52,12 @@ pub enum BadTls {
     #[error("ca holds a private key, which must not be here; a client certificate and its key are a credential")]
     PrivateKey,
     /// PEM, but not X.509.
-    #[error("ca: certificate {nth} cannot be read: {source}")]
+    #[error("ca holds as certificate {nth} what cannot be read as one: {problem}")]
     NotX509 {
         /// Counted from 1.
         nth: usize,
         /// Why.
-        source: Error,
+        problem: Error,
     },
 }
 
@@ -81,7 +81,7 @@ fn roots(pem: &str) -> Result<RootCertStore, BadTls> {
         let certificate = certificate.map_err(|error| BadTls::NotPem(error.to_string()))?;
         roots
             .add(certificate)
-            .map_err(|source| BadTls::NotX509 { nth: at + 1, source })?;
+            .map_err(|problem| BadTls::NotX509 { nth: at + 1, problem })?;
     }
     if roots.is_empty() {
         return Err(BadTls::NoCertificate);

@@ -39,7 +39,7 @@ fn extra_cas_are_checked_before_they_are_needed() {
     check(&one[..one.len() / 2], Some("PEM"));
     check(
         "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-        Some("certificate 1 cannot be read"),
+        Some("as certificate 1 what cannot be read"),
     );
     check(
         &format!("{one}-----BEGIN CERTIFICATE-----\n!!!\n-----END CERTIFICATE-----\n"),
