@@ -22,7 +22,7 @@ pub use self::base_url::{BadBaseUrl, BaseUrl};
 pub use self::budget::BudgetGrant;
 pub use self::inbound::{InboundGrant, InboundScheme};
 pub use self::slot::{BadSlot, CredentialSlot, PREFIX_BYTES_MAX};
-pub use self::upstream::UpstreamGrant;
+pub use self::upstream::{CA_BYTES_MAX, REDIRECT_ORIGINS_MAX, REDIRECTS_MAX, UpstreamGrant, UpstreamTls};
 
 /// A connector installed in a workspace.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

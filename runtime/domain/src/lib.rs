@@ -23,7 +23,7 @@ pub mod trace;
 
 pub use attempt::{Attempt, Exchange, ExchangeResult, LogLine, Usage};
 pub use classify::{CallResult, FailureClass, Fault, FaultKind, GuestFailure, GuestFailureKind, Receipt, Verdict};
-pub use connection::{Connection, CredentialSlot, InboundGrant, InboundScheme, Policy, UpstreamGrant};
+pub use connection::{Connection, CredentialSlot, InboundGrant, InboundScheme, Policy, UpstreamGrant, UpstreamTls};
 pub use delivery::{Delivery, DeliveryKind, DeliveryState, Intervention, InterventionKind, OrderPlace};
 pub use descriptor::Descriptor;
 pub use event::{Event, EventDraft, NewEvent, Origin};

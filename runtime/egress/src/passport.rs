@@ -10,7 +10,7 @@ use cofferdam_domain::connection::signature::Signature;
 use cofferdam_domain::descriptor::UpstreamRequest;
 use cofferdam_domain::{
     ConnectionName, CredentialName, CredentialSlot, Policy, ShareName, Timestamp, TraceContext, UpstreamGrant,
-    UpstreamName, WorkspaceName,
+    UpstreamName, UpstreamTls, WorkspaceName,
 };
 use ipnet::IpNet;
 
@@ -80,6 +80,12 @@ pub struct Route {
     pub limits: Limits,
     /// The budget that it shares; none means one of its own.
     pub share: Option<ShareName>,
+    /// How many redirects of one request are followed.
+    pub redirects: u8,
+    /// Where else than below the base URL they may lead, without the credential.
+    pub redirect_origins: Vec<BaseUrl>,
+    /// Whom TLS trusts, and what it shows of us.
+    pub tls: UpstreamTls,
 }
 
 impl Route {
@@ -102,6 +108,9 @@ impl Route {
             networks: grant.networks.clone(),
             limits: grant.budget.limits(),
             share: grant.budget.share.clone(),
+            redirects: grant.redirects,
+            redirect_origins: grant.redirect_origins.clone(),
+            tls: grant.tls.clone(),
         }
     }
 }

@@ -22,6 +22,17 @@ impl BaseUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether requests are encrypted on their way.
+    pub fn is_https(&self) -> bool {
+        self.0.starts_with("https:")
+    }
+
+    /// Whether it is scheme, host and port alone.
+    pub fn is_origin(&self) -> bool {
+        let authority = self.0.split_once("://").map_or("", |(_, rest)| rest);
+        !authority.contains('/')
+    }
 }
 
 impl FromStr for BaseUrl {

@@ -297,7 +297,9 @@ impl Turn {
         // A wait begins no earlier than it was heard of, so what is cut off of a millisecond is added here.
         let elapsed = self.began.elapsed();
         let cut_off = Duration::from_millis(u64::from(elapsed.subsec_nanos() % 1_000_000 != 0));
-        self.shared.core().hear(feedback.heard, since(self.began).after(cut_off));
+        self.shared
+            .core()
+            .hear(feedback.heard, since(self.began).after(cut_off));
         if feedback.heard.hold.is_some() {
             self.shared.changed.notify_waiters();
         }

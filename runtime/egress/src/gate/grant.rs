@@ -64,7 +64,7 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cofferdam_domain::CredentialSlot;
+    use cofferdam_domain::{CredentialSlot, UpstreamTls};
 
     fn granting(methods: &[&str], prefixes: &[&str]) -> Route {
         Route {
@@ -77,6 +77,9 @@ mod tests {
             networks: Vec::new(),
             limits: cofferdam_domain::budget::Limits::default(),
             share: None,
+            redirects: 0,
+            redirect_origins: Vec::new(),
+            tls: UpstreamTls::default(),
         }
     }
 

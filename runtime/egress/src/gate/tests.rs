@@ -2,19 +2,24 @@
 
 mod answers;
 mod budgets;
+mod proxy;
+mod redirects;
 mod refusals;
+mod secure;
+mod tls;
+mod transport;
 mod upstream;
 mod wiring;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_domain::{ConnectionName, CredentialName, Exchange, Timestamp, TraceContext, WorkspaceName};
+use cofferdam_domain::{ConnectionName, CredentialName, Exchange, Timestamp, TraceContext, UpstreamTls, WorkspaceName};
 use cofferdam_vault::Secret;
 
 use super::{Gate, GateConfig};
@@ -37,6 +42,20 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 #[derive(Default)]
 struct Counting {
     reads: AtomicUsize,
+    set: Mutex<BTreeMap<String, Vec<u8>>>,
+}
+
+impl Counting {
+    fn set(&self, name: &str, value: &str) {
+        self.set
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), value.as_bytes().to_vec());
+    }
+
+    fn unset(&self, name: &str) {
+        self.set.lock().unwrap().remove(name);
+    }
 }
 
 impl Credentials for Counting {
@@ -47,6 +66,9 @@ impl Credentials for Counting {
         credential: &CredentialName,
     ) -> Result<Option<Secret>, CredentialsUnavailable> {
         self.reads.fetch_add(1, Ordering::Relaxed);
+        if let Some(value) = self.set.lock().unwrap().get(credential.as_str()) {
+            return Ok(Some(Secret::new(value.clone()).unwrap()));
+        }
         match credential.as_str() {
             "good" => Ok(Some(Secret::new(SECRET.into()).unwrap())),
             "basic" => Ok(Some(Secret::new(format!("user:{SECRET}").into()).unwrap())),
@@ -117,6 +139,9 @@ impl World {
             networks: vec!["127.0.0.0/8".parse().unwrap()],
             limits: cofferdam_domain::budget::Limits::default(),
             share: None,
+            redirects: 0,
+            redirect_origins: Vec::new(),
+            tls: UpstreamTls::default(),
         };
         let passport = Passport {
             workspace: "w".parse().unwrap(),
