@@ -16,6 +16,7 @@ mod key_record;
 mod sealed_body;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use cofferdam_domain::{EventId, Timestamp, WorkspaceName};
@@ -222,10 +223,10 @@ impl BodySeal for BodyKeys {
         let mut sealed = Vec::with_capacity(bodies.len());
         for Unsealed { place, body } in bodies {
             let of = (place.workspace, day_of(place.event.minted_at()));
-            if !held.contains_key(&of) {
-                held.insert(of, self.key_for(batch, of.0, of.1)?);
-            }
-            let key = &held[&of];
+            let key = match held.entry(of) {
+                Entry::Occupied(held) => held.into_mut(),
+                Entry::Vacant(none) => none.insert(self.key_for(batch, of.0, of.1)?),
+            };
             let body = SealedBody::seal(&key.key, key.place.number, *place, body);
             sealed.push(body.map_err(|error| BodyError::Unsealable(Box::new(error)))?);
         }
