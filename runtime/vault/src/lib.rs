@@ -12,11 +12,14 @@
 mod change;
 mod envelope;
 mod error;
+mod expiry;
 mod facts;
 mod head;
 mod key;
 mod record;
+mod rekey;
 mod secret;
+mod tick;
 mod vault;
 
 pub use change::{Cause, Change, Expect, OVERLAP_MAX};
@@ -27,5 +30,7 @@ pub use facts::{
 };
 pub use head::{PREVIOUS_MAX, Previous, Renewal};
 pub use key::{KeyError, KeySource, VaultKey};
+pub use rekey::{KeyHint, RekeyStep, Rekeyed, rekey};
 pub use secret::{BadSecretSize, SECRET_BYTES_MAX, Secret};
+pub use tick::{TICK_CHANGES_MAX, TICK_EXPIRIES_MAX, Ticked};
 pub use vault::{CredentialInfo, Edition, Revealed, Vault};
