@@ -28,6 +28,9 @@ use crate::vault::{credentials_key, key_check_key, read_credential_key};
 /// Records that are sealed or moved in one batch.
 const PAGE: usize = 32;
 
+/// Longest name of a file that an error repeats, in characters.
+const HINT_CHARS_MAX: usize = 1024;
+
 /// A kind of record that is sealed under the vault key.
 struct Kind {
     /// Where its records lie.
@@ -197,10 +200,19 @@ pub(crate) async fn settle(
 pub(crate) fn hint(store: &Store) -> Result<KeyHint, VaultError> {
     let note = store.get(note_key()).map_err(VaultError::Read)?;
     let note: Option<Note> = note.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let unfinished = under_way(store)?.filter(|mark| !mark.switched);
     Ok(KeyHint {
-        rekeyed: note.map(|note| (note.file, note.at)),
-        unfinished: under_way(store)?.filter(|mark| !mark.switched).map(|mark| mark.file),
+        rekeyed: note.map(|note| (in_one_line(&note.file), note.at)),
+        unfinished: unfinished.map(|mark| in_one_line(&mark.file)),
     })
+}
+
+/// What stands in the store is not authentic: it must not drive a terminal.
+fn in_one_line(file: &str) -> String {
+    let letters = file.chars().take(HINT_CHARS_MAX);
+    letters
+        .map(|letter| if letter.is_control() { '\u{fffd}' } else { letter })
+        .collect()
 }
 
 struct Work<'a> {
