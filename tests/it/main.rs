@@ -15,6 +15,7 @@ mod isolation;
 mod lanes;
 mod manifests;
 mod panel;
+mod secrets;
 mod start;
 mod store;
 mod subscriptions;
