@@ -128,7 +128,8 @@ impl BodyKeys {
         if found.is_none() {
             let numbers = self.numbers(workspace, day)?;
             free = (0..KEYS_PER_DAY_MAX).find(|number| !numbers.contains(number));
-            for number in numbers.into_iter().filter(|number| *number > 0) {
+            // The first one too: somebody may just have made it.
+            for number in numbers {
                 found = self.held(place(number))?;
                 if found.is_some() {
                     break;
