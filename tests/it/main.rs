@@ -17,6 +17,7 @@ mod lanes;
 mod manifests;
 mod panel;
 mod signing;
+mod secrets;
 mod start;
 mod store;
 mod subscriptions;

@@ -98,6 +98,7 @@ impl Setup {
             .arg(self.plugins());
         command
             .env_remove("COFFERDAM_VAULT_KEY")
+            .env_remove("CREDENTIALS_DIRECTORY")
             .env("NO_COLOR", "1")
             .envs(self.variables.iter().cloned())
             .kill_on_drop(true);

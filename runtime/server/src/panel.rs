@@ -11,6 +11,7 @@ mod connection_delete;
 mod connections;
 mod connectors;
 mod cookie;
+mod credentials;
 mod dead_letters;
 mod delivery;
 mod destination;
@@ -22,6 +23,7 @@ mod policy;
 mod problem_page;
 mod provenance;
 mod redrives;
+mod secret;
 mod sessions;
 mod sign_in;
 mod throttle;
@@ -59,6 +61,10 @@ pub(crate) fn router() -> Router<App> {
         .route(
             "/panel/connections/{name}/delete",
             get(connection_delete::confirm).post(connection_delete::delete),
+        )
+        .route(
+            "/panel/connections/{name}/secrets/{credential}",
+            get(secret::form).post(secret::set),
         )
         .route("/panel/connectors", get(connectors::list))
         .route("/panel/events", get(events::list))

@@ -16,6 +16,7 @@ mod key_record;
 mod sealed_body;
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use cofferdam_domain::{EventId, Timestamp, WorkspaceName};
@@ -33,6 +34,28 @@ use crate::vault::Vault;
 /// Keys that one workspace may have for one day: more than one only if the others do not unseal.
 const KEYS_PER_DAY_MAX: u32 = 16;
 
+/// The record of a key under another vault key; none if it does not unseal. No body is touched.
+pub(crate) fn rewrapped(
+    old: &VaultKey,
+    new: &VaultKey,
+    key: &[u8],
+    record: &[u8],
+) -> Result<Option<Vec<u8>>, VaultError> {
+    let Ok(place) = KeyPlace::read(key) else {
+        return Ok(None);
+    };
+    let Ok((state, key)) = KeyRecord::open(record, old, &place) else {
+        return Ok(None);
+    };
+    let again = KeyRecord::seal(state, &key, new, &place).map_err(VaultError::Seal)?;
+    Ok(Some(again))
+}
+
+/// `v`, "body-key"; then workspace, day, number.
+pub(crate) fn body_keys_key() -> Key {
+    Key::of(Keyspace::Vault).text("body-key")
+}
+
 /// Records read per step of a walk.
 const PAGE: usize = 256;
 
@@ -44,15 +67,6 @@ pub struct BodyKeys {
     store: Store,
     vault_key: Arc<VaultKey>,
     cache: Arc<Cache>,
-}
-
-/// What a change of the vault key did to the keys of bodies.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RewrappedBodyKeys {
-    /// Those that are sealed under the new key.
-    pub rewrapped: usize,
-    /// Those that did not unseal under the old key, and are left as they are.
-    pub unreadable: usize,
 }
 
 /// Which key: of a workspace, a day counted from 1970-01-01 UTC, and the how manieth of that day.
@@ -82,40 +96,6 @@ impl Vault {
 }
 
 impl BodyKeys {
-    /// Adds to the batch that every key of a body in this store is sealed under the new vault key instead of the old one. No
-    /// body is touched. One that does not unseal under the old key is left as it is, and counted. A batch has room for some
-    /// 100,000 keys: as many days of as many workspaces.
-    ///
-    /// # Errors
-    /// When the store fails, or there is no randomness.
-    pub fn rewrap(
-        store: &Store,
-        batch: &mut Batch,
-        old: &VaultKey,
-        new: &VaultKey,
-    ) -> Result<RewrappedBodyKeys, VaultError> {
-        let mut done = RewrappedBodyKeys::default();
-        let mut page = Scan::prefix(all_keys(), PAGE);
-        loop {
-            let records = store.scan(&page).map_err(VaultError::Read)?;
-            let Some((last, _)) = records.last() else {
-                return Ok(done);
-            };
-            page = page.after(last.clone());
-            for (at, record) in records {
-                let place = KeyPlace::read(&at).ok();
-                let opened = place.and_then(|place| Some((KeyRecord::open(&record, old, &place).ok()?, place)));
-                let Some(((state, key), place)) = opened else {
-                    done.unreadable += 1;
-                    continue;
-                };
-                let again = KeyRecord::seal(state, &key, new, &place).map_err(VaultError::Seal)?;
-                batch.expect(at.as_slice(), record).put(at, again);
-                done.rewrapped += 1;
-            }
-        }
-    }
-
     /// The key at this place; none if there is none or it does not unseal.
     fn held(&self, place: KeyPlace) -> Result<Option<Held>, StoreError> {
         let at = place.key();
@@ -148,7 +128,8 @@ impl BodyKeys {
         if found.is_none() {
             let numbers = self.numbers(workspace, day)?;
             free = (0..KEYS_PER_DAY_MAX).find(|number| !numbers.contains(number));
-            for number in numbers.into_iter().filter(|number| *number > 0) {
+            // The first one too: somebody may just have made it.
+            for number in numbers {
                 found = self.held(place(number))?;
                 if found.is_some() {
                     break;
@@ -222,10 +203,10 @@ impl BodySeal for BodyKeys {
         let mut sealed = Vec::with_capacity(bodies.len());
         for Unsealed { place, body } in bodies {
             let of = (place.workspace, day_of(place.event.minted_at()));
-            if !held.contains_key(&of) {
-                held.insert(of, self.key_for(batch, of.0, of.1)?);
-            }
-            let key = &held[&of];
+            let key = match held.entry(of) {
+                Entry::Occupied(held) => held.into_mut(),
+                Entry::Vacant(none) => none.insert(self.key_for(batch, of.0, of.1)?),
+            };
             let body = SealedBody::seal(&key.key, key.place.number, *place, body);
             sealed.push(body.map_err(|error| BodyError::Unsealable(Box::new(error)))?);
         }
@@ -250,7 +231,7 @@ impl BodySeal for BodyKeys {
 
     fn spans(&self, after: Option<&KeySpan>, max: usize) -> Result<Vec<KeySpan>, BodyError> {
         let mut spans: Vec<KeySpan> = Vec::new();
-        let mut page = Scan::prefix(all_keys(), PAGE);
+        let mut page = Scan::prefix(body_keys_key(), PAGE);
         if let Some(after) = after {
             // Behind every key of that day: so high a number there is none.
             page = page.after(keys_of_day(&after.workspace, day_of(after.from)).u32(u32::MAX));
@@ -319,13 +300,8 @@ impl KeyPlace {
     }
 }
 
-/// `v`, "body-key"; then workspace, day, number.
-fn all_keys() -> Key {
-    Key::of(Keyspace::Vault).text("body-key")
-}
-
 fn keys_of_day(workspace: &WorkspaceName, day: u32) -> Key {
-    all_keys().text(workspace.as_str()).u32(day)
+    body_keys_key().text(workspace.as_str()).u32(day)
 }
 
 /// Days since 1970-01-01 UTC. The times that identifiers hold, 48 bits of milliseconds, make far fewer than 2^32.

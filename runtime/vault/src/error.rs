@@ -5,13 +5,20 @@ use cofferdam_store::{CommitError, StoreError};
 
 use crate::change::OVERLAP_MAX;
 use crate::key::KeyError;
+use crate::rekey::KeyHint;
 
 /// Why the vault could not do its work. No text holds any of a secret.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
     /// The store was sealed under another key.
-    #[error("the vault was sealed under another key: give the key it was made with; nothing was changed")]
-    WrongKey,
+    #[error("the vault was sealed under another key: {0}; nothing was changed")]
+    WrongKey(KeyHint),
+    /// There is nothing to give a new key to.
+    #[error("there is no vault in this data directory: a server that starts on it makes one")]
+    NoVault,
+    /// A rekey was told to stop.
+    #[error("the rekey was stopped: run it again")]
+    Interrupted,
     /// There are credentials and no record to check the key against, or it is damaged.
     #[error(
         "the vault's key check is missing or damaged: restore the data directory from a backup; nothing was changed"

@@ -15,21 +15,27 @@ mod body_keys;
 mod change;
 mod envelope;
 mod error;
+mod expiry;
 mod facts;
 mod head;
 mod key;
 mod record;
+mod rekey;
 mod secret;
+mod tick;
 mod vault;
 
-pub use body_keys::{BodyKeys, RewrappedBodyKeys};
+pub use body_keys::BodyKeys;
 pub use change::{Cause, Change, Expect, OVERLAP_MAX};
 pub use error::VaultError;
+pub use expiry::Overlaps;
 pub use facts::{
     BadFactId, FACT_AGE_MAX, FACT_REPEAT_MIN, FACT_TEXT_BYTES_MAX, FACTS_LISTED_MAX, FACTS_PER_CONNECTION_MAX, Fact,
     FactId, FactKind, FactQuery, News,
 };
 pub use head::{PREVIOUS_MAX, Previous, Renewal};
 pub use key::{KeyError, KeySource, VaultKey};
+pub use rekey::{KeyHint, RekeyStep, Rekeyed, rekey};
 pub use secret::{BadSecretSize, SECRET_BYTES_MAX, Secret};
+pub use tick::{TICK_CHANGES_MAX, TICK_EXPIRIES_MAX, Ticked};
 pub use vault::{CredentialInfo, Edition, Revealed, Vault};

@@ -3,6 +3,7 @@
 //! Values are unsealed at each use; none is cached. Of two concurrent changes of one credential both succeed, one after the
 //! other, each with a version of its own, unless one of them expects what the other has replaced.
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, OnceLock};
 
 use cofferdam_domain::{ConnectionName, CredentialName, Timestamp, WorkspaceName};
@@ -16,6 +17,7 @@ use crate::facts::{FactKind, Facts};
 use crate::head::{Head, Previous, Renewal};
 use crate::key::VaultKey;
 use crate::record::Record;
+use crate::rekey;
 use crate::secret::Secret;
 
 /// Records read per step of a listing.
@@ -133,17 +135,19 @@ impl CredentialInfo {
 }
 
 impl Vault {
-    /// Opens the vault in this store, and makes it, durably, if there is none.
+    /// Opens the vault in this store, and makes it, durably, if there is none. What an interrupted rekey has left is brought to
+    /// its end.
     ///
     /// # Errors
     /// [`VaultError::WrongKey`] when the vault was made with another key; nothing is written then.
     pub async fn open(store: Store, key: VaultKey) -> Result<Self, VaultError> {
         let at = key_check_key();
         match store.get(&at).map_err(VaultError::Read)? {
-            Some(check) => KeyCheck::open(&key, &check).map_err(|error| match error {
-                OpenError::Refused => VaultError::WrongKey,
-                OpenError::Malformed => VaultError::KeyCheckDamaged,
-            })?,
+            Some(check) => match KeyCheck::open(&key, &check) {
+                Ok(()) => rekey::settle(&store, &mut |_| ControlFlow::Continue(())).await?,
+                Err(OpenError::Refused) => return Err(VaultError::WrongKey(rekey::hint(&store)?)),
+                Err(OpenError::Malformed) => return Err(VaultError::KeyCheckDamaged),
+            },
             None => {
                 let any = store
                     .scan(&Scan::prefix(Key::of(Keyspace::Vault), 1))
@@ -372,7 +376,7 @@ pub(crate) fn damaged(place: Place<'_>) -> VaultError {
     }
 }
 
-fn info(key: &[u8], sealed: &[u8]) -> Result<CredentialInfo, VaultError> {
+pub(crate) fn info(key: &[u8], sealed: &[u8]) -> Result<CredentialInfo, VaultError> {
     let (workspace, connection, name) = read_credential_key(key)?;
     let (head, _) = Head::decode(sealed).map_err(|_| VaultError::Damaged {
         connection: connection.clone(),

@@ -6,11 +6,12 @@ use axum::response::Response;
 use cofferdam_domain::descriptor::UpstreamRequest;
 use cofferdam_domain::{CredentialName, Descriptor, Timestamp, UpstreamGrant, UpstreamName};
 use cofferdam_queue::DeliveryFilter;
-use cofferdam_vault::CredentialInfo;
+use cofferdam_vault::{CredentialInfo, Fact, FactQuery};
 
 use super::budget::BudgetRow;
 use super::connections::{Back, ConnectionRow, version};
 use super::connectors::attached;
+use super::credentials::{self, CredentialLine, FACTS_SHOWN, FactRow};
 use super::delivery::DeliveryRow;
 use super::flash::FlashQuery;
 use super::frame::{Frame, Section, page};
@@ -43,6 +44,8 @@ pub(super) struct ConnectionPage {
     pub(super) filter: Option<FilterRow>,
     pub(super) policy: Vec<(&'static str, String)>,
     pub(super) deliveries: Vec<DeliveryRow>,
+    pub(super) credentials: Vec<CredentialLine>,
+    pub(super) facts: Vec<FactRow>,
 }
 
 /// Where a provider sends to.
@@ -107,6 +110,7 @@ pub(super) struct Shown<'a> {
     pub(super) credentials: &'a [CredentialInfo],
     /// Those that it uses.
     pub(super) budgets: &'a [BudgetView],
+    pub(super) facts: &'a [Fact],
     pub(super) deliveries: Vec<DeliveryRow>,
 }
 
@@ -123,6 +127,13 @@ pub(super) async fn show(
     let view = view.map_err(|error| Problem::internal("reading the connection", &error))?;
     let credentials = app.vault.list(workspace, Some(&connection.spec.name));
     let credentials = credentials.map_err(|error| Problem::internal("listing credentials", &error))?;
+    let query = FactQuery {
+        connection: Some(connection.spec.name.clone()),
+        limit: FACTS_SHOWN,
+        ..FactQuery::default()
+    };
+    let facts = app.vault.facts(workspace, &query);
+    let facts = facts.map_err(|error| Problem::internal("listing facts", &error))?;
     let connector = app.catalogue.get(&connection.spec.connector);
     let frame = Frame::of(&app, &session, Section::Connections, now)
         .titled(name)
@@ -135,6 +146,7 @@ pub(super) async fn show(
             descriptor: connector.map(|connector| &connector.descriptor),
             credentials: &credentials,
             budgets: &budgets::of(&app, &connection),
+            facts: &facts,
             deliveries: deliveries(&app, &view, now)
                 .map_err(|error| Problem::internal("listing deliveries", &error))?,
         },
@@ -218,6 +230,8 @@ impl ConnectionPage {
                 .as_ref()
                 .map(|expression| FilterRow::new(expression, shown.view, now)),
             deliveries: shown.deliveries,
+            credentials: credentials::lines(spec, shown.credentials, now),
+            facts: shown.facts.iter().map(|fact| FactRow::new(fact, now)).collect(),
             frame,
         }
     }

@@ -144,7 +144,7 @@ async fn settle(queue: &StoreQueue, leased: Leased, outcome: Outcome, now: Times
 
 /// The records of all keys, with the places that they are in.
 fn key_records(store: &Store) -> Vec<(Vec<u8>, Vec<u8>)> {
-    store.scan(&Scan::prefix(all_keys(), 999)).unwrap()
+    store.scan(&Scan::prefix(body_keys_key(), 999)).unwrap()
 }
 
 /// Where the body of an event lies when it is sealed.

@@ -103,7 +103,7 @@ async fn a_wrong_key_is_one_clear_line_and_changes_nothing() {
     set(&Vault::open(opened.clone(), key("11")).await.unwrap(), &at, SECRET, 1).await;
     let before = opened.scan(&Scan::prefix(Key::of(Keyspace::Vault), 10)).unwrap();
     let error = Vault::open(opened.clone(), key("22")).await.err().unwrap();
-    assert!(matches!(error, VaultError::WrongKey));
+    assert!(matches!(error, VaultError::WrongKey(_)));
     assert!(!error.to_string().contains('\n'));
     assert_eq!(
         opened.scan(&Scan::prefix(Key::of(Keyspace::Vault), 10)).unwrap(),

@@ -1,5 +1,7 @@
 //! How keys are made, shared, lost, changed and removed.
 
+use std::ops::ControlFlow;
+
 use cofferdam_store::CommitError;
 
 use super::cache::KEYS_CACHED_MAX;
@@ -313,39 +315,84 @@ async fn a_day_whose_keys_all_fail_to_unseal_takes_no_more_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_new_vault_key_seals_every_key_and_no_body_anew() {
+async fn a_rekey_seals_every_key_anew_and_no_body() {
     let store = Store::in_memory();
+    Vault::open(store.clone(), vault_key("11")).await.unwrap();
     let queue = queue_of(&store, Keeps::Sealed, at(0)).await;
     let mut events = Vec::new();
-    for day in 0..3 {
+    for day in 0..100 {
         events.push(accept(&queue, b"{}", at(day * DAY_MS)).await.0);
     }
-    let sealed = events
-        .iter()
-        .map(|event| store.get(sealed_at(*event)).unwrap().unwrap());
-    let sealed: Vec<_> = sealed.collect();
-    let mut batch = Batch::new();
+    let sealed = |event| store.get(sealed_at(event)).unwrap().unwrap();
+    let before: Vec<_> = events.iter().map(|event| sealed(*event)).collect();
     let nonsense = KeyPlace {
         workspace: home(),
         day: 7,
         number: 0,
     };
+    let mut batch = Batch::new();
     batch.put(nonsense.key(), "nonsense");
     store.commit(batch).await.unwrap();
 
-    let mut batch = Batch::new();
-    let done = BodyKeys::rewrap(&store, &mut batch, &vault_key("11"), &vault_key("22")).unwrap();
-    assert_eq!((done.rewrapped, done.unreadable), (3, 1));
-    store.commit(batch).await.unwrap();
+    let (old, new) = (vault_key("11"), vault_key("22"));
+    crate::rekey(&store, &old, &new, "new.key", at(0), &mut |_| ControlFlow::Continue(()))
+        .await
+        .unwrap();
+    let vault = Vault::open(store.clone(), new).await.unwrap();
     let home = home();
-    let (old, new) = (body_keys(&store, "11"), body_keys(&store, "22"));
-    for (event, sealed) in events.iter().zip(sealed) {
+    for (event, before) in events.iter().zip(before) {
         let place = place_of(&home, *event);
-        assert_eq!(store.get(sealed_at(*event)).unwrap().as_ref(), Some(&sealed));
-        assert_eq!(new.open(place, sealed.clone()).unwrap(), b"{}");
-        assert!(old.open(place, sealed).is_err());
+        assert_eq!(sealed(*event), before);
+        assert_eq!(vault.body_keys().open(place, before.clone()).unwrap(), b"{}");
+        assert!(body_keys(&store, "11").open(place, before).is_err());
     }
-    assert_eq!(store.get(nonsense.key()).unwrap().as_deref(), Some(&b"nonsense"[..]));
+    let left = store.get(nonsense.key()).unwrap();
+    assert_eq!(
+        left.as_deref(),
+        Some(&b"nonsense"[..]),
+        "it is no reason to keep the old key"
+    );
+}
+
+/// Wherever it ends, the vault opens with one of the keys, and the bodies with it.
+#[tokio::test]
+async fn a_rekey_that_ends_anywhere_leaves_bodies_that_open() {
+    for end in 0.. {
+        let store = Store::in_memory();
+        Vault::open(store.clone(), vault_key("11")).await.unwrap();
+        let queue = queue_of(&store, Keeps::Sealed, at(0)).await;
+        let mut events = Vec::new();
+        for day in 0..40 {
+            events.push(accept(&queue, b"{}", at(day * DAY_MS)).await.0);
+        }
+        let (mut steps, old, new) = (0, vault_key("11"), vault_key("22"));
+        let mut step = |_| {
+            steps += 1;
+            if steps > end {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
+            }
+        };
+        let ended = crate::rekey(&store, &old, &new, "new.key", at(0), &mut step).await;
+        let vault = match Vault::open(store.clone(), vault_key("22")).await {
+            Ok(vault) => vault,
+            Err(_) => Vault::open(store.clone(), vault_key("11")).await.unwrap(),
+        };
+        let bodies = Bodies::Sealed(Arc::new(vault.body_keys()));
+        let queue = StoreQueue::open_with(store, bodies, at(0), rng()).await.unwrap();
+        for event in events {
+            assert_eq!(
+                queue.body(&home(), event).unwrap().as_deref(),
+                Some(&b"{}"[..]),
+                "end {end}"
+            );
+        }
+        if ended.is_ok() {
+            assert!(end > 4, "there were {steps} steps");
+            return;
+        }
+    }
 }
 
 #[tokio::test]
