@@ -23,8 +23,8 @@ pub(crate) enum Act {
     Lie(Fetch),
     /// Begins all requests one after the other, then takes their answers in the same order: `200, 500, error CODE`.
     FetchAll { requests: Vec<Fetch> },
-    /// Begins all requests and returns without waiting for any.
-    Abandon { requests: Vec<Fetch> },
+    /// Begins all requests, sends one more and takes its answer, and returns without those of the others.
+    Abandon { requests: Vec<Fetch>, then: Fetch },
     /// Sends the request so often and reads no body, but keeps every one.
     Hoard { request: Fetch, times: usize },
     /// Makes so many of one resource and keeps them: `fields`, `timers`, `streams` or `networks`.
@@ -73,11 +73,12 @@ impl Act {
                 Ok(Receipt::new("all is well"))
             }
             Self::FetchAll { requests } => Ok(Receipt::new(fetch_all(&requests))),
-            Self::Abandon { requests } => {
+            Self::Abandon { requests, then } => {
                 let begun: Vec<_> = requests.iter().map(Fetch::begin).collect();
                 // Kept until the call is over, so that it is the host that ends them.
                 std::mem::forget(begun);
-                Ok(Receipt::new("abandoned"))
+                let got = then.send().map_err(failure)?;
+                Ok(Receipt::new(format!("abandoned, then {}", got.quoted())))
             }
             Self::Hoard { request, times } => hoard(&request, times),
             Self::Collect { what, times } => {
