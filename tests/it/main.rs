@@ -11,6 +11,7 @@ mod delivery;
 mod github_examples;
 mod ingest;
 mod isolation;
+mod js_connector;
 mod lanes;
 mod manifests;
 mod panel;
