@@ -11,6 +11,7 @@ mod channel;
 mod decode;
 mod grant;
 pub(crate) mod headers;
+pub(crate) mod origin;
 pub(crate) mod record;
 mod redirect;
 mod reflect;
@@ -23,6 +24,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cofferdam_domain::limits::REQUEST_BYTES_MAX;
 use cofferdam_domain::{CredentialName, CredentialSlot, ExchangeResult, Timestamp, TraceContext};
 use cofferdam_vault::Secret;
 use http::header::{HeaderName, HeaderValue};
@@ -44,9 +46,6 @@ use crate::refusal::{Refusal, RefusalCode};
 
 /// Names a client certificate in a record.
 const CLIENT_CERTIFICATE_LABEL: &str = "client certificate";
-
-/// Largest request body, in bytes.
-pub(crate) const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What a gate is made of.
 pub struct GateConfig {

@@ -19,6 +19,7 @@ pub use credentials::{Credentials, CredentialsUnavailable};
 pub use exchange::{GuestRequest, GuestResponse, HttpError};
 pub use gate::budget::BudgetKey;
 pub use gate::headers::added_by_clients;
+pub use gate::origin::Destination;
 pub use gate::record::Trail;
 pub use gate::resolve::{Lookup, Resolver, SystemResolver};
 pub use gate::tls::{BadTls, check_tls};

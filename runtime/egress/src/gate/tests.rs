@@ -2,6 +2,7 @@
 
 mod answers;
 mod budgets;
+mod by_url;
 mod proxy;
 mod redirects;
 mod refusals;
