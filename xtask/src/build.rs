@@ -72,9 +72,10 @@ pub(crate) fn guests() -> anyhow::Result<()> {
     plugins()?;
     let others = [
         "examples/first-connector",
+        "tests/guests/broken",
+        "tests/guests/inbox",
         "tests/guests/probe",
         "tests/guests/wasi-probe",
-        "tests/guests/broken",
     ];
     guests_into(&test_guests_dir(), &others)
 }

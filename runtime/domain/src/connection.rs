@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::hash::Digest;
-use crate::id::{ConnectionName, ConnectorName, UpstreamName, WorkspaceName};
+use crate::id::{ConnectionName, ConnectorName, CredentialName, UpstreamName, WorkspaceName};
 use crate::retry::RetryPolicy;
 use crate::subscription::TypePattern;
 use crate::time::Timestamp;
@@ -230,7 +230,26 @@ impl Policy {
     }
 }
 
+impl Connection {
+    /// The path of its hook on the public listener, if it takes requests.
+    pub fn hook_path(&self) -> Option<String> {
+        let name = &self.spec.name;
+        self.spec.inbound.as_ref()?;
+        Some(if self.workspace == WorkspaceName::default() {
+            format!("/hooks/{name}")
+        } else {
+            format!("/workspaces/{}/hooks/{name}", self.workspace)
+        })
+    }
+}
+
 impl ConnectionSpec {
+    /// Every credential that it names.
+    pub fn credentials(&self) -> impl Iterator<Item = &CredentialName> {
+        let outbound = self.upstreams.values().flat_map(UpstreamGrant::credentials);
+        outbound.chain(self.inbound.iter().filter_map(|inbound| inbound.credential.as_ref()))
+    }
+
     /// Whether an event of this type is delivered to it.
     pub fn wants(&self, kind: &str) -> bool {
         self.subscribe.iter().any(|pattern| pattern.matches(kind))

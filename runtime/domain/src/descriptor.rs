@@ -114,9 +114,7 @@ impl Descriptor {
 
     /// The scheme it expects, if this host can verify it.
     pub fn inbound_scheme(&self) -> Option<InboundScheme> {
-        [InboundScheme::Github, InboundScheme::StandardWebhooks]
-            .into_iter()
-            .find(|scheme| self.inbound.as_deref() == Some(scheme.as_str()))
+        self.inbound.as_deref().and_then(InboundScheme::of_contract)
     }
 }
 

@@ -156,6 +156,7 @@ impl Server {
             metrics,
             filters: Arc::default(),
             redrives: Arc::default(),
+            refusals: Arc::default(),
             sessions: Arc::default(),
             store,
             disk,
@@ -165,6 +166,7 @@ impl Server {
             limits: config.limits.clone(),
         };
 
+        ingest::warn_of_unchecked_hooks(&app);
         let stop = CancellationToken::new();
         let listeners = vec![
             tokio::spawn(listener::serve(public, ingest::router(app.clone()), stop.clone())),

@@ -42,10 +42,8 @@ pub(super) struct FactRow {
 
 /// Every credential, named or set, in the order of their names.
 pub(super) fn lines(spec: &ConnectionSpec, set: &[CredentialInfo], now: Timestamp) -> Vec<CredentialLine> {
-    let outbound = spec.upstreams.values().filter_map(|grant| grant.credential.as_ref());
-    let inbound = spec.inbound.iter().map(|inbound| &inbound.credential);
     let known = set.iter().map(|info| &info.name);
-    let names: BTreeSet<&CredentialName> = outbound.chain(inbound).chain(known).collect();
+    let names: BTreeSet<&CredentialName> = spec.credentials().chain(known).collect();
     let line = |name: &CredentialName| CredentialLine {
         name: name.to_string(),
         set: set

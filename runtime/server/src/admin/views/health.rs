@@ -125,10 +125,9 @@ fn open(tripped: &Tripped, probe_at: Option<Timestamp>) -> String {
 
 /// Credentials that the connection names and the vault does not have.
 fn unset_credentials(app: &App, connection: &Connection) -> Vec<String> {
-    let outbound = connection.spec.upstreams.values().flat_map(|grant| grant.credentials());
-    let inbound = connection.spec.inbound.iter().map(|inbound| &inbound.credential);
-    let mut unset: Vec<String> = outbound
-        .chain(inbound)
+    let mut unset: Vec<String> = connection
+        .spec
+        .credentials()
         // A vault that cannot be read is not the connection's trouble; the next attempt says so.
         .filter(|name| {
             !app.vault
