@@ -30,7 +30,8 @@ async fn change(server: &Running, method: Method, path: &str, value: &str) -> (S
     let path = format!("/v1/connections/{path}");
     let sent = server.api.request(method, &path).body(value.to_owned()).send().await;
     let answer = sent.unwrap();
-    (answer.status(), answer.json().await.unwrap())
+    let (status, text) = (answer.status(), answer.text().await.unwrap());
+    (status, serde_json::from_str(&text).unwrap())
 }
 
 async fn rotate(server: &Running, path: &str, overlap_s: u64, value: &str) -> SecretSet {
@@ -92,8 +93,8 @@ fn rekey(setup: &Setup, to: &Path) -> Command {
 }
 
 async fn github_status(server: &Running, secret: &str, delivery: &str) -> StatusCode {
-    let sent = server.api.send_github(secret, "issues", delivery, &issue_opened(7));
-    sent.await.status()
+    let body = issue_opened(7);
+    server.api.send_github(secret, "issues", delivery, &body).await.status()
 }
 
 #[tokio::test]
@@ -592,11 +593,8 @@ async fn in_the_panel_a_secret_is_set_and_rotated_by_a_form_of_the_session_only_
             "{forged}"
         );
     }
-    let answer = panel.send(
-        path,
-        &format!("form_token={token}&value={CANARY}&overlap_h=24&expires=2099-06-01"),
-    );
-    let answer = answer.await;
+    let form = format!("form_token={token}&value={CANARY}&overlap_h=24&expires=2099-06-01");
+    let answer = panel.send(path, &form).await;
     assert_eq!(answer.status(), StatusCode::SEE_OTHER);
     let to = answer.headers()["location"].to_str().unwrap().to_owned();
     assert_eq!(to, "/panel/connections/github?flash=secret-rotated");
@@ -615,9 +613,10 @@ async fn in_the_panel_a_secret_is_set_and_rotated_by_a_form_of_the_session_only_
     assert!(html.contains("rotated") && html.contains("first-admin"), "{html}");
     assert!(!html.contains(CANARY) && !panel.page(path).await.contains(CANARY));
 
-    let answer = panel.send(path, &format!("form_token={token}&value=last&overlap_h=0&expires="));
+    let form = format!("form_token={token}&value=last&overlap_h=0&expires=");
+    let answer = panel.send(path, &form).await;
     assert_eq!(
-        answer.await.headers()["location"],
+        answer.headers()["location"],
         "/panel/connections/github?flash=secret-set"
     );
     assert_eq!(github_status(&server, CANARY, "c").await, StatusCode::UNAUTHORIZED);
