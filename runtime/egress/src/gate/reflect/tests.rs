@@ -134,15 +134,28 @@ fn a_body_looks_the_same_however_it_is_cut() {
         assert!(scanner.suspects(body), "{body:?}");
         for at in 0..=body.len() {
             let mut watch = Watch::new(&scanner);
-            watch.grown(&body[..at]);
+            watch.look(&body[..at], false);
             assert!(watch.finish(body), "cut at {at}: {body:?}");
         }
         let mut watch = Watch::new(&scanner);
         for at in 0..=body.len() {
-            watch.grown(&body[..at]);
+            watch.look(&body[..at], false);
         }
         assert!(watch.finish(body), "byte by byte: {body:?}");
     }
+}
+
+#[test]
+fn a_body_that_comes_byte_by_byte_is_looked_at_all_the_same() {
+    let scanner = scanner([SECRET.as_bytes()]);
+    let mut body = vec![b'x'; 10_000];
+    body.extend_from_slice(SECRET.as_bytes());
+    body.extend_from_slice(&[b'y'; 10_000]);
+    let mut watch = Watch::new(&scanner);
+    for end in 0..=body.len() {
+        watch.grown(&body[..end]);
+    }
+    assert!(watch.finish(&body));
 }
 
 #[test]
