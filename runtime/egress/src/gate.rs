@@ -25,7 +25,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cofferdam_domain::limits::REQUEST_BYTES_MAX;
-use cofferdam_domain::{CredentialName, CredentialSlot, ExchangeResult, Timestamp, TraceContext};
+use cofferdam_domain::{
+    ConnectionName, CredentialName, CredentialSlot, ExchangeResult, Timestamp, TraceContext, WorkspaceName,
+};
 use cofferdam_vault::Secret;
 use http::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
@@ -147,6 +149,11 @@ impl Gate {
                 }
             }
         }
+    }
+
+    /// Drops what is kept of a connection that was deleted: its open connections, and the client certificates they showed.
+    pub fn forget(&self, workspace: &WorkspaceName, connection: &ConnectionName) {
+        self.channels.forget(workspace, connection);
     }
 
     /// Takes one leg within its time and completes its record.
@@ -375,6 +382,7 @@ impl Gate {
         if let Some(identity) = channel.identity(Fingerprint::of(&secret)) {
             return Ok(Some(identity));
         }
+        channel.forget_client();
         Ok(Some(Arc::new(Identity::read(&secret)?)))
     }
 

@@ -102,6 +102,7 @@ fn cleaned(answer: Answer, scanner: Option<&Scanner>) -> Cleaned {
         }
         None => answer.body,
     };
+    let scanner = scanner.filter(|scanner| suspicious_headers(scanner, &answer.headers));
     let mut headers = Vec::new();
     for (name, value) in &answer.headers {
         let name = name.as_str();
@@ -110,9 +111,9 @@ fn cleaned(answer: Answer, scanner: Option<&Scanner>) -> Cleaned {
             Some(scanner) => {
                 let (clean, found) = scanner.redact(value);
                 reflected |= found;
-                // A URL's host is put into lower case on its way.
-                location_reflected |= name == LOCATION.as_str() && (found || scanner.is_in_lower_case(&lower(&clean)));
-                (clean, scanner.is_in_lower_case(name))
+                let is_carried_on = || scanner.is_in_lower_case(&clean.to_ascii_lowercase());
+                location_reflected |= name == LOCATION.as_str() && (found || is_carried_on());
+                (clean, scanner.is_in_lower_case(name.as_bytes()))
             }
             None => (value, false),
         };
@@ -133,8 +134,24 @@ fn cleaned(answer: Answer, scanner: Option<&Scanner>) -> Cleaned {
     }
 }
 
-fn lower(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).to_ascii_lowercase()
+/// Looks at all headers in one go, since there are many and hardly ever anything in them.
+fn suspicious_headers(scanner: &Scanner, headers: &HeaderMap) -> bool {
+    let mut all = Vec::new();
+    let mut lower_case = Vec::new();
+    for (name, value) in headers {
+        for part in [name.as_str().as_bytes(), value.as_bytes()] {
+            all.extend_from_slice(part);
+            all.push(b'\n');
+        }
+        lower_case.extend_from_slice(name.as_str().as_bytes());
+        lower_case.push(b'\n');
+        // A URL's host is put into lower case on its way.
+        if name == LOCATION {
+            lower_case.extend(value.as_bytes().to_ascii_lowercase());
+            lower_case.push(b'\n');
+        }
+    }
+    scanner.suspects(&all) || scanner.may_be_in_lower_case(&lower_case)
 }
 
 /// What is recorded of a response. It has been cleaned before.

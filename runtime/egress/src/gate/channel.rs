@@ -176,6 +176,13 @@ impl Channels {
         })
     }
 
+    /// Drops every channel of a connection. What is under way on them ends as it would have.
+    pub(crate) fn forget(&self, workspace: &WorkspaceName, connection: &ConnectionName) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.channels
+            .retain(|key, _| key.workspace != *workspace || key.connection != *connection);
+    }
+
     /// The route's channel, made if there is none or if the route now leads elsewhere.
     pub(crate) fn of(&self, key: ChannelKey, route: &Route) -> Result<Arc<Channel>, ChannelError> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -276,6 +283,18 @@ mod tests {
         same.methods = vec!["GET".to_owned()];
         same.redirects = 3;
         assert!(Arc::ptr_eq(&before, &channels.of(key("a"), &same).unwrap()));
+    }
+
+    #[test]
+    fn a_connection_that_is_gone_leaves_no_client() {
+        let channels = Channels::new().unwrap();
+        for connection in ["a", "b"] {
+            channels.of(key(connection), &route("https://h.test")).unwrap();
+        }
+        channels.forget(&"w".parse().unwrap(), &"a".parse().unwrap());
+        channels.forget(&"another".parse().unwrap(), &"b".parse().unwrap());
+        let left: Vec<_> = channels.open.lock().unwrap().channels.keys().cloned().collect();
+        assert_eq!(left, [key("b")]);
     }
 
     #[test]

@@ -121,7 +121,7 @@ impl Leg {
         let target = match (locations.next(), arrived.location_reflected) {
             (Some(_), _) => Err(refused("the upstream redirects to several places at once")),
             (None, true) => Err(refused("the upstream redirects to a URL with the credential in it")),
-            (None, false) => target(&arrived.url, location, route),
+            (None, false) => target(&arrived.url, location, route, self.origin.is_some()),
         };
         let target = match target {
             Ok(target) => target,
@@ -174,7 +174,7 @@ fn method(status: u16, sent: &Method) -> Result<Method, Refusal> {
     }
 }
 
-fn target(current: &Url, location: &[u8], route: &Route) -> Result<Target, Refusal> {
+fn target(current: &Url, location: &[u8], route: &Route, is_away: bool) -> Result<Target, Refusal> {
     let text = std::str::from_utf8(location)
         .ok()
         .filter(|text| text.len() <= LOCATION_BYTES_MAX && text.bytes().all(|byte| byte.is_ascii_graphic()))
@@ -193,6 +193,10 @@ fn target(current: &Url, location: &[u8], route: &Route) -> Result<Target, Refus
         return Err(refused("the upstream redirects from https to http"));
     }
     if let Some(path) = below(&route.base_url, &url) {
+        // The credential would go along, to where somebody chose who was not to have it.
+        if is_away {
+            return Err(refused("an origin outside of the base URL redirects back below it"));
+        }
         let path = path.to_owned();
         return Ok(Target {
             url,

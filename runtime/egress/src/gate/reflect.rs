@@ -91,9 +91,14 @@ impl Scanner {
     }
 
     /// Whether text that somebody has put into lower case, as HTTP does with header names, holds a secret.
-    pub(crate) fn is_in_lower_case(&self, text: &str) -> bool {
-        let (_, found) = self.redact(Bytes::copy_from_slice(text.as_bytes()));
-        found || self.0.iter().any(|patterns| patterns.any_lower_case_in(text))
+    pub(crate) fn is_in_lower_case(&self, text: &[u8]) -> bool {
+        let (_, found) = self.redact(Bytes::copy_from_slice(text));
+        found || self.may_be_in_lower_case(text)
+    }
+
+    /// As [`Self::suspects`], for text that somebody has put into lower case.
+    pub(crate) fn may_be_in_lower_case(&self, text: &[u8]) -> bool {
+        self.0.iter().any(|patterns| patterns.any_lower_case_in(text))
     }
 }
 

@@ -299,6 +299,33 @@ fn a_leg_to_another_origin_has_nothing_to_show_and_the_rest_of_the_rules() {
 }
 
 #[test]
+fn who_is_no_part_of_the_upstream_does_not_send_its_credential_anywhere() {
+    let route = route(3, &["https://objects.test", "https://more.test"]);
+    let away = || match answer(
+        leg("GET"),
+        "https://api.test/v1/a",
+        302,
+        &[b"https://objects.test/x"],
+        &route,
+    ) {
+        Next::Follow(leg) => *leg,
+        Next::Done | Next::Stop(_) => panic!("is not followed"),
+    };
+    let back = answer(
+        away(),
+        "https://objects.test/x",
+        302,
+        &[b"https://api.test/v1/b"],
+        &route,
+    );
+    assert!(matches!(back, Next::Stop(refusal) if refusal.code == RefusalCode::RedirectNotAllowed));
+    let on = answer(away(), "https://objects.test/x", 302, &[b"https://more.test/y"], &route);
+    assert!(matches!(on, Next::Follow(leg) if leg.origin.is_some()));
+    let within = answer(away(), "https://objects.test/x", 302, &[b"/y"], &route);
+    assert!(matches!(within, Next::Follow(leg) if leg.origin.is_some() && leg.request.path == "/y"));
+}
+
+#[test]
 fn a_location_with_the_credential_in_it_is_not_followed() {
     let route = route(1, &["https://evil.test"]);
     let response = GuestResponse {

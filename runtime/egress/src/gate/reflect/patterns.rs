@@ -1,8 +1,11 @@
 //! What is looked for: every form of every secret, and the short beginnings by which a search starts.
 
+use std::sync::OnceLock;
+
 use aho_corasick::packed::{Config, MatchKind as PackedMatch, Searcher};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
+use memchr::memmem;
 use zeroize::Zeroizing;
 
 /// Shortest encoded form that is looked for, in bytes.
@@ -18,11 +21,16 @@ pub(super) const PROBE_BYTES_MAX: usize = 32;
 /// Most probes of one vector search; more would have to share its buckets.
 const PROBES_PER_SEARCH_MAX: usize = 32;
 
+/// Shortest text for which vector searchers are made. They take longer to make than a short text takes to be searched.
+const PACKED_BYTES_MIN: usize = 2 * 1024;
+
 /// Every form of some secrets. Forms are wiped when it is dropped; what the searchers keep of them is not.
 pub(crate) struct Patterns {
     forms: Vec<(Kind, Zeroizing<Vec<u8>>)>,
     lower_case: Vec<Zeroizing<Vec<u8>>>,
-    probes: Vec<Probe>,
+    /// One form of each that begin alike.
+    beginnings: Vec<usize>,
+    probes: OnceLock<Vec<Probe>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -55,18 +63,16 @@ impl Patterns {
         if forms.iter().map(|(_, form)| form.len()).sum::<usize>() > FORMS_BYTES_MAX {
             return Err(TooMuchToSearchFor);
         }
-        let mut beginnings: Vec<&[u8]> = forms
-            .iter()
-            .map(|(_, form)| &form[..form.len().min(PROBE_BYTES_MAX)])
-            .collect();
+        let beginning = |form: usize| beginning(&forms[form].1);
+        let mut beginnings: Vec<usize> = (0..forms.len()).collect();
         // Of like length together: a search is as good as its shortest probe lets it be.
-        beginnings.sort_unstable_by_key(|beginning| (beginning.len(), *beginning));
-        beginnings.dedup();
-        let probes = beginnings.chunks(PROBES_PER_SEARCH_MAX).map(probe).collect();
+        beginnings.sort_unstable_by_key(|form| (beginning(*form).len(), beginning(*form)));
+        beginnings.dedup_by_key(|form| beginning(*form));
         Ok(Self {
             forms,
             lower_case,
-            probes,
+            beginnings,
+            probes: OnceLock::new(),
         })
     }
 
@@ -76,10 +82,27 @@ impl Patterns {
 
     /// Whether a form may begin here. None that lies within the text is missed.
     pub(super) fn may_begin_in(&self, text: &[u8]) -> bool {
-        self.probes.iter().any(|probe| match probe {
-            Probe::Packed(searcher) => searcher.find(text).is_some(),
-            Probe::Automaton(automaton) => automaton.is_match(text),
-        })
+        if text.len() < PACKED_BYTES_MIN && self.probes.get().is_none() {
+            return self
+                .beginnings()
+                .any(|beginning| memmem::find(text, beginning).is_some());
+        }
+        self.probes
+            .get_or_init(|| self.probes())
+            .iter()
+            .any(|probe| match probe {
+                Probe::Packed(searcher) => searcher.find(text).is_some(),
+                Probe::Automaton(automaton) => automaton.is_match(text),
+            })
+    }
+
+    fn beginnings(&self) -> impl Iterator<Item = &[u8]> {
+        self.beginnings.iter().map(|form| beginning(&self.forms[*form].1))
+    }
+
+    fn probes(&self) -> Vec<Probe> {
+        let beginnings: Vec<&[u8]> = self.beginnings().collect();
+        beginnings.chunks(PROBES_PER_SEARCH_MAX).map(probe).collect()
     }
 
     /// Finds every form, overlapping ones too.
@@ -87,10 +110,15 @@ impl Patterns {
         automaton(self.forms.iter().map(|(_, form)| form.as_slice()))
     }
 
-    pub(super) fn any_lower_case_in(&self, text: &str) -> bool {
-        let holds = |needle: &[u8]| text.as_bytes().windows(needle.len()).any(|window| window == needle);
-        self.lower_case.iter().any(|needle| holds(needle))
+    pub(super) fn any_lower_case_in(&self, text: &[u8]) -> bool {
+        self.lower_case
+            .iter()
+            .any(|needle| memmem::find(text, needle).is_some())
     }
+}
+
+fn beginning(form: &[u8]) -> &[u8] {
+    &form[..form.len().min(PROBE_BYTES_MAX)]
 }
 
 fn probe(beginnings: &[&[u8]]) -> Probe {

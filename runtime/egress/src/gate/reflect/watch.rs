@@ -10,6 +10,10 @@ use super::view::View;
 /// Most bytes that are undone at once.
 const PIECE_BYTES_MAX: usize = 16 * 1024;
 
+/// New bytes before it is worth while to look, so that an upstream that sends byte by byte has each looked at once or twice and
+/// not as often as there are pieces.
+const LOOK_BYTES_MIN: usize = 4 * 1024;
+
 /// Bytes that are looked at again with what follows them.
 const OVERLAP_BYTES: usize = PROBE_BYTES_MAX - 1;
 
@@ -46,7 +50,9 @@ impl<'a> Watch<'a> {
 
     /// Looks at what has been added to the body since the last time.
     pub(crate) fn grown(&mut self, body: &[u8]) {
-        self.look(body, false);
+        if body.len() - self.seen >= LOOK_BYTES_MIN {
+            self.look(body, false);
+        }
     }
 
     /// Looks at what is left of the body, which is whole now; whether anything in it is suspicious.
@@ -55,7 +61,7 @@ impl<'a> Watch<'a> {
         self.suspicious
     }
 
-    fn look(&mut self, body: &[u8], whole: bool) {
+    pub(super) fn look(&mut self, body: &[u8], whole: bool) {
         if self.suspicious {
             return;
         }

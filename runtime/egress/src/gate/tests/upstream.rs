@@ -106,7 +106,7 @@ async fn serve(mut stream: TcpStream, then: Then, requests: Arc<Mutex<Vec<String
     match then {
         Then::Keep(bytes) => {
             let _ = stream.write_all(&bytes).await;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
         Then::ByPath(answers) => {
             let Some((_, answer)) = answers.iter().find(|(listed, _)| *listed == path) else {
