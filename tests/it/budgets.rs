@@ -153,7 +153,7 @@ async fn a_spent_limit_holds_until_it_is_full_again_and_a_person_may_know_better
     let arrived = arrivals(&upstream, "p");
     assert!(arrived[1].duration_since(arrived[0]) + CLOCK_GRAIN >= Duration::from_secs(2));
 
-    upstream.script([reset("600")]);
+    upstream.script([reset("300")]);
     let third = send(&server, "p").await;
     server.api.wait_delivered(&third).await;
     let fourth = send(&server, "p").await;

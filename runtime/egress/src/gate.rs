@@ -221,7 +221,7 @@ impl Gate {
         check_size(&request.body)?;
 
         // Whether it may go now. The turn is over when the exchange is, however that ends.
-        let turn = self.turn(passport, &request, route, entry).await?;
+        let turn = self.turn(passport, request, route, entry).await?;
 
         // Where it leads.
         let channel = self.channel(passport, leg, route)?;

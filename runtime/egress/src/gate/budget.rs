@@ -296,7 +296,7 @@ impl Turn {
         let feedback = feedback::read(response.status, &response.headers, wall);
         // A wait begins no earlier than it was heard of, so what is cut off of a millisecond is added here.
         let elapsed = self.began.elapsed();
-        let cut_off = Duration::from_millis(u64::from(elapsed.subsec_nanos() % 1_000_000 != 0));
+        let cut_off = Duration::from_millis(u64::from(!elapsed.subsec_nanos().is_multiple_of(1_000_000)));
         self.shared
             .core()
             .hear(feedback.heard, since(self.began).after(cut_off));

@@ -1,9 +1,9 @@
 //! Signs by HMAC as an admin's [`Signature`] says.
 
+use cofferdam_domain::connection::header::HeaderName as SignatureHeader;
 use cofferdam_domain::connection::signature::{HmacAlgorithm, Message, Signature};
 use hmac::digest::KeyInit;
 use hmac::{Hmac, Mac};
-use http::HeaderName;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 use zeroize::Zeroizing;
@@ -15,7 +15,7 @@ use crate::refusal::Refusal;
 pub(crate) fn headers(signature: &Signature) -> Vec<&str> {
     let others = [&signature.timestamp_header, &signature.id_header];
     let names = [Some(&signature.header)].into_iter().chain(others.map(Option::as_ref));
-    names.flatten().map(|name| name.as_str()).collect()
+    names.flatten().map(SignatureHeader::as_str).collect()
 }
 
 /// Signs what leaves: the URL as it was rebuilt, and the exact body.
@@ -53,21 +53,25 @@ pub(super) fn attach(
     let written = signature.encoding.encode(&mac);
     needles.push(Zeroizing::new(secret.trim_ascii().to_vec()));
     needles.push(key);
-    let name = |name: &str| -> Result<HeaderName, Refusal> { header_name(name) };
     if let Some(header) = &signature.timestamp_header {
-        put(outbound.headers, name(header.as_str())?, b"", timestamp.as_bytes())?;
+        put(
+            outbound.headers,
+            header_name(header.as_str())?,
+            b"",
+            timestamp.as_bytes(),
+        )?;
     }
     if let Some(header) = &signature.id_header {
         put(
             outbound.headers,
-            name(header.as_str())?,
+            header_name(header.as_str())?,
             b"",
             outbound.message_id.as_bytes(),
         )?;
     }
     put(
         outbound.headers,
-        name(signature.header.as_str())?,
+        header_name(signature.header.as_str())?,
         signature.prefix.as_bytes(),
         written.as_bytes(),
     )
