@@ -114,3 +114,24 @@ impl Route {
         }
     }
 }
+
+#[cfg(test)]
+impl Route {
+    /// A route that says nothing but where it leads.
+    pub(crate) fn bare(base_url: &str) -> Self {
+        Self {
+            base_url: base_url.parse().expect("a base URL"),
+            methods: Vec::new(),
+            path_prefixes: Vec::new(),
+            slot: CredentialSlot::None,
+            credential: None,
+            signature: None,
+            networks: Vec::new(),
+            limits: Limits::default(),
+            share: None,
+            redirects: 0,
+            redirect_origins: Vec::new(),
+            tls: UpstreamTls::default(),
+        }
+    }
+}

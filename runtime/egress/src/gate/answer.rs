@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use cofferdam_domain::limits::clipped;
 use cofferdam_domain::{Digest, ExchangeResult};
+use http::HeaderMap;
 use http::header::LOCATION;
 
 use super::reflect::Scanner;

@@ -225,20 +225,7 @@ mod tests {
     }
 
     fn route(base_url: &str) -> Route {
-        Route {
-            base_url: base_url.parse().unwrap(),
-            methods: Vec::new(),
-            path_prefixes: Vec::new(),
-            slot: CredentialSlot::None,
-            credential: None,
-            signature: None,
-            networks: Vec::new(),
-            limits: cofferdam_domain::budget::Limits::default(),
-            share: None,
-            redirects: 0,
-            redirect_origins: Vec::new(),
-            tls: UpstreamTls::default(),
-        }
+        Route::bare(base_url)
     }
 
     #[test]

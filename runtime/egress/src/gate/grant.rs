@@ -64,22 +64,12 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cofferdam_domain::{CredentialSlot, UpstreamTls};
 
     fn granting(methods: &[&str], prefixes: &[&str]) -> Route {
         Route {
-            base_url: "https://h.test".parse().unwrap(),
             methods: methods.iter().map(ToString::to_string).collect(),
             path_prefixes: prefixes.iter().map(ToString::to_string).collect(),
-            slot: CredentialSlot::None,
-            credential: None,
-            signature: None,
-            networks: Vec::new(),
-            limits: cofferdam_domain::budget::Limits::default(),
-            share: None,
-            redirects: 0,
-            redirect_origins: Vec::new(),
-            tls: UpstreamTls::default(),
+            ..Route::bare("https://h.test")
         }
     }
 

@@ -14,6 +14,7 @@ use cofferdam_domain::UpstreamName;
 use url::Url;
 
 use super::headers::added_by_clients;
+use super::record::Origin;
 use super::{Gate, record};
 use crate::exchange::{GuestRequest, GuestResponse, HttpError};
 use crate::passport::{Passport, Route, Routes};
@@ -75,7 +76,9 @@ impl Gate {
                 request.upstream.clear();
                 let trace = passport.trace.child(&mut rand::rng());
                 let now = (self.config.clock)();
-                let entry = passport.trail.enter(record::opening(&request, trace, now))?;
+                let entry = passport
+                    .trail
+                    .enter(record::opening(&request, trace, now), Origin::Guest)?;
                 let error = HttpError::Refused(refusal);
                 entry.close(error.clone().into_result());
                 Err(error)

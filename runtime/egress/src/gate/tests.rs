@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cofferdam_domain::{ConnectionName, CredentialName, Exchange, Timestamp, TraceContext, UpstreamTls, WorkspaceName};
+use cofferdam_domain::{ConnectionName, CredentialName, Exchange, Timestamp, TraceContext, WorkspaceName};
 use cofferdam_vault::Secret;
 
 use super::{Gate, GateConfig};
@@ -131,18 +131,12 @@ impl World {
             own_listeners,
         });
         let route = Route {
-            base_url: base_url.parse().unwrap(),
             methods: vec!["GET".to_owned(), "POST".to_owned()],
             path_prefixes: vec!["/ok".to_owned()],
             slot: slot.parse().unwrap(),
             credential: Some("good".parse().unwrap()),
-            signature: None,
             networks: vec!["127.0.0.0/8".parse().unwrap()],
-            limits: cofferdam_domain::budget::Limits::default(),
-            share: None,
-            redirects: 0,
-            redirect_origins: Vec::new(),
-            tls: UpstreamTls::default(),
+            ..Route::bare(base_url)
         };
         let passport = Passport {
             workspace: "w".parse().unwrap(),

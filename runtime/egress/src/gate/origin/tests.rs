@@ -1,20 +1,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use cofferdam_domain::CredentialSlot;
-
 use super::*;
 use crate::gate::target;
 
 fn granting(upstreams: &[(&str, &str)]) -> Routes {
     let route = |(name, base_url): &(&str, &str)| {
         let route = Route {
-            base_url: base_url.parse().unwrap(),
             methods: vec!["GET".to_owned()],
-            path_prefixes: Vec::new(),
-            slot: CredentialSlot::None,
-            credential: None,
-            networks: Vec::new(),
+            ..Route::bare(base_url)
         };
         (name.parse().unwrap(), route)
     };

@@ -4,18 +4,10 @@ use super::*;
 
 fn route(redirects: u8, origins: &[&str]) -> Route {
     Route {
-        base_url: "https://api.test/v1".parse().unwrap(),
-        methods: Vec::new(),
-        path_prefixes: Vec::new(),
         slot: CredentialSlot::Bearer,
-        credential: None,
-        networks: Vec::new(),
-        signature: None,
-        limits: cofferdam_domain::budget::Limits::default(),
-        share: None,
         redirects,
         redirect_origins: origins.iter().map(|origin| origin.parse().unwrap()).collect(),
-        tls: UpstreamTls::default(),
+        ..Route::bare("https://api.test/v1")
     }
 }
 
