@@ -54,8 +54,16 @@ enum Loose<'a> {
 }
 
 fn in_body<'a>(body: &'a [u8], pick: impl FnOnce(Ids<'a>) -> Option<Loose<'a>>) -> Option<String> {
-    match pick(serde_json::from_slice(body).ok()?)? {
+    match pick(object(body)?)? {
         Loose::Text(text) => Some(text.into_owned()),
         Loose::Other(_) => None,
     }
+}
+
+/// Reads a JSON object: a list would do for one as well, value by value.
+pub(super) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    body.trim_ascii_start()
+        .starts_with(b"{")
+        .then(|| serde_json::from_slice(body).ok())
+        .flatten()
 }

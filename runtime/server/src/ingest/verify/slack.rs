@@ -12,7 +12,7 @@ use cofferdam_domain::connection::signature::{HmacAlgorithm, TimestampUnit};
 use serde::Deserialize;
 
 use super::claim::{Claim, Sent};
-use super::{Incoming, Unverified, header};
+use super::{Incoming, Unverified, delivery_id, header};
 
 /// How far a timestamp may lie in the past or the future.
 const TOLERANCE: Duration = Duration::from_secs(5 * 60);
@@ -53,7 +53,7 @@ pub(in super::super) fn challenge(body: &[u8]) -> Option<String> {
         kind: Cow<'a, str>,
         challenge: String,
     }
-    let handshake: Handshake<'_> = serde_json::from_slice(body).ok()?;
+    let handshake: Handshake<'_> = delivery_id::object(body)?;
     (handshake.kind == "url_verification" && handshake.challenge.len() <= CHALLENGE_BYTES_MAX)
         .then_some(handshake.challenge)
 }

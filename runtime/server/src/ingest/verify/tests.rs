@@ -164,6 +164,10 @@ fn every_scheme_takes_its_own_request_and_nothing_near_it() {
                     "{scheme}: {name}: {bad:.20}: {checked}"
                 );
             }
+            // Spaces are what separates signatures in this one.
+            if name == "webhook-signature" {
+                continue;
+            }
             for near in [format!("{value} "), format!(" {value}"), format!("{value}\t")] {
                 // A header's value has no space around it when it comes from the wire; whatever has is no other's.
                 assert_ne!(
@@ -176,6 +180,12 @@ fn every_scheme_takes_its_own_request_and_nothing_near_it() {
     }
 }
 
+/// `%2b` is `%2B`: a form is signed by what it says.
+fn is_other_case_of_an_escape(body: &[u8], at: usize, other: u8) -> bool {
+    let escaped = body[at.saturating_sub(2)..at].contains(&b'%');
+    escaped && body[at] != b'%' && body[at].eq_ignore_ascii_case(&other)
+}
+
 #[test]
 fn every_bit_of_a_signed_body_counts() {
     for (grant, sent, secret) in good_ones() {
@@ -186,6 +196,10 @@ fn every_bit_of_a_signed_body_counts() {
             for bit in 0..8 {
                 let mut spoilt = sent.clone();
                 spoilt.body[at] ^= 1 << bit;
+                if grant.scheme == InboundScheme::Twilio && is_other_case_of_an_escape(&sent.body, at, spoilt.body[at])
+                {
+                    continue;
+                }
                 assert_ne!(
                     spoilt.checked(&grant, &[secret]),
                     "ok",

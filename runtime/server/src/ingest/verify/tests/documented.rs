@@ -238,6 +238,7 @@ fn slacks_handshake_is_known_by_its_type_alone() {
     check(r#"{"type": "url_verification", "challenge": "é\n"}"#, Some("é\n"));
     check(r#"{"type": "event_callback", "challenge": "x"}"#, None);
     check(r#"{"challenge": "x"}"#, None);
+    check(r#"["url_verification", "x"]"#, None);
     check(r#"{"type": "url_verification"}"#, None);
     check(r#"{"type": "url_verification", "challenge": 1}"#, None);
     check("type=url_verification&challenge=x", None);
