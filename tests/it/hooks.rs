@@ -199,7 +199,7 @@ async fn slacks_handshake_is_answered_by_the_host_even_before_the_connection_is_
     assert_eq!(answer.headers()["content-type"], "application/json");
     assert_eq!(answer.headers()["x-content-type-options"], "nosniff");
     assert_eq!(
-        answer.json::<Value>().await.unwrap(),
+        api::read::<Value>(answer).await,
         json!({"challenge": "<b>3eZbrw1aBm2r"})
     );
     assert_eq!(send("another secret", &body).await.status(), 401);

@@ -139,7 +139,7 @@ async fn what_providers_libraries_sign_is_verified_and_nothing_near_it() {
         if let Some(challenge) = &request.challenge {
             assert_eq!(answer.status(), 200);
             assert_eq!(answer.headers()["content-type"], "application/json");
-            assert_eq!(answer.json::<Value>().await.unwrap(), json!({"challenge": challenge}));
+            assert_eq!(api::read::<Value>(answer).await, json!({"challenge": challenge}));
             continue;
         }
         assert_eq!(answer.status(), 202, "{hook}: {:?}", request.id);

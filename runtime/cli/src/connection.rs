@@ -8,7 +8,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use cofferdam_domain::connection::ConnectionSpec;
 use cofferdam_domain::{ConnectionName, CredentialName, InboundScheme};
 use cofferdam_server::admin::ConnectionDeleted;
 use cofferdam_server::admin::views::{ConnectionView, Health};

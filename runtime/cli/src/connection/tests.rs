@@ -61,7 +61,7 @@ fn a_hook_is_shown_with_what_the_host_checks_and_an_unchecked_one_is_not_overloo
         text.contains("not checked: anybody who knows the address may send"),
         "{text}"
     );
-    assert_eq!(credentials(&open.connection.spec).count(), 1);
+    assert_eq!(open.connection.spec.credentials().count(), 1);
     let warning = "slack-alerts: requests to its hook are not checked: anybody who knows the address may send";
     assert!(listed(std::slice::from_ref(&open), Paint::Plain).contains(warning));
     assert!(!listed(&[github], Paint::Plain).contains("anybody"));
@@ -101,7 +101,7 @@ fn a_view_survives_the_way_to_json_and_back() {
 #[test]
 fn every_credential_that_a_file_names_is_asked_for() {
     let spec = view("ok", None).connection.spec;
-    let names: Vec<_> = credentials(&spec).map(CredentialName::as_str).collect();
+    let names: Vec<_> = spec.credentials().map(CredentialName::as_str).collect();
     assert_eq!(names, ["bot-token", "webhook-secret"]);
 }
 
