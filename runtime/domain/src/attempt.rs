@@ -138,6 +138,9 @@ pub struct Timings {
     /// Until the name was resolved and every address checked; none on a reused connection.
     #[serde(default)]
     pub resolved_ms: Option<u64>,
+    /// Until there was a connection to write the request to: dialled, TCP and TLS together, or reused.
+    #[serde(default)]
+    pub connected_ms: Option<u64>,
     /// Until the response head was there.
     #[serde(default)]
     pub first_byte_ms: Option<u64>,

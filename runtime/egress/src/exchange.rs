@@ -68,6 +68,24 @@ pub enum HttpError {
     ProtocolError(String),
 }
 
+impl HttpError {
+    /// What it means on the way of a redirect whose answer stands for a change that was carried out: nothing may be said
+    /// that promises that nothing has happened.
+    pub(crate) fn after_change(self) -> Self {
+        match self {
+            Self::Unreachable(_) | Self::TimedOut { request_sent: false } => Self::Interrupted(format!(
+                "the upstream took the request and pointed elsewhere for the outcome: {self}"
+            )),
+            Self::Refused(_)
+            | Self::RateLimited { .. }
+            | Self::TimedOut { request_sent: true }
+            | Self::Interrupted(_)
+            | Self::ResponseTooLarge(_)
+            | Self::ProtocolError(_) => self,
+        }
+    }
+}
+
 impl From<Refusal> for HttpError {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)

@@ -7,19 +7,25 @@ mod address;
 mod answer;
 mod attach;
 mod channel;
+mod decode;
 mod grant;
 pub(crate) mod headers;
 pub(crate) mod record;
+mod redirect;
 mod reflect;
 pub(crate) mod resolve;
 mod target;
+pub(crate) mod tls;
 mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cofferdam_domain::{CredentialSlot, ExchangeResult, Timestamp, TraceContext};
+use cofferdam_domain::{
+    ConnectionName, CredentialName, CredentialSlot, ExchangeResult, Timestamp, TraceContext, WorkspaceName,
+};
+use cofferdam_vault::Secret;
 use http::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -27,12 +33,17 @@ use url::Url;
 
 use self::attach::{Needles, Outbound};
 use self::channel::{Channel, ChannelKey, Channels};
-use self::record::{Entry, is_change};
-use self::reflect::Scanner;
+use self::record::{Entry, Origin, is_change};
+use self::redirect::{Arrived, Leg, Next};
+use self::reflect::{Patterns, Scanner};
+use self::tls::{Fingerprint, Identity};
 use crate::credentials::Credentials;
 use crate::exchange::{GuestRequest, GuestResponse, HttpError};
 use crate::passport::{Passport, Route};
 use crate::refusal::{Refusal, RefusalCode};
+
+/// Names a client certificate in a record.
+const CLIENT_CERTIFICATE_LABEL: &str = "client certificate";
 
 /// Largest request body, in bytes.
 pub(crate) const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -63,6 +74,17 @@ pub struct Gate {
     channels: Channels,
 }
 
+/// What came of one leg.
+struct Passed {
+    response: GuestResponse,
+    result: ExchangeResult,
+    method: http::Method,
+    /// Without a credential.
+    url: Url,
+    message_id: String,
+    location_reflected: bool,
+}
+
 impl Gate {
     /// A gate with no connection open yet.
     ///
@@ -75,39 +97,93 @@ impl Gate {
         })
     }
 
-    /// Checks one request, sends it, and hands the whole answer back.
+    /// Checks one request, sends it, follows redirects as far as they are granted, and hands the whole answer back.
     ///
-    /// Whatever happens is in the passport's trail when this returns. It is cancel-safe: dropped, it leaves the exchange
-    /// in flight in the trail and closes the connection it used.
+    /// Whatever happens is in the passport's trail when this returns, each hop of a redirect as an exchange of its own. It is
+    /// cancel-safe: dropped, it leaves the exchange in flight in the trail and closes the connection it used.
     ///
     /// # Errors
     /// Every [`HttpError`]; a refusal and `Unreachable` promise that nothing has left.
     pub async fn send(&self, passport: &Passport, request: GuestRequest) -> Result<GuestResponse, HttpError> {
-        let now = (self.config.clock)();
-        let trace = passport.trace.child(&mut rand::rng());
-        let entry = passport.trail.enter(record::opening(&request, trace, now))?;
+        let ends = Instant::now() + passport.timeout(request.timeout, (self.config.clock)());
+        let mut leg = Leg::first(request);
+        let mut redirected = None;
+        loop {
+            let trace = passport.trace.child(&mut rand::rng());
+            let origin = if leg.is_hop() { Origin::Redirect } else { Origin::Guest };
+            let opening = record::opening(&leg.request, trace, (self.config.clock)());
+            let passed = match passport.trail.enter(opening, origin) {
+                Ok(entry) => {
+                    let passed = self.hop(passport, &leg, trace, &entry, ends).await;
+                    passed.map(|passed| (passed, entry))
+                }
+                Err(refusal) => Err(refusal.into()),
+            };
+            let (passed, entry) = match (passed, redirected.take()) {
+                (Ok(passed), _) => passed,
+                // The redirect itself was answered, and that answer is the guest's: it may go there some other way.
+                (Err(HttpError::Refused(_)), Some(answer)) => return Ok(answer),
+                (Err(error), _) => return Err(error),
+            };
+            // A redirect leads back to the same upstream or to nowhere, so its route was found before.
+            let route = grant::route(passport, &leg.request.upstream)?;
+            let arrived = Arrived {
+                method: passed.method,
+                url: passed.url,
+                message_id: passed.message_id,
+                response: &passed.response,
+                location_reflected: passed.location_reflected,
+            };
+            match leg.next(route, arrived) {
+                Next::Done => return Ok(passed.response),
+                Next::Stop(refusal) => {
+                    entry.stop(refusal, passport.trace.child(&mut rand::rng()), (self.config.clock)());
+                    return Ok(passed.response);
+                }
+                Next::Follow(next) => {
+                    redirected = Some(passed.response);
+                    leg = *next;
+                }
+            }
+        }
+    }
+
+    /// Drops what is kept of a connection that was deleted: its open connections, and the client certificates they showed.
+    pub fn forget(&self, workspace: &WorkspaceName, connection: &ConnectionName) {
+        self.channels.forget(workspace, connection);
+    }
+
+    /// Takes one leg within its time and completes its record.
+    async fn hop(
+        &self,
+        passport: &Passport,
+        leg: &Leg,
+        trace: TraceContext,
+        entry: &Entry,
+        ends: Instant,
+    ) -> Result<Passed, HttpError> {
         let span = tracing::debug_span!(
             "gate.send",
             workspace = %passport.workspace,
             connection = %passport.connection,
             span_id = trace.span_id(),
         );
-        let timeout = passport.timeout(request.timeout, now);
-        let passed = if timeout.is_zero() {
+        let passed = if Instant::now() >= ends {
             // A timer is looked at after the work it bounds: without time, nothing may begin.
             Err(HttpError::TimedOut { request_sent: false })
         } else {
-            let passing = self.pass(passport, request, trace, &entry).instrument(span);
-            let passed = tokio::time::timeout(timeout, passing).await;
+            let passing = self.pass(passport, leg, trace, entry).instrument(span);
+            let passed = tokio::time::timeout_at(ends, passing).await;
             let request_sent = entry.sent().is_set();
             passed.unwrap_or(Err(HttpError::TimedOut { request_sent }))
         };
         match passed {
-            Ok((response, result)) => {
-                entry.close(result);
-                Ok(response)
+            Ok(passed) => {
+                entry.close(passed.result.clone());
+                Ok(passed)
             }
             Err(error) => {
+                let error = if leg.after_change { error.after_change() } else { error };
                 tracing::debug!(%error, "a guest's request did not come through");
                 entry.close(error.clone().into_result());
                 Err(error)
@@ -118,36 +194,45 @@ impl Gate {
     async fn pass(
         &self,
         passport: &Passport,
-        request: GuestRequest,
+        leg: &Leg,
         trace: TraceContext,
         entry: &Entry,
-    ) -> Result<(GuestResponse, ExchangeResult), HttpError> {
-        // What the guest wrote, against what was granted.
-        let route = grant::route(passport, &request.upstream)?;
+    ) -> Result<Passed, HttpError> {
+        // What the guest wrote, or an upstream's redirect made of it, against what was granted.
+        let request = &leg.request;
+        let route = leg.route(grant::route(passport, &request.upstream)?);
+        let route = route.as_ref();
         let query = request.query.as_deref();
         let method = grant::method(route, &request.method)?;
         let mut url = target::rebuild(&route.base_url, &request.path, query)?;
         let prefix = grant::path_prefix(route, &request.path)?;
-        entry.note(|exchange| prefix.clone_into(&mut exchange.path_prefix));
+        entry.note(|exchange| {
+            exchange.path_prefix = match &leg.origin {
+                Some(origin) => format!("{origin}/"),
+                None => prefix.to_owned(),
+            };
+        });
         let mut headers = headers::check(&request.headers, &route.slot)?;
         headers::check_query(query, &route.slot)?;
         check_size(&request.body)?;
 
         // Where it leads.
-        let channel = self.channel(passport, &request.upstream, route)?;
+        let channel = self.channel(passport, leg, route)?;
         let addresses = self.addresses(&channel, &url, route, entry).await?;
 
         // What the host says about itself.
         headers.insert(HeaderName::from_static("traceparent"), text(&trace.to_string()));
-        let message_id = match &passport.idempotency_key {
-            Some(key) => entry.idempotency_key(key),
-            None => trace.span_id(),
+        let message_id = match (&leg.message_id, &passport.idempotency_key) {
+            (Some(earlier), _) => earlier.clone(),
+            (None, Some(key)) => entry.idempotency_key(key),
+            (None, None) => trace.span_id(),
         };
         if passport.idempotency_key.is_some() && is_change(method.as_str()) {
             headers.insert(HeaderName::from_static("idempotency-key"), text(&message_id));
         }
 
         // The credential, last.
+        let plain_url = url.clone();
         let outbound = Outbound {
             headers: &mut headers,
             url: &mut url,
@@ -156,19 +241,32 @@ impl Gate {
             now: (self.config.clock)(),
         };
         let needles = self.attach(passport, route, &addresses, outbound)?;
-        let scanner = scanner(&needles)?;
-        if !needles.is_empty() {
-            entry.note(|exchange| exchange.credential = Some(attach::slot_label(&route.slot)));
+        let identity = self.identity(passport, route, &channel)?;
+        let scanner = scanner(&needles, identity.as_deref())?;
+        let slot = (!needles.is_empty()).then(|| attach::slot_label(&route.slot));
+        let shown = identity.as_ref().map(|_| CLIENT_CERTIFICATE_LABEL.to_owned());
+        if slot.is_some() || shown.is_some() {
+            let labels: Vec<String> = slot.into_iter().chain(shown).collect();
+            entry.note(|exchange| exchange.credential = Some(labels.join(", ")));
         }
+        let client = channel.client(identity.as_ref()).map_err(|error| no_client(&error))?;
 
-        let mut wired = http::Request::new(request.body);
-        *wired.method_mut() = method;
+        let mut wired = http::Request::new(request.body.clone());
+        *wired.method_mut() = method.clone();
         *wired.uri_mut() = url
             .as_str()
             .parse()
             .map_err(|_| Refusal::new(RefusalCode::BadPath, "path and query do not make a URI (RFC 3986)"))?;
         *wired.headers_mut() = headers;
-        let answer = wire::exchange(&channel, wired, passport.response_bytes_max, entry).await?;
+        let line = wire::Line {
+            client: &client,
+            pinned: &channel.pinned,
+        };
+        let reading = wire::Reading {
+            body_bytes_max: passport.response_bytes_max,
+            scanner: scanner.as_ref(),
+        };
+        let answer = wire::exchange(line, wired, reading, entry).await?;
 
         // What came back, without what went out.
         let retry_after_ms = answer::retry_after_ms(&answer.headers, (self.config.clock)());
@@ -177,21 +275,28 @@ impl Gate {
         if cleaned.response.body.len() as u64 > passport.response_bytes_max {
             return Err(HttpError::ResponseTooLarge(passport.response_bytes_max));
         }
-        let result = answer::result(&cleaned.response, retry_after_ms);
-        Ok((cleaned.response, result))
+        Ok(Passed {
+            result: answer::result(&cleaned.response, retry_after_ms),
+            response: cleaned.response,
+            method,
+            url: plain_url,
+            message_id,
+            location_reflected: cleaned.location_reflected,
+        })
     }
 
-    fn channel(&self, passport: &Passport, upstream: &str, route: &Route) -> Result<Arc<Channel>, HttpError> {
+    fn channel(&self, passport: &Passport, leg: &Leg, route: &Route) -> Result<Arc<Channel>, HttpError> {
         let key = ChannelKey {
             workspace: passport.workspace.clone(),
             connection: passport.connection.clone(),
-            upstream: upstream.parse().expect("a granted upstream has a valid name"),
+            upstream: leg
+                .request
+                .upstream
+                .parse()
+                .expect("a granted upstream has a valid name"),
+            origin: leg.origin.as_ref().map(ToString::to_string),
         };
-        self.channels.of(key, route).map_err(|error| {
-            let error = error.without_url();
-            tracing::error!(error = &error as &dyn std::error::Error, "no HTTP client could be made");
-            HttpError::Unreachable("the host could not make an HTTP client".to_owned())
-        })
+        self.channels.of(key, route).map_err(|error| no_client(&error))
     }
 
     async fn addresses(
@@ -235,22 +340,44 @@ impl Gate {
         }
         // A signature is no secret, but an answer in the clear can be forged, and the signed body be read.
         if outbound.url.scheme() != "https" && !addresses.iter().all(|address| address.ip().is_loopback()) {
+            return Err(over_plain_http().into());
+        }
+        let name = route.credential.as_ref().ok_or_else(missing)?;
+        let secret = self.reveal(passport, name)?.ok_or_else(missing)?;
+        Ok(attach::attach(&route.slot, &secret, outbound)?)
+    }
+
+    /// Reads the client certificate of the route, if it has one. One that is as it was last time is not parsed again.
+    fn identity(
+        &self,
+        passport: &Passport,
+        route: &Route,
+        channel: &Channel,
+    ) -> Result<Option<Arc<Identity>>, HttpError> {
+        let Some(name) = &route.tls.client_certificate else {
+            return Ok(None);
+        };
+        if !route.base_url.is_https() {
+            return Err(over_plain_http().into());
+        }
+        let Some(secret) = self.reveal(passport, name)? else {
+            channel.forget_client();
             return Err(Refusal::new(
-                RefusalCode::CredentialOverPlainHttp,
-                "a credential leaves this machine over https only; change the upstream's base URL",
+                RefusalCode::CredentialMissing,
+                "the upstream needs a client certificate and none is set for it",
             )
             .into());
-        }
-        let missing = || {
-            Refusal::new(
-                RefusalCode::CredentialMissing,
-                "the upstream needs a credential and none is set for it",
-            )
         };
-        let name = route.credential.as_ref().ok_or_else(missing)?;
-        let credential = self
-            .config
-            .credentials
+        if let Some(identity) = channel.identity(Fingerprint::of(&secret)) {
+            return Ok(Some(identity));
+        }
+        channel.forget_client();
+        Ok(Some(Arc::new(Identity::read(&secret)?)))
+    }
+
+    fn reveal(&self, passport: &Passport, name: &CredentialName) -> Result<Option<Secret>, HttpError> {
+        let credentials = &self.config.credentials;
+        credentials
             .reveal(&passport.workspace, &passport.connection, name)
             .map_err(|error| {
                 tracing::error!(
@@ -262,10 +389,27 @@ impl Gate {
                 );
                 // Nothing has left and nothing is wrong with the event: it is tried again.
                 HttpError::Unreachable("the host could not read the credential".to_owned())
-            })?;
-        let secret = credential.ok_or_else(missing)?;
-        Ok(attach::attach(&route.slot, &secret, outbound)?)
+            })
     }
+}
+
+fn missing() -> Refusal {
+    Refusal::new(
+        RefusalCode::CredentialMissing,
+        "the upstream needs a credential and none is set for it",
+    )
+}
+
+fn over_plain_http() -> Refusal {
+    Refusal::new(
+        RefusalCode::CredentialOverPlainHttp,
+        "a credential leaves this machine over https only; change the upstream's base URL",
+    )
+}
+
+fn no_client(error: &channel::ChannelError) -> HttpError {
+    tracing::error!(error = error as &dyn std::error::Error, "no HTTP client could be made");
+    HttpError::Unreachable("the host could not make an HTTP client".to_owned())
 }
 
 fn check_size(body: &Bytes) -> Result<(), Refusal> {
@@ -278,19 +422,21 @@ fn check_size(body: &Bytes) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Built before anything is sent: an answer that cannot be scanned must not be asked for.
-fn scanner(needles: &Needles) -> Result<Option<Scanner>, Refusal> {
-    if needles.is_empty() {
-        return Ok(None);
-    }
-    Scanner::new(needles.iter().map(|needle| needle.as_slice()))
-        .map(Some)
-        .map_err(|_| {
+/// Made before anything is sent: an answer that cannot be searched must not be asked for.
+fn scanner(needles: &Needles, identity: Option<&Identity>) -> Result<Option<Scanner>, Refusal> {
+    let attached = if needles.is_empty() {
+        None
+    } else {
+        let patterns = Patterns::new(needles.iter().map(|needle| needle.as_slice())).map_err(|_| {
             Refusal::new(
                 RefusalCode::CredentialUnusable,
                 "the credential is too long to be searched for",
             )
-        })
+        })?;
+        Some(Arc::new(patterns))
+    };
+    let shown = identity.map(|identity| identity.patterns.clone());
+    Ok(Scanner::new(attached.into_iter().chain(shown)))
 }
 
 fn text(value: &str) -> HeaderValue {

@@ -19,6 +19,7 @@ pub use exchange::{GuestRequest, GuestResponse, HttpError};
 pub use gate::headers::added_by_clients;
 pub use gate::record::Trail;
 pub use gate::resolve::{Lookup, Resolver, SystemResolver};
+pub use gate::tls::{BadTls, check_tls};
 pub use gate::{Gate, GateConfig, GateError};
 pub use passport::{Passport, Route, Routes};
 pub use refusal::{Refusal, RefusalCode};

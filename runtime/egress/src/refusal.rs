@@ -38,11 +38,17 @@ pub enum RefusalCode {
     CredentialOverPlainHttp,
     /// The call has sent as many requests as one call may.
     TooManyRequestsInCall,
+    /// The upstream redirects to where no admin lets the host go.
+    RedirectNotAllowed,
+    /// The upstream redirects more often than it may, or in a circle.
+    TooManyRedirects,
+    /// `receive` may send nothing.
+    NoRequestsInReceive,
 }
 
 impl RefusalCode {
     /// Every code, for documentation and tests.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::UpstreamNotGranted,
         Self::MethodNotGranted,
         Self::PathNotGranted,
@@ -59,6 +65,9 @@ impl RefusalCode {
         Self::CredentialKindNotSupported,
         Self::CredentialOverPlainHttp,
         Self::TooManyRequestsInCall,
+        Self::RedirectNotAllowed,
+        Self::TooManyRedirects,
+        Self::NoRequestsInReceive,
     ];
 
     /// The stable name.
@@ -80,7 +89,22 @@ impl RefusalCode {
             Self::CredentialKindNotSupported => "credential-kind-not-supported",
             Self::CredentialOverPlainHttp => "credential-over-plain-http",
             Self::TooManyRequestsInCall => "too-many-requests-in-call",
+            Self::RedirectNotAllowed => "redirect-not-allowed",
+            Self::TooManyRedirects => "too-many-redirects",
+            Self::NoRequestsInReceive => "no-requests-in-receive",
         }
+    }
+}
+
+impl RefusalCode {
+    /// The code of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.code() == name)
+    }
+
+    /// Where in the documentation it is explained: what it means, why there is such a rule, and what to do.
+    pub fn docs_path(self) -> String {
+        format!("docs/refusals.md#{}", self.code())
     }
 }
 
@@ -111,5 +135,46 @@ impl Refusal {
             code,
             message: message.into(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE: &str = include_str!("../../../docs/refusals.md");
+
+    #[test]
+    fn every_code_has_a_section_and_every_section_a_code() {
+        let sections: Vec<&str> = PAGE.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        let codes: Vec<&str> = RefusalCode::ALL.iter().map(|code| code.code()).collect();
+        for code in &codes {
+            assert!(sections.contains(code), "docs/refusals.md says nothing of {code}");
+        }
+        for section in &sections {
+            assert!(
+                codes.contains(section),
+                "docs/refusals.md explains {section}, which is no code"
+            );
+        }
+        assert_eq!(sections.len(), codes.len(), "each once");
+    }
+
+    #[test]
+    fn every_section_says_what_why_and_what_to_do() {
+        for section in PAGE.split("\n## ").skip(1) {
+            for part in ["**Why.**", "**Author.**", "**Admin.**"] {
+                assert!(section.contains(part), "{part} is missing: {section}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_code_is_found_by_its_name_and_leads_to_its_section() {
+        for code in RefusalCode::ALL {
+            assert_eq!(RefusalCode::named(code.code()), Some(code));
+        }
+        assert_eq!(RefusalCode::named("unknown"), None);
+        assert_eq!(RefusalCode::BadPath.docs_path(), "docs/refusals.md#bad-path");
     }
 }

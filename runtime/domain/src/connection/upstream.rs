@@ -72,6 +72,11 @@ impl UpstreamTls {
 }
 
 impl UpstreamGrant {
+    /// Every credential that it names.
+    pub fn credentials(&self) -> impl Iterator<Item = &CredentialName> {
+        self.credential.iter().chain(&self.tls.client_certificate)
+    }
+
     /// Every value that breaks a rule, as a sentence that begins with the key. Whether certificates can be read is the gate's
     /// to say.
     pub fn problems(&self, name: &UpstreamName) -> Vec<String> {

@@ -1,8 +1,10 @@
 //! Which addresses a guest may reach: none that is not plainly a public one, unless an admin listed its network.
 //!
 //! The table follows the IANA IPv4 and IPv6 Special-Purpose Address Registries (RFC 6890) and adds multicast (RFC 5771,
-//! RFC 4291), what lies outside the global unicast block, and a cloud metadata address in public space. An address that
-//! carries an IPv4 address inside is judged by both: listing the NAT64 prefix does not open the metadata service.
+//! RFC 4291) and what lies outside the global unicast block. An address that carries an IPv4 address inside is judged by
+//! both: listing the NAT64 prefix does not open the metadata service. What hands out a machine's own credentials, a cloud's
+//! metadata service, is opened by nothing wider than its own address: an admin who lists `10.0.0.0/8` or `fd00::/8` means
+//! the machines in it.
 //!
 //! Our own listeners stay blocked whatever is listed. A listener reached through a translating router in front of this
 //! machine cannot be told from a stranger; keep the admin listener off public interfaces.
@@ -22,13 +24,13 @@ const fn v6(high: [u16; 4], low: [u16; 4], prefix: u8) -> Ipv6Net {
 }
 
 /// Narrower ranges stand before wider ones, so that the name is the telling one.
-const BLOCKED_V4: [(Ipv4Net, &str); 18] = [
+const BLOCKED_V4: [(Ipv4Net, &str); 17] = [
     (v4(0, 0, 0, 0, 32), "unspecified"),
     (v4(0, 0, 0, 0, 8), "this network (RFC 791)"),
     (v4(10, 0, 0, 0, 8), "private use (RFC 1918)"),
     (v4(100, 64, 0, 0, 10), "shared address space (RFC 6598)"),
     (v4(127, 0, 0, 0, 8), "loopback"),
-    (v4(169, 254, 0, 0, 16), "link-local and metadata (RFC 3927)"),
+    (v4(169, 254, 0, 0, 16), "link-local (RFC 3927)"),
     (v4(172, 16, 0, 0, 12), "private use (RFC 1918)"),
     (v4(192, 0, 0, 0, 24), "protocol assignments (RFC 6890)"),
     (v4(192, 0, 2, 0, 24), "documentation (RFC 5737)"),
@@ -37,11 +39,31 @@ const BLOCKED_V4: [(Ipv4Net, &str); 18] = [
     (v4(198, 18, 0, 0, 15), "benchmarking (RFC 2544)"),
     (v4(198, 51, 100, 0, 24), "documentation (RFC 5737)"),
     (v4(203, 0, 113, 0, 24), "documentation (RFC 5737)"),
-    // https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
-    (v4(168, 63, 129, 16, 32), "platform metadata (Azure)"),
     (v4(224, 0, 0, 0, 4), "multicast (RFC 5771)"),
     (v4(255, 255, 255, 255, 32), "broadcast (RFC 919)"),
     (v4(240, 0, 0, 0, 4), "reserved (RFC 1112)"),
+];
+
+/// Metadata and credential services of clouds, several of them in space that an admin may have good reason to list.
+const METADATA: [IpAddr; 10] = [
+    // AWS, Azure, Google Cloud, OpenStack and most others.
+    IpAddr::V4(Ipv4Addr::new(169, 254, 169, 254)),
+    // https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254)),
+    // https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 2)),
+    // https://docs.aws.amazon.com/eks/latest/userguide/pod-id-agent-setup.html
+    IpAddr::V4(Ipv4Addr::new(169, 254, 170, 23)),
+    IpAddr::V6(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23)),
+    // https://cloud.google.com/compute/docs/metadata/querying-metadata
+    IpAddr::V6(Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254)),
+    // https://specs.openstack.org/openstack/neutron-specs/specs/ussuri/metadata-add-ipv6-support.html
+    IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe)),
+    // https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16
+    IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
+    // Alibaba Cloud, in shared address space, and Oracle Cloud's first generation, in protocol assignments.
+    IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),
+    IpAddr::V4(Ipv4Addr::new(192, 0, 0, 192)),
 ];
 
 const NAT64: Ipv6Net = v6([0x64, 0xff9b, 0, 0], [0; 4], 96);
@@ -54,7 +76,7 @@ const SIX_TO_FOUR: Ipv6Net = v6([0x2002, 0, 0, 0], [0; 4], 16);
 const GLOBAL_UNICAST: Ipv6Net = v6([0x2000, 0, 0, 0], [0; 4], 3);
 
 /// As [`BLOCKED_V4`]. What is outside `2000::/3` and not named here is blocked as unallocated.
-const BLOCKED_V6: [(Ipv6Net, &str); 21] = [
+const BLOCKED_V6: [(Ipv6Net, &str); 22] = [
     (v6([0; 4], [0; 4], 128), "unspecified"),
     (v6([0; 4], [0, 0, 0, 1], 128), "loopback"),
     (COMPATIBLE, "IPv4-compatible (RFC 4291)"),
@@ -72,6 +94,7 @@ const BLOCKED_V6: [(Ipv6Net, &str); 21] = [
     (v6([0x2001, 0xdb8, 0, 0], [0; 4], 32), "documentation (RFC 3849)"),
     (SIX_TO_FOUR, "6to4 (RFC 3056)"),
     (v6([0x3fff, 0, 0, 0], [0; 4], 20), "documentation (RFC 9637)"),
+    (v6([0x5f00, 0, 0, 0], [0; 4], 16), "segment routing (RFC 9602)"),
     (v6([0xfc00, 0, 0, 0], [0; 4], 7), "unique local (RFC 4193)"),
     (v6([0xfe80, 0, 0, 0], [0; 4], 10), "link-local (RFC 4291)"),
     (v6([0xfec0, 0, 0, 0], [0; 4], 10), "site-local (RFC 3879)"),
@@ -115,6 +138,10 @@ fn blocked_range(ip: IpAddr, granted: &[IpNet]) -> Option<&'static str> {
         .filter(|net| net.contains(&ip))
         .map(IpNet::prefix_len)
         .max();
+    let is_whole = |prefix: u8| prefix == if ip.is_ipv4() { 32 } else { 128 };
+    if METADATA.contains(&ip) && !listed.is_some_and(is_whole) {
+        return Some("a cloud's metadata service, which only its own address in the list opens");
+    }
     if range.is_some() && listed.is_none() {
         return range;
     }

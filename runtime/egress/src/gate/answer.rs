@@ -6,7 +6,7 @@ use bytes::Bytes;
 use cofferdam_domain::limits::clipped;
 use cofferdam_domain::{Digest, ExchangeResult, Timestamp};
 use http::HeaderMap;
-use http::header::RETRY_AFTER;
+use http::header::{LOCATION, RETRY_AFTER};
 
 use super::reflect::Scanner;
 use super::wire::Answer;
@@ -64,13 +64,16 @@ const DROPPED: [&str; 11] = [
 pub(crate) struct Cleaned {
     pub response: GuestResponse,
     pub reflected: bool,
+    /// Whether it was in `Location`, where it could be carried on.
+    pub location_reflected: bool,
 }
 
 /// Takes out what `scanner` finds. Without a credential there is nothing to look for.
 ///
 /// A search on a thread of its own goes on when the caller is dropped; it ends by itself, since its body is bounded.
 pub(crate) async fn clean(answer: Answer, scanner: Option<Scanner>) -> Result<Cleaned, HttpError> {
-    let bytes = if scanner.is_some() { answer.body.len() } else { 0 };
+    // A body that was found clean while it came in is not searched again.
+    let bytes = if answer.suspicious { answer.body.len() } else { 0 };
     off_the_executor(bytes, move || cleaned(answer, scanner.as_ref())).await
 }
 
@@ -93,26 +96,33 @@ async fn off_the_executor<T: Send + 'static>(
 
 fn cleaned(answer: Answer, scanner: Option<&Scanner>) -> Cleaned {
     let mut reflected = false;
-    let mut redact = |bytes: Bytes| match scanner {
+    let mut location_reflected = false;
+    let body = match scanner.filter(|_| answer.suspicious) {
         Some(scanner) => {
-            let (clean, found) = scanner.redact(bytes);
+            let (clean, found) = scanner.redact_suspicious(answer.body);
             reflected |= found;
             clean
         }
-        None => bytes,
+        None => answer.body,
     };
-    let body = redact(answer.body);
+    let scanner = scanner.filter(|scanner| suspicious_headers(scanner, &answer.headers));
     let mut headers = Vec::new();
-    let mut in_name = false;
     for (name, value) in &answer.headers {
         let name = name.as_str();
-        if scanner.is_some_and(|scanner| scanner.is_in_name(name)) {
-            in_name = true;
-        } else if !DROPPED.contains(&name) && !name.starts_with("proxy-") {
-            headers.push((
-                name.to_owned(),
-                redact(Bytes::copy_from_slice(value.as_bytes())).to_vec(),
-            ));
+        let value = Bytes::copy_from_slice(value.as_bytes());
+        let (value, in_name) = match scanner {
+            Some(scanner) => {
+                let (clean, found) = scanner.redact(value);
+                reflected |= found;
+                let is_carried_on = || scanner.is_in_lower_case(&clean.to_ascii_lowercase());
+                location_reflected |= name == LOCATION.as_str() && (found || is_carried_on());
+                (clean, scanner.is_in_lower_case(name.as_bytes()))
+            }
+            None => (value, false),
+        };
+        reflected |= in_name;
+        if !in_name && !DROPPED.contains(&name) && !name.starts_with("proxy-") {
+            headers.push((name.to_owned(), value.to_vec()));
         }
     }
     let response = GuestResponse {
@@ -122,8 +132,29 @@ fn cleaned(answer: Answer, scanner: Option<&Scanner>) -> Cleaned {
     };
     Cleaned {
         response,
-        reflected: reflected || in_name,
+        reflected,
+        location_reflected,
     }
+}
+
+/// Looks at all headers in one go, since there are many and hardly ever anything in them.
+fn suspicious_headers(scanner: &Scanner, headers: &HeaderMap) -> bool {
+    let mut all = Vec::new();
+    let mut lower_case = Vec::new();
+    for (name, value) in headers {
+        for part in [name.as_str().as_bytes(), value.as_bytes()] {
+            all.extend_from_slice(part);
+            all.push(b'\n');
+        }
+        lower_case.extend_from_slice(name.as_str().as_bytes());
+        lower_case.push(b'\n');
+        // A URL's host is put into lower case on its way.
+        if name == LOCATION {
+            lower_case.extend(value.as_bytes().to_ascii_lowercase());
+            lower_case.push(b'\n');
+        }
+    }
+    scanner.suspects(&all) || scanner.may_be_in_lower_case(&lower_case)
 }
 
 /// What is recorded of a response. It has been cleaned before.

@@ -54,6 +54,7 @@ pub(crate) fn attach(slot: &CredentialSlot, secret: &Secret, mut outbound: Outbo
             }
             let encoded = Zeroizing::new(BASE64.encode(value));
             put(outbound.headers, AUTHORIZATION, b"Basic ", encoded.as_bytes())?;
+            needles.push(Zeroizing::new(encoded.as_bytes().to_vec()));
         }
         CredentialSlot::Header { name, prefix } => {
             put(outbound.headers, header_name(name)?, prefix.as_bytes(), value)?;

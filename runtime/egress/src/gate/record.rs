@@ -3,8 +3,8 @@
 //! An exchange is entered before anything is checked and completed when it has ended. A call that is dropped in between
 //! leaves it in flight, with the truth about whether bytes may have left.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use cofferdam_domain::attempt::Timings;
 use cofferdam_domain::limits::{EXCHANGES_PER_CALL_MAX, clipped};
@@ -29,6 +29,17 @@ struct Slot {
     exchange: Exchange,
     sent: SentFlag,
     ended: bool,
+    /// Whether a redirect led to it; the message is then the earlier exchange's.
+    hop: bool,
+}
+
+/// How an exchange came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The guest asked for it.
+    Guest,
+    /// A redirect led to it.
+    Redirect,
 }
 
 impl Trail {
@@ -48,7 +59,7 @@ impl Trail {
 
     /// Enters an exchange. The first one over the limit is recorded as refused, since a verdict has to see it; later ones
     /// are refused without a record.
-    pub(crate) fn enter(&self, mut exchange: Exchange) -> Result<Entry, Refusal> {
+    pub(crate) fn enter(&self, mut exchange: Exchange, origin: Origin) -> Result<Entry, Refusal> {
         let mut slots = self.lock();
         let index = slots.len();
         let over = index >= EXCHANGES_PER_CALL_MAX;
@@ -65,6 +76,7 @@ impl Trail {
                 exchange,
                 sent: sent.clone(),
                 ended: over,
+                hop: origin == Origin::Redirect,
             });
         }
         drop(slots);
@@ -108,6 +120,10 @@ pub(crate) fn opening(request: &GuestRequest, trace: TraceContext, started_at: T
     }
 }
 
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn upstream_name(given: &str) -> UpstreamName {
     given
         .parse()
@@ -116,15 +132,19 @@ fn upstream_name(given: &str) -> UpstreamName {
 
 /// Raised when the HTTP client takes the request up to write it. Once raised, bytes may have left.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SentFlag(Arc<AtomicBool>);
+pub(crate) struct SentFlag(Arc<OnceLock<Instant>>);
 
 impl SentFlag {
     pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::Release);
+        self.0.get_or_init(Instant::now);
     }
 
     pub(crate) fn is_set(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.at().is_some()
+    }
+
+    fn at(&self) -> Option<Instant> {
+        self.0.get().copied()
     }
 }
 
@@ -145,9 +165,11 @@ impl Entry {
     }
 
     /// Completes the record.
-    pub(crate) fn close(self, result: ExchangeResult) {
+    pub(crate) fn close(&self, result: ExchangeResult) {
         let total_ms = self.elapsed_ms();
+        let connected = self.sent.at().map(|at| millis(at.duration_since(self.started)));
         if let Some(slot) = self.trail.lock().get_mut(self.index) {
+            slot.exchange.timings.connected_ms = connected;
             slot.exchange.timings.total_ms = Some(total_ms);
             slot.exchange.result = result;
             slot.ended = true;
@@ -159,7 +181,23 @@ impl Entry {
     }
 
     pub(crate) fn elapsed_ms(&self) -> u64 {
-        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+        millis(self.started.elapsed())
+    }
+
+    /// Records that the answer to this exchange pointed to where nobody goes.
+    pub(crate) fn stop(&self, refusal: Refusal, trace: TraceContext, at: Timestamp) {
+        let Some(mut stopped) = self.trail.lock().get(self.index).map(|slot| slot.exchange.clone()) else {
+            return;
+        };
+        stopped.trace = trace;
+        stopped.started_at = at;
+        stopped.address = None;
+        stopped.credential = None;
+        stopped.credential_reflected = false;
+        stopped.timings = Timings::default();
+        if let Ok(entry) = self.trail.enter(stopped, Origin::Redirect) {
+            entry.close(HttpError::Refused(refusal).into_result());
+        }
     }
 
     /// The idempotency key of this exchange: `key` for a call's first change at an upstream, `key-2` for its second, and
@@ -175,7 +213,8 @@ impl Entry {
         let mut earlier = Vec::new();
         for slot in &slots[..self.index] {
             let exchange = &slot.exchange;
-            let counts = exchange.upstream == own.upstream
+            let counts = !slot.hop
+                && exchange.upstream == own.upstream
                 && is_change(&exchange.method)
                 && !matches!(exchange.result, ExchangeResult::Refused { .. });
             if counts && !earlier.contains(&identity(exchange)) {

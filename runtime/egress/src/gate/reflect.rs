@@ -1,44 +1,36 @@
 //! Finds a credential that an upstream sends back, and takes it out before the guest sees it.
 //!
 //! Looked for: the secret as it is, in base64 (all three alignments, both alphabets), in hex of either case, each of them
-//! percent-encoded or JSON-escaped in any of the ways these allow. Encodings of fewer than [`ENCODED_BYTES_MIN`] bytes
+//! percent-encoded or JSON-escaped in any of the ways these allow. Encodings of fewer than six bytes
 //! are not looked for, since they would match innocent text; the plain secret is, however short it is. Not seen:
 //! compression inside the body, encryption, HTML entities, or any encoding of an upstream's own devising.
 //!
-//! A scan takes memory for one more copy of the body, and one for the cleaned body if there is something to take out.
+//! An answer is watched while it comes in ([`Watch`]), by vector instructions and for the beginnings of what is looked for;
+//! only one that looks suspicious is searched to the letter when it is whole. The first costs no copy of the body, the second
+//! one, and one for the cleaned body if there is something to take out.
 
+mod patterns;
 mod view;
+mod watch;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind, BuildError, MatchKind};
+use std::sync::Arc;
+
+use aho_corasick::AhoCorasick;
 use bytes::Bytes;
-use data_encoding::{BASE64_NOPAD, BASE64URL_NOPAD, HEXLOWER, HEXUPPER};
-use zeroize::Zeroizing;
 
+use self::patterns::Kind;
+pub(crate) use self::patterns::Patterns;
 use self::view::View;
+pub(crate) use self::watch::Watch;
 
 /// What stands in the place of a secret.
 pub(crate) const REDACTED: &[u8] = b"[redacted]";
 
-/// Shortest encoded form that is looked for, in bytes.
-pub(crate) const ENCODED_BYTES_MIN: usize = 6;
-
 /// A shared last character and two of padding.
 const BASE64_TAIL_MAX: usize = 3;
 
-/// Finds one request's secrets in its answer. The automaton holds the patterns unwiped for as long as the exchange
-/// lasts.
-pub(crate) struct Scanner {
-    patterns: AhoCorasick,
-    kinds: Vec<Kind>,
-    lower_case: Vec<Zeroizing<Vec<u8>>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Plain,
-    /// Its first and last byte share a character with what stands beside them, which is taken out too.
-    Base64,
-}
+/// Finds one request's secrets in its answer.
+pub(crate) struct Scanner(Vec<Arc<Patterns>>);
 
 /// Half-open.
 #[derive(Clone, Copy)]
@@ -48,46 +40,48 @@ struct Span {
 }
 
 impl Scanner {
-    /// A scanner for every needle in every encoding.
-    pub(crate) fn new<'a>(needles: impl IntoIterator<Item = &'a [u8]>) -> Result<Self, BuildError> {
-        let mut patterns: Vec<(Kind, Zeroizing<Vec<u8>>)> = Vec::new();
-        let mut lower_case = Vec::new();
-        for needle in needles.into_iter().filter(|needle| !needle.is_empty()) {
-            lower_case.push(Zeroizing::new(needle.to_ascii_lowercase()));
-            add_forms(needle, &mut patterns);
-        }
-        let kinds = patterns.iter().map(|(kind, _)| *kind).collect();
-        let patterns = AhoCorasick::builder()
-            .kind(Some(AhoCorasickKind::ContiguousNFA))
-            .match_kind(MatchKind::Standard)
-            .build(patterns.iter().map(|(_, bytes)| bytes.as_slice()))?;
-        Ok(Self {
-            patterns,
-            kinds,
-            lower_case,
-        })
+    /// A scanner for all of these together; none without any.
+    pub(crate) fn new(patterns: impl IntoIterator<Item = Arc<Patterns>>) -> Option<Self> {
+        let patterns: Vec<_> = patterns.into_iter().collect();
+        (!patterns.is_empty()).then_some(Self(patterns))
+    }
+
+    /// Whether a search to the letter is worth while. No secret gets by; innocent text hardly ever does not.
+    pub(crate) fn suspects(&self, bytes: &[u8]) -> bool {
+        Watch::new(self).finish(bytes)
     }
 
     /// The bytes without secrets, and whether there was one.
     pub(crate) fn redact(&self, bytes: Bytes) -> (Bytes, bool) {
-        let mut spans = self.spans(&bytes);
+        if self.suspects(&bytes) {
+            self.redact_suspicious(bytes)
+        } else {
+            (bytes, false)
+        }
+    }
+
+    /// As [`Self::redact`], for bytes that are known to be suspicious.
+    pub(crate) fn redact_suspicious(&self, bytes: Bytes) -> (Bytes, bool) {
+        let automata: Vec<_> = self.0.iter().map(|patterns| (patterns.automaton(), patterns)).collect();
+        let search = |text: &[u8]| merged_sorted(automata.iter().map(|(automaton, of)| spans(automaton, of, text)));
+        let mut found = search(&bytes);
         // One view at a time, so that a body costs one copy of itself.
         for view in View::ALL {
             if let Some(text) = view.text(&bytes) {
-                let found = self.spans(&text);
+                let in_text = search(&text);
                 drop(text);
-                spans.extend(view.origins(&bytes, found));
+                found.extend(view.origins(&bytes, in_text));
             }
         }
-        if spans.is_empty() {
+        if found.is_empty() {
             return (bytes, false);
         }
-        spans.sort_unstable_by_key(|span| span.start);
-        let spans = merged(spans);
-        let covered: usize = spans.iter().map(|span| span.end - span.start).sum();
-        let mut clean = Vec::with_capacity(bytes.len() - covered + spans.len() * REDACTED.len());
+        found.sort_unstable_by_key(|span| span.start);
+        let found = merged(found);
+        let covered: usize = found.iter().map(|span| span.end - span.start).sum();
+        let mut clean = Vec::with_capacity(bytes.len() - covered + found.len() * REDACTED.len());
         let mut at = 0;
-        for span in spans {
+        for span in found {
             clean.extend_from_slice(&bytes[at..span.start]);
             clean.extend_from_slice(REDACTED);
             at = span.end;
@@ -96,25 +90,36 @@ impl Scanner {
         (clean.into(), true)
     }
 
-    /// Whether a header name, which HTTP writes in lower case, holds a secret.
-    pub(crate) fn is_in_name(&self, name: &str) -> bool {
-        let holds = |needle: &[u8]| name.as_bytes().windows(needle.len()).any(|window| window == needle);
-        !self.spans(name.as_bytes()).is_empty() || self.lower_case.iter().any(|needle| holds(needle))
+    /// Whether text that somebody has put into lower case, as HTTP does with header names, holds a secret.
+    pub(crate) fn is_in_lower_case(&self, text: &[u8]) -> bool {
+        let (_, found) = self.redact(Bytes::copy_from_slice(text));
+        found || self.may_be_in_lower_case(text)
     }
 
-    fn spans(&self, bytes: &[u8]) -> Vec<Span> {
-        let found = self.patterns.find_overlapping_iter(bytes).map(|found| {
-            let span = Span {
-                start: found.start(),
-                end: found.end(),
-            };
-            match self.kinds[found.pattern().as_usize()] {
-                Kind::Plain => span,
-                Kind::Base64 => widened(span, bytes),
-            }
-        });
-        merged(found)
+    /// As [`Self::suspects`], for text that somebody has put into lower case.
+    pub(crate) fn may_be_in_lower_case(&self, text: &[u8]) -> bool {
+        self.0.iter().any(|patterns| patterns.any_lower_case_in(text))
     }
+}
+
+fn spans(automaton: &AhoCorasick, patterns: &Patterns, text: &[u8]) -> Vec<Span> {
+    let found = automaton.find_overlapping_iter(text).map(|found| {
+        let span = Span {
+            start: found.start(),
+            end: found.end(),
+        };
+        match patterns.kind(found.pattern().as_usize()) {
+            Kind::Plain => span,
+            Kind::Base64 => widened(span, text),
+        }
+    });
+    merged(found)
+}
+
+fn merged_sorted(of_each: impl Iterator<Item = Vec<Span>>) -> Vec<Span> {
+    let mut all: Vec<Span> = of_each.flatten().collect();
+    all.sort_unstable_by_key(|span| span.start);
+    merged(all)
 }
 
 /// Joins spans that touch. Wants them sorted by start or by end.
@@ -146,38 +151,6 @@ fn widened(span: Span, bytes: &[u8]) -> Span {
     Span {
         start: span.start - usize::from(before),
         end,
-    }
-}
-
-fn add_forms(needle: &[u8], patterns: &mut Vec<(Kind, Zeroizing<Vec<u8>>)>) {
-    let mut add = |kind, bytes: Vec<u8>, bytes_min: usize| {
-        if bytes.len() >= bytes_min {
-            patterns.push((kind, Zeroizing::new(bytes)));
-        }
-    };
-    add(Kind::Plain, needle.to_vec(), 1);
-    if needle.contains(&b' ') {
-        // application/x-www-form-urlencoded
-        let plus = needle
-            .iter()
-            .map(|byte| if *byte == b' ' { b'+' } else { *byte })
-            .collect();
-        add(Kind::Plain, plus, 1);
-    }
-    add(Kind::Plain, HEXLOWER.encode(needle).into_bytes(), ENCODED_BYTES_MIN);
-    add(Kind::Plain, HEXUPPER.encode(needle).into_bytes(), ENCODED_BYTES_MIN);
-    for alignment in 0..3 {
-        let shifted = Zeroizing::new([&[0; 2][..alignment], needle].concat());
-        // Characters that depend on nothing but the needle.
-        let first = (alignment * 8).div_ceil(6);
-        let end = shifted.len() * 8 / 6;
-        let standard = BASE64_NOPAD.encode(&shifted);
-        let url_safe = BASE64URL_NOPAD.encode(&shifted);
-        let stable = |text: &str| text.as_bytes().get(first..end).unwrap_or_default().to_vec();
-        add(Kind::Base64, stable(&standard), ENCODED_BYTES_MIN);
-        if standard != url_safe {
-            add(Kind::Base64, stable(&url_safe), ENCODED_BYTES_MIN);
-        }
     }
 }
 

@@ -1,15 +1,20 @@
 //! The gate against real sockets on loopback.
 
 mod answers;
+mod proxy;
+mod redirects;
 mod refusals;
+mod secure;
+mod tls;
+mod transport;
 mod upstream;
 mod wiring;
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,6 +37,20 @@ const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 #[derive(Default)]
 struct Counting {
     reads: AtomicUsize,
+    set: Mutex<BTreeMap<String, Vec<u8>>>,
+}
+
+impl Counting {
+    fn set(&self, name: &str, value: &str) {
+        self.set
+            .lock()
+            .unwrap()
+            .insert(name.to_owned(), value.as_bytes().to_vec());
+    }
+
+    fn unset(&self, name: &str) {
+        self.set.lock().unwrap().remove(name);
+    }
 }
 
 impl Credentials for Counting {
@@ -42,6 +61,9 @@ impl Credentials for Counting {
         credential: &CredentialName,
     ) -> Result<Option<Secret>, CredentialsUnavailable> {
         self.reads.fetch_add(1, Ordering::Relaxed);
+        if let Some(value) = self.set.lock().unwrap().get(credential.as_str()) {
+            return Ok(Some(Secret::new(value.clone()).unwrap()));
+        }
         match credential.as_str() {
             "good" => Ok(Some(Secret::new(SECRET.into()).unwrap())),
             "basic" => Ok(Some(Secret::new(format!("user:{SECRET}").into()).unwrap())),

@@ -18,10 +18,16 @@ fn every_special_range_is_blocked_and_named() {
         ("100.127.255.255", "shared"),
         ("127.0.0.1", "loopback"),
         ("127.255.255.254", "loopback"),
-        ("169.254.169.254", "link-local"),
+        ("169.254.1.1", "link-local"),
+        ("169.254.169.254", "metadata"),
+        ("169.254.170.2", "metadata"),
+        ("169.254.170.23", "metadata"),
+        ("100.100.100.200", "metadata"),
         ("172.16.0.1", "private"),
         ("172.31.255.255", "private"),
-        ("192.0.0.192", "protocol"),
+        ("192.0.0.1", "protocol"),
+        ("192.0.0.170", "protocol"),
+        ("192.0.0.192", "metadata"),
         ("192.0.2.1", "documentation"),
         ("192.88.99.1", "6to4"),
         ("192.168.1.1", "private"),
@@ -55,10 +61,22 @@ fn every_special_range_is_blocked_and_named() {
         ("2001:db8::1", "documentation"),
         ("2002:a00:1::1", "6to4"),
         ("3fff::1", "documentation"),
-        ("5f00::1", "unallocated"),
+        ("5f00::1", "segment routing"),
+        ("5f01::1", "unallocated"),
         ("4000::1", "unallocated"),
         ("fc00::1", "unique local"),
-        ("fd00:ec2::254", "unique local"),
+        ("fd00:ec2::254", "metadata"),
+        ("fd00:ec2::23", "metadata"),
+        ("fd20:ce::254", "metadata"),
+        ("fe80::a9fe:a9fe", "metadata"),
+        ("fdff::1", "unique local"),
+        ("febf::1", "link-local"),
+        ("feff::1", "site-local"),
+        ("64:ff9b:1:ffff::1", "local NAT64"),
+        ("64:ff9c::1", "unallocated"),
+        ("2001:1::1", "protocol"),
+        ("2001:1ff::1", "protocol"),
+        ("3fff:fff::1", "documentation"),
         ("fe80::1", "link-local"),
         ("fec0::1", "site-local"),
         ("ff02::1", "multicast"),
@@ -125,6 +143,35 @@ fn a_listed_network_opens_itself_and_nothing_inside_a_translation() {
 }
 
 #[test]
+fn a_metadata_service_is_opened_by_its_own_address_and_by_nothing_wider() {
+    for metadata in METADATA {
+        let address = SocketAddr::new(metadata, 80);
+        let whole = IpNet::from(metadata);
+        let wider = IpNet::new(metadata, whole.prefix_len() - 1).unwrap();
+        assert!(check(address, &[wider], &[]).is_err(), "{metadata}");
+        assert!(
+            check(address, &nets(&["0.0.0.0/0", "::/0"]), &[]).is_err(),
+            "{metadata}"
+        );
+        assert_eq!(check(address, &[whole], &[]), Ok(()), "{metadata}");
+    }
+    // Nor in another form.
+    let all = nets(&["0.0.0.0/0", "::/0"]);
+    for form in [
+        "::169.254.169.254",
+        "::ffff:169.254.169.254",
+        "::ffff:0:169.254.169.254",
+        "64:ff9b::169.254.169.254",
+        "64:ff9b:1::169.254.169.254",
+        "2002:a9fe:a9fe::",
+        "2001::5601:5601",
+    ] {
+        assert!(check(at(form), &all, &[]).is_err(), "{form}");
+    }
+    assert_eq!(check(at("::ffff:169.254.1.1"), &all, &[]), Ok(()));
+}
+
+#[test]
 fn an_address_behind_a_local_translator_is_judged_however_its_prefix_is_read() {
     let check = |ip: &str, listed: &str, open: bool| {
         assert_eq!(
@@ -170,4 +217,32 @@ fn our_own_listeners_stay_blocked_whatever_is_listed() {
     check("127.0.0.1:8080", "[::]:8080", true);
     check("[::1]:8080", "[::]:8080", true);
     check("10.9.9.9:8080", "127.0.0.1:8080", false);
+}
+
+#[test]
+fn a_listener_on_every_address_is_blocked_at_each_address_of_this_machine() {
+    // What we would send from is ours. Nothing is sent.
+    let here = UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
+        socket.connect("192.0.2.1:9")?;
+        socket.local_addr()
+    });
+    let mut ours = vec!["127.0.0.1".parse().unwrap()];
+    ours.extend(here.map(|address| address.ip()));
+    let all = nets(&["0.0.0.0/0", "::/0"]);
+    for ip in ours {
+        for listener in ["0.0.0.0:8080", "[::]:8080"] {
+            let own = [listener.parse().unwrap()];
+            let found = |port| check(SocketAddr::new(ip, port), &all, &own);
+            assert_eq!(found(8080), Err(Blocked::OwnListener), "{ip} on {listener}");
+            assert_eq!(found(8081), Ok(()), "{ip} on {listener}");
+        }
+    }
+    assert_eq!(
+        check(
+            "8.8.8.8:8080".parse().unwrap(),
+            &all,
+            &["0.0.0.0:8080".parse().unwrap()]
+        ),
+        Ok(())
+    );
 }

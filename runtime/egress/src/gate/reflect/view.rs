@@ -8,7 +8,12 @@
 
 use std::ops::Range;
 
+use memchr::memchr;
+
 use super::Span;
+
+/// Longest escape, in bytes: a pair of `\uXXXX`.
+const ESCAPE_BYTES_MAX: usize = 12;
 
 /// A way of escaping.
 #[derive(Clone, Copy)]
@@ -25,7 +30,6 @@ struct Unit {
     text: Range<usize>,
     /// Where it stands in the source.
     origin: Range<usize>,
-    stands_for: [u8; 4],
 }
 
 /// Reads a source unit by unit.
@@ -47,16 +51,38 @@ impl View {
     /// Every view that is looked at.
     pub(super) const ALL: [Self; 2] = [Self::Percent, Self::Json];
 
+    /// Whether there may be something to undo.
+    pub(super) fn has_mark(self, source: &[u8]) -> bool {
+        memchr(self.mark(), source).is_some()
+    }
+
     /// The text; none if there is nothing to undo.
     pub(super) fn text(self, source: &[u8]) -> Option<Vec<u8>> {
-        if !source.contains(&self.mark()) {
+        if !self.has_mark(source) {
             return None;
         }
         let mut text = Vec::with_capacity(source.len());
-        for unit in self.units(source) {
-            text.extend_from_slice(&unit.stands_for[..unit.text.len()]);
-        }
+        self.undo(source, true, &mut text);
         Some(text)
+    }
+
+    /// Adds the text of `source` and tells how much of it was read: all of it if it is `whole`, and otherwise up to an escape
+    /// that may go on behind its end.
+    pub(super) fn undo(self, source: &[u8], whole: bool, text: &mut Vec<u8>) -> usize {
+        let mut at = 0;
+        while let Some(plain) = memchr(self.mark(), &source[at..]) {
+            text.extend_from_slice(&source[at..at + plain]);
+            at += plain;
+            let rest = &source[at..];
+            if !whole && rest.len() < ESCAPE_BYTES_MAX {
+                return at;
+            }
+            let escape = self.escape(rest).unwrap_or_else(|| Escape::byte(self.mark(), 1));
+            text.extend_from_slice(&escape.stands_for[..escape.stands_for_len]);
+            at += escape.len;
+        }
+        text.extend_from_slice(&source[at..]);
+        source.len()
     }
 
     /// What spans of the text cover in its source. An escape that is covered in part is covered. The spans are not empty,
@@ -116,7 +142,6 @@ impl Iterator for Units<'_> {
         let unit = Unit {
             text: self.text_at..self.text_at + escape.stands_for_len,
             origin: self.source_at..self.source_at + escape.len,
-            stands_for: escape.stands_for,
         };
         self.text_at = unit.text.end;
         self.source_at = unit.origin.end;

@@ -178,6 +178,85 @@ async fn refused_request_never_reads_the_credential() {
 }
 
 #[tokio::test]
+async fn no_notation_of_a_blocked_address_gets_by() {
+    for host in [
+        "127.0.0.1",
+        "127.1",
+        "127.0.1",
+        "0x7f.1",
+        "0x7f.0x0.0x0.0x1",
+        "0177.0.0.01",
+        "017700000001",
+        "0x7f000001",
+        "2130706433",
+        "127.0.0.1.",
+        "%31%32%37.0.0.1",
+        "127\u{3002}0\u{3002}0\u{3002}1",
+        "\u{2460}\u{2461}\u{2466}.0.0.1",
+        "0",
+        "0x0",
+        "0.0.0.0",
+        "169.254.169.254",
+        "2852039166",
+        "0xa9fea9fe",
+        "0251.0376.0251.0376",
+        "169.254.43518",
+        "10.1",
+        "192.168.257",
+        "100.64.0.1",
+        "198.18.0.1",
+        "192.0.0.8",
+        "224.0.0.1",
+        "240.0.0.1",
+        "255.255.255.255",
+        "[::]",
+        "[::1]",
+        "[0:0:0:0:0:0:0:1]",
+        "[::127.0.0.1]",
+        "[::ffff:127.0.0.1]",
+        "[::FFFF:7f00:1]",
+        "[0:0:0:0:0:ffff:7f00:0001]",
+        "[::ffff:0:7f00:1]",
+        "[64:ff9b::7f00:1]",
+        "[64:ff9b:1::a9fe:a9fe]",
+        "[2002:7f00:1::]",
+        "[2001::1]",
+        "[fc00::1]",
+        "[fd00:ec2::254]",
+        "[fe80::1]",
+        "[fec0::1]",
+        "[ff02::1]",
+        "[100::1]",
+        "[2001:db8::1]",
+        "[3fff::1]",
+        "[5f00::1]",
+    ] {
+        for scheme in ["http", "https"] {
+            let world = World::new(&format!("{scheme}://{host}"), "bearer").route(|route| route.networks.clear());
+            let Err(HttpError::Refused(refusal)) = world.send(get()).await else {
+                panic!("{host} is not refused");
+            };
+            assert_eq!(refusal.code, RefusalCode::AddressBlocked, "{host}");
+            assert_eq!(world.reads(), 0, "{host}");
+            assert_eq!(world.names.lookups.load(Ordering::Relaxed), 0, "{host} is an address");
+        }
+    }
+    // A scope is no part of a URL's host (RFC 9844 obsoletes what allowed it), nor is what overflows an address.
+    for host in [
+        "[fe80::1%25eth0]",
+        "[fe80::1%eth0]",
+        "256.1.1.1",
+        "4294967296",
+        "0x100000000",
+        "1.2.3.4.5",
+        "127.0.0.08",
+    ] {
+        let url = format!("http://{host}");
+        assert!(url.parse::<cofferdam_domain::connection::BaseUrl>().is_err(), "{host}");
+    }
+}
+
+#[tokio::test]
 async fn a_credential_that_is_missing_or_unusable_sends_nothing() {
     let upstream = Upstream::saying("must not be asked").await;
     for (credential, code) in [
@@ -234,7 +313,15 @@ fn every_refusal_code_has_a_name_of_its_own_and_a_case() {
     let names: BTreeSet<_> = RefusalCode::ALL.iter().map(|code| code.code()).collect();
     assert_eq!(names.len(), RefusalCode::ALL.len());
     let mut covered: Vec<_> = cases().iter().map(|case| case.code).collect();
-    covered.extend([RefusalCode::CredentialUnusable, RefusalCode::TooManyRequestsInCall]);
+    covered.extend([
+        RefusalCode::CredentialUnusable,
+        RefusalCode::TooManyRequestsInCall,
+        // In the tests of redirects.
+        RefusalCode::RedirectNotAllowed,
+        RefusalCode::TooManyRedirects,
+        // The gate is not asked: the server refuses it.
+        RefusalCode::NoRequestsInReceive,
+    ]);
     for code in RefusalCode::ALL {
         assert!(covered.contains(&code), "{code}");
     }

@@ -2,9 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
+
+/// How fast a dripping upstream drips.
+const DRIP: Duration = Duration::from_millis(5);
 
 /// Listens on loopback for as long as the test's runtime runs.
 pub(super) struct Upstream {
@@ -18,6 +22,12 @@ pub(super) struct Upstream {
 pub(super) enum Then {
     /// These bytes, then the connection is closed.
     Answer(Vec<u8>),
+    /// These bytes, and the connection stays open.
+    Keep(Vec<u8>),
+    /// Whatever is listed for the request's path; nothing, and the connection stays open, for any other.
+    ByPath(Vec<(String, String)>),
+    /// The first, then the second again and again with the connection open.
+    Dripping(&'static str, &'static str),
     /// A head and then body bytes without end.
     Endless,
     /// Before any request: what a server of another protocol says first.
@@ -38,6 +48,14 @@ impl Upstream {
             "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
         ))
         .await
+    }
+
+    /// An answer for each path.
+    pub(super) async fn by_path(answers: &[(&str, String)]) -> Self {
+        let answers = answers
+            .iter()
+            .map(|(path, answer)| ((*path).to_owned(), answer.clone()));
+        Self::then(Then::ByPath(answers.collect())).await
     }
 
     pub(super) async fn then(then: Then) -> Self {
@@ -82,8 +100,28 @@ async fn serve(mut stream: TcpStream, then: Then, requests: Arc<Mutex<Vec<String
             return;
         }
     }
-    requests.lock().unwrap().push(String::from_utf8(read).unwrap());
+    let request = String::from_utf8(read).unwrap();
+    let path = request.split([' ', '?']).nth(1).unwrap_or_default().to_owned();
+    requests.lock().unwrap().push(request);
     match then {
+        Then::Keep(bytes) => {
+            let _ = stream.write_all(&bytes).await;
+            std::future::pending::<()>().await;
+        }
+        Then::ByPath(answers) => {
+            let Some((_, answer)) = answers.iter().find(|(listed, _)| *listed == path) else {
+                return std::future::pending().await;
+            };
+            let _ = stream.write_all(answer.as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+        Then::Dripping(first, again) => {
+            let _ = stream.write_all(first.as_bytes()).await;
+            let mut ticks = tokio::time::interval(DRIP);
+            while stream.write_all(again.as_bytes()).await.is_ok() {
+                ticks.tick().await;
+            }
+        }
         Then::Answer(bytes) => {
             let _ = stream.write_all(&bytes).await;
             let _ = stream.shutdown().await;
