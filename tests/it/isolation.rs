@@ -151,6 +151,11 @@ async fn a_network_that_was_not_listed_cannot_be_reached_nor_our_own_listeners()
     let trace = act(&server, "1", json!({"do": "call"})).await;
     let blocked = (FailureClass::Policy, "address-blocked".to_owned());
     assert_eq!(failure_code(&trace), blocked);
+    let whole = server.api.trace(trace.delivery.correlation_id.as_str()).await;
+    assert_eq!(
+        whole.refusals.get("address-blocked").map(String::as_str),
+        Some("docs/refusals.md#address-blocked")
+    );
     for own in [server.api.admin.clone(), server.api.public.clone()] {
         server.api.apply(&file.replace(&target.url(), &own)).await;
         let trace = act(&server, &own, json!({"do": "call", "path": "/healthz"})).await;

@@ -225,10 +225,7 @@ async fn missing_secrets(
 
 /// Every credential that the file names.
 fn credentials(spec: &ConnectionSpec) -> impl Iterator<Item = &CredentialName> {
-    let outgoing = spec
-        .upstreams
-        .values()
-        .filter_map(|upstream| upstream.credential.as_ref());
+    let outgoing = spec.upstreams.values().flat_map(|upstream| upstream.credentials());
     outgoing.chain(spec.inbound.as_ref().map(|inbound| &inbound.credential))
 }
 

@@ -1,8 +1,9 @@
 //! A trace as lines that a person reads from top to bottom: every hop, attempt, class, hash, wait and receipt, in the order
 //! of time. The command line and the panel show the same lines.
 
-use cofferdam_domain::attempt::{Attempt, AttemptEnd, Exchange, ExchangeResult};
+use cofferdam_domain::attempt::{Attempt, AttemptEnd, Exchange, ExchangeResult, Timings};
 use cofferdam_domain::{DeliveryState, Digest, InterventionKind, Outcome, Timestamp};
+use cofferdam_egress::RefusalCode;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::views::{DeliveryTrace, EventTrace, TraceView};
@@ -280,12 +281,13 @@ fn request_facts(exchange: &Exchange) -> Vec<(String, String)> {
         ("sent", Some(body(exchange.request_hash, exchange.request_bytes))),
         ("received", response),
         ("retry-after", retry_after.map(|ms| seconds(ms.into()))),
-        ("took", exchange.timings.total_ms.map(|ms| format!("{ms} ms"))),
+        ("took", took(&exchange.timings)),
         (
             "credential reflected",
             exchange.credential_reflected.then(|| "yes, and taken out".to_owned()),
         ),
         ("span", Some(exchange.trace.span_id())),
+        ("explained in", explained_in(&exchange.result)),
     ]);
     all.extend(
         headers
@@ -293,6 +295,38 @@ fn request_facts(exchange: &Exchange) -> Vec<(String, String)> {
             .map(|(name, value)| (format!("header {name}"), value.clone())),
     );
     all
+}
+
+/// The whole and, as far as they are known, the points on the way.
+fn took(timings: &Timings) -> Option<String> {
+    let on_the_way = [
+        ("resolved", timings.resolved_ms),
+        ("connected", timings.connected_ms),
+        ("first byte", timings.first_byte_ms),
+    ];
+    let points: Vec<_> = on_the_way
+        .iter()
+        .filter_map(|(name, ms)| Some(format!("{name} at {}", (*ms)?)))
+        .collect();
+    let total = timings.total_ms?;
+    Some(match points.as_slice() {
+        [] => format!("{total} ms"),
+        points => format!("{total} ms ({})", points.join(", ")),
+    })
+}
+
+fn explained_in(result: &ExchangeResult) -> Option<String> {
+    match result {
+        ExchangeResult::Refused { code, .. } => RefusalCode::named(code).map(RefusalCode::docs_path),
+        ExchangeResult::Answered { .. }
+        | ExchangeResult::InFlight { .. }
+        | ExchangeResult::RateLimited { .. }
+        | ExchangeResult::TimedOut { .. }
+        | ExchangeResult::Unreachable { .. }
+        | ExchangeResult::Interrupted { .. }
+        | ExchangeResult::ResponseTooLarge { .. }
+        | ExchangeResult::ProtocolError { .. } => None,
+    }
 }
 
 fn facts<const N: usize>(pairs: [(&str, Option<String>); N]) -> Vec<(String, String)> {
@@ -323,7 +357,39 @@ fn micros_to_ms(micros: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::seconds;
+    use super::{explained_in, seconds, took};
+    use cofferdam_domain::attempt::{ExchangeResult, Timings};
+
+    #[test]
+    fn a_refusal_leads_to_its_explanation() {
+        let refused = |code: &str| ExchangeResult::Refused {
+            code: code.to_owned(),
+            message: String::new(),
+        };
+        assert_eq!(
+            explained_in(&refused("address-blocked")).as_deref(),
+            Some("docs/refusals.md#address-blocked")
+        );
+        // A code of an earlier version, or of something else than the gate.
+        assert_eq!(explained_in(&refused("gone-by")), None);
+        assert_eq!(explained_in(&ExchangeResult::RateLimited { wait_ms: 1 }), None);
+    }
+
+    #[test]
+    fn what_a_request_took_names_the_points_that_are_known() {
+        let mut timings = Timings {
+            total_ms: Some(9),
+            ..Timings::default()
+        };
+        assert_eq!(took(&timings).as_deref(), Some("9 ms"));
+        timings.connected_ms = Some(2);
+        timings.first_byte_ms = Some(5);
+        assert_eq!(
+            took(&timings).as_deref(),
+            Some("9 ms (connected at 2, first byte at 5)")
+        );
+        assert_eq!(took(&Timings::default()), None);
+    }
 
     #[test]
     fn waits_are_written_in_the_unit_a_person_would_use() {

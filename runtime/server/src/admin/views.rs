@@ -2,12 +2,16 @@
 
 mod health;
 
+use std::collections::BTreeMap;
+
+use cofferdam_domain::attempt::ExchangeResult;
 use cofferdam_domain::connection::Connection;
 use cofferdam_domain::lane::LaneState;
 use cofferdam_domain::{
     Attempt, ConnectionName, ConnectorName, CorrelationId, Delivery, DeliveryId, Descriptor, Digest, Event,
     FailureClass, WorkspaceName,
 };
+use cofferdam_egress::RefusalCode;
 use cofferdam_host::{Exports, LoadProblem};
 use cofferdam_queue::{DeadCursor, DeadFilter, Depth, Queue, QueueError};
 use serde::{Deserialize, Serialize};
@@ -80,6 +84,9 @@ pub struct TraceView {
     pub correlation_id: CorrelationId,
     /// In the order of acceptance.
     pub events: Vec<EventTrace>,
+    /// Where each code by which the gate refused something is explained.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub refusals: BTreeMap<String, String>,
 }
 
 /// One event and what became of it.
@@ -211,8 +218,24 @@ pub async fn trace(app: &App, workspace: &WorkspaceName, id: &CorrelationId) -> 
     }
     Ok((!events.is_empty()).then(|| TraceView {
         correlation_id: id.clone(),
+        refusals: refusals(&events),
         events,
     }))
+}
+
+fn refusals(events: &[EventTrace]) -> BTreeMap<String, String> {
+    let ends = events
+        .iter()
+        .flat_map(|event| &event.deliveries)
+        .flat_map(|delivery| &delivery.attempts)
+        .filter_map(|attempt| attempt.ended.as_ref());
+    let refused = ends
+        .flat_map(|end| &end.trail)
+        .filter_map(|exchange| match &exchange.result {
+            ExchangeResult::Refused { code, .. } => RefusalCode::named(code),
+            _ => None,
+        });
+    refused.map(|code| (code.code().to_owned(), code.docs_path())).collect()
 }
 
 /// Dead letters, the latest first.

@@ -2,6 +2,7 @@
 
 use cofferdam_domain::connection::ConnectionSpec;
 use cofferdam_domain::limits::{DEDUPE_WINDOW_HOURS_MAX, DEDUPE_WINDOW_HOURS_MIN, SETTINGS_BYTES_MAX};
+use cofferdam_egress::check_tls;
 
 use super::FILE_BYTES_MAX;
 use super::reader::{self, Mistake};
@@ -23,6 +24,12 @@ pub fn parse_connection(text: &str) -> Result<ConnectionSpec, Vec<Mistake>> {
         }]
     })?;
     let mut problems = spec.policy.problems();
+    for (name, grant) in &spec.upstreams {
+        problems.extend(grant.problems(name));
+        if let Err(problem) = check_tls(&grant.tls) {
+            problems.push(format!("upstreams.{name}.tls.{problem}"));
+        }
+    }
     if let Some(fault) = spec.filter.as_deref().and_then(|filter| Filter::compile(filter).err()) {
         problems.push(format!("filter {fault}"));
     }

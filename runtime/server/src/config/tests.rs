@@ -98,6 +98,42 @@ fn a_filter_and_a_dedupe_window_are_checked_with_the_connection_file() {
 }
 
 #[test]
+fn what_a_grant_says_about_redirects_and_tls_is_checked_with_the_connection_file() {
+    let file = |more: &str| {
+        format!(
+            "name = \"a\"\nconnector = \"slack\"\n\n[upstreams.slack]\nbase_url = \"https://slack.com/api\"\n{more}\n"
+        )
+    };
+    let good = "redirects = 2\nredirect_origins = [\"https://files.slack.com\"]\n\n[upstreams.slack.tls]\nclient_certificate = \"client\"";
+    let grant = parse_connection(&file(good))
+        .unwrap()
+        .upstreams
+        .remove(&"slack".parse().unwrap())
+        .unwrap();
+    assert_eq!((grant.redirects, grant.redirect_origins.len()), (2, 1));
+    assert_eq!(
+        grant.credentials().map(ToString::to_string).collect::<Vec<_>>(),
+        ["client"]
+    );
+    for (more, line, said) in [
+        ("redirects = 11", 6, "must be 0 to 10"),
+        ("redirects = 300", 6, "300"),
+        (
+            "redirects = 1\nredirect_origins = [\"http://files.slack.com\"]",
+            7,
+            "never followed",
+        ),
+        ("[upstreams.slack.tls]\nca = \"no PEM\"", 7, "holds no certificate"),
+        ("[upstreams.slack.tls]\nca_only = true", 7, "nobody would be trusted"),
+        ("[upstreams.slack.tls]\nverify = false", 7, "unknown field"),
+    ] {
+        let mistakes = parse_connection(&file(more)).unwrap_err();
+        assert_eq!((mistakes.len(), mistakes[0].line), (1, line), "{more}: {mistakes:?}");
+        assert!(mistakes[0].text.contains(said), "{mistakes:?}");
+    }
+}
+
+#[test]
 fn the_two_listeners_cannot_share_an_address() {
     let mistakes = Config::parse("[listen]\nadmin = \"127.0.0.1:8080\"\n").unwrap_err();
     assert!(mistakes[0].text.contains("must differ"));

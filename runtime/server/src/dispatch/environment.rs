@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use cofferdam_domain::attempt::Exchange;
 use cofferdam_domain::{Connection, Timestamp, UpstreamName};
-use cofferdam_egress::{Gate, GuestRequest, HttpError as GateError, Passport, Route, Trail};
+use cofferdam_egress::{Gate, GuestRequest, HttpError as GateError, Passport, RefusalCode, Route, Trail};
 use cofferdam_host::{Connector, Environment, HttpError, HttpRequest, HttpResponse, SendFuture};
 use cofferdam_queue::Leased;
 use cofferdam_vault::Vault;
@@ -141,7 +141,7 @@ impl Environment for SettingsOnly {
     fn send(&self, _request: HttpRequest) -> SendFuture<'_> {
         Box::pin(async {
             Err(HttpError::Refused {
-                code: "no-requests-in-receive".to_owned(),
+                code: RefusalCode::NoRequestsInReceive.code().to_owned(),
                 message: "`receive` sends nothing: the provider waits for its answer; do it in `deliver`".to_owned(),
             })
         })

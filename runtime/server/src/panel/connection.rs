@@ -89,6 +89,11 @@ pub(super) struct Granted {
     pub(super) networks: Vec<String>,
     pub(super) credential: Option<CredentialRow>,
     pub(super) attached: String,
+    pub(super) client_certificate: Option<CredentialRow>,
+    /// Whom TLS trusts, where that is not the platform alone.
+    pub(super) trusts: Option<&'static str>,
+    pub(super) redirects: u8,
+    pub(super) redirect_origins: Vec<String>,
 }
 
 /// What the page is made of.
@@ -257,8 +262,15 @@ impl Granted {
             methods: or_asked(&grant.methods, asked.map(|asked| &asked.methods)),
             path_prefixes: or_asked(&grant.path_prefixes, asked.map(|asked| &asked.path_prefixes)),
             networks: grant.networks.iter().map(ToString::to_string).collect(),
-            credential: grant.credential.as_ref().map(credential),
+            credential: grant.credential.as_ref().map(&credential),
             attached: slot.map_or_else(|| "nowhere".to_owned(), attached),
+            client_certificate: grant.tls.client_certificate.as_ref().map(&credential),
+            trusts: grant.tls.ca.as_ref().map(|_| match grant.tls.ca_only {
+                true => "its own CAs only",
+                false => "its own CAs and the platform's",
+            }),
+            redirects: grant.redirects,
+            redirect_origins: grant.redirect_origins.iter().map(ToString::to_string).collect(),
         }
     }
 }

@@ -140,6 +140,7 @@ fn grouped(trace: &TraceView, began: Timestamp) -> Vec<StepGroup> {
                 event: event.event.clone(),
                 deliveries,
             }],
+            refusals: trace.refusals.clone(),
         };
         let owed = event.deliveries.iter().map(|it| of_attempt(it, None)).collect();
         groups.extend(StepGroup::new(None, Part::Intake, &of_event(owed), began));

@@ -114,6 +114,7 @@ fn attempt(run: u32, started: u64, ended: u64, failed_with: Option<&str>) -> Att
 fn trace(state: DeliveryState, attempts: Vec<Attempt>) -> TraceView {
     TraceView {
         correlation_id: "order-42".parse().unwrap(),
+        refusals: std::collections::BTreeMap::new(),
         events: vec![EventTrace {
             event: event(),
             deliveries: vec![DeliveryTrace {

@@ -125,11 +125,7 @@ fn open(tripped: &Tripped, probe_at: Option<Timestamp>) -> String {
 
 /// Credentials that the connection names and the vault does not have.
 fn unset_credentials(app: &App, connection: &Connection) -> Vec<String> {
-    let outbound = connection
-        .spec
-        .upstreams
-        .values()
-        .filter_map(|grant| grant.credential.as_ref());
+    let outbound = connection.spec.upstreams.values().flat_map(|grant| grant.credentials());
     let inbound = connection.spec.inbound.iter().map(|inbound| &inbound.credential);
     let mut unset: Vec<String> = outbound
         .chain(inbound)

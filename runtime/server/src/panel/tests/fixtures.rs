@@ -68,6 +68,8 @@ fn spec(name: &str, connector: &str) -> ConnectionSpec {
                 "credential": "mirror-key",
                 "attach": "header X-Api-Key",
                 "networks": ["10.20.0.0/24"],
+                "redirects": 2,
+                "redirect_origins": ["http://10.20.0.8:8080"],
             },
         },
         "inbound": { "scheme": "github", "credential": "signing-secret" },
