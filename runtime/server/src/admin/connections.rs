@@ -12,7 +12,7 @@ use super::actions;
 use super::auth::{Admin, Viewer};
 use super::views::{self, ConnectionView};
 use crate::app::App;
-use crate::clock::steady;
+use crate::clock::{now, steady};
 use crate::config;
 use crate::problem::Problem;
 
@@ -82,7 +82,7 @@ async fn start_afresh(app: &App, workspace: &WorkspaceName, name: &ConnectionNam
         );
         return Err(Problem::new(StatusCode::CONFLICT, "connection-winding-up", detail).retry_after(1));
     }
-    let removed = app.vault.remove_all(&mut batch, workspace, name);
+    let removed = app.vault.remove_all(&mut batch, workspace, name, None, now());
     removed.map_err(|error| Problem::internal("making the connection", &error))?;
     let released = app.queue.release_lane(workspace, name, steady()).await;
     released.map_err(|error| Problem::internal("making the connection", &error))?;
