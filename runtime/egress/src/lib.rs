@@ -24,9 +24,8 @@ pub use gate::record::Trail;
 pub use gate::resolve::{Lookup, Resolver, SystemResolver};
 pub use gate::{Gate, GateConfig, GateError};
 pub use oauth2::{
-    AccessToken, BadRedirectUri, Consent, ConsentCode, ConsentFailed, ConsentRequest, Kept, NotWritten, OAuth2,
-    OAuth2Config, Over, TokenEvent, TokenKey, TokenRefusal, TokenSets, TokenSource, TokenState, TokenStatus, TokenWatcher,
-    Write, Writing,
+    AccessToken, BadRedirectUri, Consent, ConsentCode, ConsentFailed, ConsentRequest, OAuth2, OAuth2Config, TokenKey,
+    TokenRefusal, TokenSource, TokenState, TokenStatus,
 };
 pub use passport::{Passport, Route, Routes};
 pub use refusal::{Refusal, RefusalCode};

@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use cofferdam_domain::connection::OAuth2GrantKind;
 use cofferdam_domain::{ConnectionName, CredentialName, Timestamp, WorkspaceName};
-use cofferdam_vault::Secret;
+use cofferdam_vault::{Edition, Secret};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -60,7 +60,7 @@ use crate::gate::resolve::Resolver;
 
 pub use self::consent::{BadRedirectUri, ConsentCode, ConsentFailed, ConsentRequest};
 pub use self::refused::TokenRefusal;
-pub use self::sets::{Kept, NotWritten, Over, TokenSets, Write, Writing};
+use self::sets::TokenSets;
 pub use self::source::{TokenKey, TokenSource};
 pub use self::status::{TokenState, TokenStatus};
 pub use self::token_set::Consent;
@@ -91,40 +91,6 @@ pub struct OAuth2Config {
     pub clock: fn() -> Timestamp,
     /// Addresses that this process listens on; never dialled.
     pub own_listeners: Vec<SocketAddr>,
-    /// Is told what happens.
-    pub watcher: Arc<dyn TokenWatcher>,
-}
-
-/// Is told what happens to token sets. Called on the executor: it may not block.
-pub trait TokenWatcher: Send + Sync {
-    /// Something has happened.
-    fn note(&self, key: &TokenKey, event: &TokenEvent);
-}
-
-/// What may happen to a token set.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TokenEvent {
-    /// A new access token is durable.
-    Refreshed {
-        /// The version of the credential that holds it.
-        version: u64,
-    },
-    /// None could be obtained; it is tried again.
-    RefreshFailed {
-        /// In our own words.
-        reason: String,
-        /// In a row.
-        failures: u32,
-    },
-    /// The server has refused for good, and a person has to correct something.
-    Refused(TokenRefusal),
-    /// The consent has ended, and a person has to consent again.
-    ConsentNeeded,
-    /// A person has consented.
-    Consented {
-        /// Who began it.
-        by: String,
-    },
 }
 
 /// An access token for one request.
@@ -132,7 +98,7 @@ pub struct AccessToken {
     pub(crate) value: Token,
     /// What must not come back with the answer: this token, the refresh token, the client's secret.
     pub(crate) needles: Needles,
-    version: u64,
+    edition: Option<Edition>,
     source: Arc<TokenSource>,
 }
 
@@ -149,7 +115,6 @@ struct Inner {
     clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// Draws from 0 to 1.
     spread: fn() -> f64,
-    watcher: Arc<dyn TokenWatcher>,
     holders: Mutex<HashMap<TokenKey, Arc<Holder>>>,
     requests: Semaphore,
 }
@@ -157,8 +122,8 @@ struct Inner {
 /// What lies in the vault, and how it stands.
 struct Seen {
     set: Option<TokenSet>,
-    /// 0 without a set.
-    version: u64,
+    /// None without a set.
+    edition: Option<Edition>,
     secret: Option<Secret>,
     secret_version: u64,
     standing: Standing,
@@ -184,7 +149,6 @@ impl OAuth2 {
                 endpoint: Box::new(endpoint),
                 clock,
                 spread: || rand::random::<f64>(),
-                watcher: config.watcher,
                 holders: Mutex::default(),
                 requests: Semaphore::new(REQUESTS_MAX),
             }),
@@ -261,21 +225,21 @@ impl OAuth2 {
     async fn renewal(&self, token: &AccessToken) -> Result<Option<AccessToken>, TokenError> {
         let (inner, source) = (&self.inner, Arc::clone(&token.source));
         let seen = inner.look(&source)?;
-        if seen.version == token.version {
+        if seen.edition == token.edition {
             let holder = inner.holder(&source.key);
             let enough = holder.lock().renewed.is_some_and(|(version, at)| {
-                version == token.version && Instant::now().duration_since(at) < RENEWED_ENOUGH
+                token.edition.is_some_and(|edition| edition.version == version) && Instant::now().duration_since(at) < RENEWED_ENOUGH
             });
             if enough || !inner.may_ask(&seen, &source) {
                 return Ok(None);
             }
-            let version = token.version;
-            if let Err(error) = inner.land(&source, &holder, Cause::Unauthorized { version }).await {
+            let refused = token.edition;
+            if let Err(error) = inner.land(&source, &holder, Cause::Unauthorized { refused }).await {
                 return no_use(error);
             }
         }
         match self.obtained(source).await {
-            Ok(other) if other.version != token.version => Ok(Some(other)),
+            Ok(other) if other.edition != token.edition => Ok(Some(other)),
             Ok(_) => Ok(None),
             Err(error) => no_use(error),
         }
@@ -303,7 +267,7 @@ fn handed_out(seen: Seen, source: Arc<TokenSource>) -> Result<AccessToken, Token
     Ok(AccessToken {
         value,
         needles,
-        version: seen.version,
+        edition: seen.edition,
         source,
     })
 }
@@ -345,18 +309,18 @@ impl Inner {
             Some(kept) => Some(TokenSet::parse(&kept.value).map_err(|_| TokenError::NotATokenSet)?),
             None => None,
         };
-        let version = kept.map_or(0, |kept| kept.version);
-        let secret_version = secret.as_ref().map_or(0, |kept| kept.version);
+        let edition = kept.map(|kept| kept.edition);
+        let secret_version = secret.as_ref().map_or(0, |kept| kept.edition.version);
         let seen = Circumstances {
             grant: &source.grant,
             secret_version,
             now: (self.clock)(),
-            spread: spread(&source.key, version),
+            spread: spread(&source.key, edition),
         };
         Ok(Seen {
             standing: standing(set.as_ref(), &seen),
             set,
-            version,
+            edition,
             secret: secret.map(|kept| kept.value),
             secret_version,
         })
@@ -373,9 +337,9 @@ impl Inner {
 }
 
 /// 0 to 1, the same at every look at one token and another for the next.
-fn spread(key: &TokenKey, version: u64) -> f64 {
+fn spread(key: &TokenKey, edition: Option<Edition>) -> f64 {
     let mut hasher = DefaultHasher::new();
-    (key, version).hash(&mut hasher);
+    (key, edition.map(|edition| edition.version)).hash(&mut hasher);
     f64::from(u16::try_from(hasher.finish() & 0xffff).unwrap_or(0)) / f64::from(u16::MAX)
 }
 

@@ -5,15 +5,15 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
+use cofferdam_vault::{Cause, Expect};
 use oauth2::{AuthUrl, ClientId, CsrfToken, PkceCodeChallenge, RedirectUrl, Scope};
 use zeroize::Zeroizing;
 
 use super::flight::issued;
 use super::request::{self, Ask, CodeAsk, NotGranted};
-use super::sets::{NotWritten, Over};
 use super::source::TokenSource;
 use super::token_set::Consent;
-use super::{OAuth2, TokenEvent, TokenRefusal};
+use super::{OAuth2, TokenRefusal};
 
 /// Longest authorization code, in bytes.
 pub(crate) const CODE_BYTES_MAX: usize = 4096;
@@ -150,14 +150,13 @@ impl OAuth2 {
             by: consent.by.clone(),
             at: now,
         });
-        inner.written(&source.key, &set, Over::Anything).await.map_err(|error| {
-            match &error {
-                NotWritten::Changed | NotWritten::Unavailable(_) => tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    connection = %source.key.connection,
-                    "the tokens of a consent could not be made durable"
-                ),
-            }
+        let written = inner.written(&source.key, &set, Expect::Any, Cause::Set).await;
+        written.map_err(|error| {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                connection = %source.key.connection,
+                "the tokens of a consent could not be made durable"
+            );
             ConsentFailed::NotStored
         })?;
         let holder = inner.holder(&source.key);
@@ -166,8 +165,8 @@ impl OAuth2 {
         // Those of the consent before are worth nothing now.
         (memory.renewed, memory.unsaved, memory.used) = (None, None, false);
         drop(memory);
-        let by = consent.by;
-        inner.watcher.note(&source.key, &TokenEvent::Consented { by });
+        let key = &source.key;
+        tracing::info!(workspace = %key.workspace, connection = %key.connection, credential = %key.credential, by = consent.by, "a person has consented");
         Ok(())
     }
 }

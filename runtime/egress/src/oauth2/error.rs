@@ -33,6 +33,14 @@ pub(crate) enum TokenError {
 }
 
 impl TokenError {
+    /// What went wrong at the server, in our own words.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Unavailable { reason, .. } => reason.clone(),
+            other => other.sentence(),
+        }
+    }
+
     /// One sentence.
     pub(crate) fn sentence(&self) -> String {
         match self {

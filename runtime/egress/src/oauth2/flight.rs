@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use cofferdam_domain::Timestamp;
 use cofferdam_domain::connection::OAuth2GrantKind;
+use cofferdam_vault::{Cause as WriteCause, Edition, Expect};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -12,11 +13,11 @@ use super::error::TokenError;
 use super::holder::{FlightEnd, Holder, Landed, Landing};
 use super::refused::TokenRefusal;
 use super::request::{self, Ask, Granted, NotGranted};
-use super::sets::{NotWritten, Over, Write};
+use super::sets::{NotWritten, Write};
 use super::source::{TokenKey, TokenSource};
 use super::standing::{NoConsent, Standing};
 use super::token_set::{Refused, TokenSet};
-use super::{Inner, Seen, TokenEvent, pace};
+use super::{Inner, Seen, pace};
 
 /// How often an answer is written again when the store fails.
 const WRITES_MAX: u32 = 5;
@@ -29,8 +30,8 @@ const WRITE_AGAIN: Duration = Duration::from_millis(50);
 pub(super) enum Cause {
     /// There is none, or not for long.
     Needed,
-    /// The one of this version was answered with 401.
-    Unauthorized { version: u64 },
+    /// The one of this edition was answered with 401.
+    Unauthorized { refused: Option<Edition> },
 }
 
 impl Inner {
@@ -90,7 +91,7 @@ impl Inner {
         match (seen.standing, cause) {
             // Somebody else was faster.
             (Standing::Good, Cause::Needed) => return Ok(()),
-            (Standing::Good | Standing::Due, Cause::Unauthorized { version }) if seen.version != version => {
+            (Standing::Good | Standing::Due, Cause::Unauthorized { refused }) if seen.edition != refused => {
                 return Ok(());
             }
             (Standing::Good | Standing::Due | Standing::Lapsed, _) => {}
@@ -107,11 +108,7 @@ impl Inner {
             (OAuth2GrantKind::AuthorizationCode, None) => return Err(TokenError::ConsentNeeded(NoConsent::Expired)),
         };
         let answered = request::ask(self.endpoint.as_ref(), source, seen.secret.as_ref(), asked).await;
-        let over = if seen.version == 0 {
-            Over::Nothing
-        } else {
-            Over::Version(seen.version)
-        };
+        let over = seen.edition.map_or(Expect::Absent, Expect::Edition);
         match answered {
             Ok(granted) => {
                 let set = renewed(seen.set, granted, source, (self.clock)());
@@ -120,7 +117,7 @@ impl Inner {
             Err(NotGranted::Refused(why)) => self.refused(source, holder, seen, over, why).await,
             Err(NotGranted::Blocked(problem)) => {
                 let error = TokenError::Blocked(problem);
-                self.failed(&source.key, holder, None, |_| error)
+                self.failed(&source.key, holder, None, |_| error).await
             }
             Err(NotGranted::Unavailable {
                 limited,
@@ -130,7 +127,8 @@ impl Inner {
                 limited,
                 reason,
                 wait,
-            }),
+            })
+            .await,
         }
     }
 
@@ -140,10 +138,10 @@ impl Inner {
         source: &TokenSource,
         holder: &Holder,
         set: TokenSet,
-        over: Over,
+        over: Expect,
         cause: Cause,
     ) -> Landing {
-        match self.written(&source.key, &set, over).await {
+        match self.written(&source.key, &set, over, WriteCause::Refreshed).await {
             Ok(version) => {
                 let mut memory = holder.lock();
                 memory.open();
@@ -153,7 +151,8 @@ impl Inner {
                     Cause::Unauthorized { .. } => Some((version, Instant::now())),
                 };
                 drop(memory);
-                self.watcher.note(&source.key, &TokenEvent::Refreshed { version });
+                let key = &source.key;
+                tracing::info!(workspace = %key.workspace, connection = %key.connection, credential = %key.credential, version, "access token obtained");
                 Ok(())
             }
             // A consent came meanwhile, or the credential is gone with its connection: what is there now stands.
@@ -172,6 +171,7 @@ impl Inner {
                     reason: "the host could not store its answer".to_owned(),
                     wait,
                 })
+                .await
             }
         }
     }
@@ -181,7 +181,7 @@ impl Inner {
         source: &TokenSource,
         holder: &Holder,
         seen: Seen,
-        over: Over,
+        over: Expect,
         why: TokenRefusal,
     ) -> Landing {
         let (now, asked) = ((self.clock)(), source.grant.asked());
@@ -200,7 +200,12 @@ impl Inner {
             // The server has ended them; nothing of them is worth keeping.
             (set.access_token, set.refresh_token) = (None, None);
         }
-        match self.written(&source.key, &set, over).await {
+        let cause = if ended {
+            WriteCause::ConsentNeeded
+        } else {
+            WriteCause::RefreshFailed
+        };
+        match self.written(&source.key, &set, over, cause).await {
             Ok(_) => holder.lock().open(),
             Err(NotWritten::Changed) => return Ok(()),
             Err(NotWritten::Unavailable(error)) => {
@@ -210,40 +215,44 @@ impl Inner {
                     connection = %source.key.connection,
                     "an authorization server's refusal could not be made durable"
                 );
-                let _ = self.failed(&source.key, holder, None, |_| TokenError::Refused(why));
+                let _ = self.failed(&source.key, holder, None, |_| TokenError::Refused(why)).await;
             }
         }
-        if ended {
-            self.watcher.note(&source.key, &TokenEvent::ConsentNeeded);
-            return Err(TokenError::ConsentNeeded(NoConsent::Ended));
-        }
-        self.watcher.note(&source.key, &TokenEvent::Refused(why));
-        Err(TokenError::Refused(why))
+        let key = &source.key;
+        tracing::warn!(workspace = %key.workspace, connection = %key.connection, credential = %key.credential, code = why.as_str(), "the authorization server refuses an access token for good");
+        Err(if ended {
+            TokenError::ConsentNeeded(NoConsent::Ended)
+        } else {
+            TokenError::Refused(why)
+        })
     }
 
     /// The server is left alone for a while.
-    fn failed(
+    async fn failed(
         &self,
         key: &TokenKey,
         holder: &Holder,
         retry_after: Option<Duration>,
         error: impl FnOnce(Duration) -> TokenError,
     ) -> Landing {
-        let mut memory = holder.lock();
-        memory.failures = memory.failures.saturating_add(1);
-        memory.failing_since.get_or_insert((self.clock)());
-        let wait = pace::wait(memory.failures, retry_after, (self.spread)());
-        let error = error(wait);
-        memory.close(Instant::now(), wait, error.clone());
-        let failures = memory.failures;
-        drop(memory);
-        let reason = error.sentence();
-        self.watcher.note(key, &TokenEvent::RefreshFailed { reason, failures });
+        let now = (self.clock)();
+        let (error, failures) = {
+            let mut memory = holder.lock();
+            memory.failures = memory.failures.saturating_add(1);
+            memory.failing_since.get_or_insert(now);
+            let wait = pace::wait(memory.failures, retry_after, (self.spread)());
+            let error = error(wait);
+            memory.close(Instant::now(), wait, error.clone());
+            (error, memory.failures)
+        };
+        let reason = error.reason();
+        tracing::warn!(workspace = %key.workspace, connection = %key.connection, credential = %key.credential, failures, %reason, "no access token could be obtained");
+        self.sets.note_failure(key, &reason, now).await;
         Err(error)
     }
 
     /// Seals a set, trying a store that fails a few times. What cannot be sealed at all is taken for a failure of the store.
-    pub(super) async fn written(&self, key: &TokenKey, set: &TokenSet, over: Over) -> Result<u64, NotWritten> {
+    pub(super) async fn written(&self, key: &TokenKey, set: &TokenSet, over: Expect, cause: WriteCause) -> Result<u64, NotWritten> {
         let mut tried = 0;
         loop {
             let value = set.to_secret().map_err(|error| {
@@ -252,6 +261,8 @@ impl Inner {
             let write = Write {
                 value,
                 over,
+                cause,
+                by: set.consent.as_ref().filter(|_| cause == WriteCause::Set).map(|consent| consent.by.clone()),
                 at: (self.clock)(),
                 ends_at: ends_at(set),
             };

@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use cofferdam_domain::Timestamp;
+use cofferdam_vault::Expect;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::error::TokenError;
-use super::sets::Over;
 use super::token_set::TokenSet;
 
 /// How a request for a token ended. After a good end the vault says what there is.
@@ -37,7 +37,7 @@ pub(crate) struct Memory {
     /// Whether the present token was used.
     pub(crate) used: bool,
     /// An answer that could not be made durable yet. None of its tokens is used before it is.
-    pub(crate) unsaved: Option<Box<(TokenSet, Over)>>,
+    pub(crate) unsaved: Option<Box<(TokenSet, Expect)>>,
 }
 
 pub(crate) struct Closed {

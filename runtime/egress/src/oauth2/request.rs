@@ -342,5 +342,3 @@ fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<D
     Ok(Some(seconds.min(LIFETIME_MAX)).filter(|seconds| !seconds.is_zero()))
 }
 
-#[cfg(test)]
-mod tests;
