@@ -8,6 +8,7 @@ mod app;
 mod clock;
 pub mod config;
 pub mod connections;
+mod credentials;
 mod disk;
 mod dispatch;
 mod house;
@@ -22,6 +23,8 @@ pub mod subscriptions;
 pub mod telemetry;
 pub mod timeline;
 pub mod tokens;
+mod vault_key;
 
 pub use app::App;
-pub use serve::{ServeError, ServeOptions, Server, VAULT_KEY_VARIABLE};
+pub use serve::{ServeError, ServeOptions, Server};
+pub use vault_key::{KeyFound, KeyPlaces, VAULT_KEY_CREDENTIAL, VAULT_KEY_VARIABLE};

@@ -16,6 +16,16 @@ const AHEAD: [(Told, Duration); 3] = [
     (Told::Day, DAY),
 ];
 
+/// Whether values before the present one are forgotten once their time is over. What is forgotten does not come back, so it
+/// waits while the clock is in doubt; the value is not accepted meanwhile, if the clock is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlaps {
+    /// They are forgotten.
+    End,
+    /// They are kept for now.
+    Keep,
+}
+
 /// What is due of a credential.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Due {
@@ -26,11 +36,15 @@ pub(crate) struct Due {
 }
 
 impl Due {
-    pub(crate) fn of(head: &Head, now: Timestamp) -> Self {
+    pub(crate) fn of(head: &Head, now: Timestamp, overlaps: Overlaps) -> Self {
+        let ended = match overlaps {
+            Overlaps::End => head.previous.iter().filter(|it| it.until <= now).copied().collect(),
+            Overlaps::Keep => Vec::new(),
+        };
         let reached = moments(head).filter(|(_, at)| *at <= now).map(|(told, _)| told).max();
         Self {
             told: reached.filter(|told| *told > head.told),
-            ended: head.previous.iter().filter(|it| it.until <= now).copied().collect(),
+            ended,
         }
     }
 
@@ -48,9 +62,13 @@ impl Due {
 }
 
 /// When something will be due of it next.
-pub(crate) fn next_due(head: &Head) -> Option<Timestamp> {
+pub(crate) fn next_due(head: &Head, overlaps: Overlaps) -> Option<Timestamp> {
     let told = moments(head).filter(|(told, _)| *told > head.told).map(|(_, at)| at);
-    told.chain(head.previous.iter().map(|previous| previous.until)).min()
+    let previous = match overlaps {
+        Overlaps::End => head.previous.as_slice(),
+        Overlaps::Keep => &[],
+    };
+    told.chain(previous.iter().map(|previous| previous.until)).min()
 }
 
 /// What there is to tell of the value's expiry, and when.
@@ -93,28 +111,31 @@ mod tests {
             (100, Told::Expired),
         ] {
             let moment = day * DAY_MS;
-            assert_eq!(Due::of(&head, at(moment)).told, Some(told), "day {day}");
-            assert!(Due::of(&head, at(moment - 1)).told < Some(told), "before day {day}");
-            let done = Due::of(&head, at(moment)).done(&head);
-            assert!(Due::of(&done, at(moment + 1)).is_nothing(), "told once");
+            assert_eq!(Due::of(&head, at(moment), Overlaps::End).told, Some(told), "day {day}");
+            assert!(
+                Due::of(&head, at(moment - 1), Overlaps::End).told < Some(told),
+                "before day {day}"
+            );
+            let done = Due::of(&head, at(moment), Overlaps::End).done(&head);
+            assert!(Due::of(&done, at(moment + 1), Overlaps::End).is_nothing(), "told once");
         }
-        assert_eq!(next_due(&head), Some(at(70 * DAY_MS)));
+        assert_eq!(next_due(&head, Overlaps::End), Some(at(70 * DAY_MS)));
     }
 
     #[test]
     fn who_was_not_running_tells_the_latest_only() {
         let head = expiring(0, 100 * DAY_MS);
-        let done = Due::of(&head, at(200 * DAY_MS)).done(&head);
-        assert_eq!((done.told, next_due(&done)), (Told::Expired, None));
+        let done = Due::of(&head, at(200 * DAY_MS), Overlaps::End).done(&head);
+        assert_eq!((done.told, next_due(&done, Overlaps::End)), (Told::Expired, None));
     }
 
     #[test]
     fn a_moment_that_was_over_when_the_value_was_set_is_not_told() {
         let check = |lives_ms: u64, first: Told| {
             let head = expiring(5, 5 + lives_ms);
-            let next = next_due(&head).unwrap();
-            assert_eq!(Due::of(&head, next).told, Some(first), "{lives_ms}");
-            assert!(Due::of(&head, at(5)).is_nothing(), "{lives_ms}");
+            let next = next_due(&head, Overlaps::End).unwrap();
+            assert_eq!(Due::of(&head, next, Overlaps::End).told, Some(first), "{lives_ms}");
+            assert!(Due::of(&head, at(5), Overlaps::End).is_nothing(), "{lives_ms}");
         };
         check(3_600_000, Told::Expired);
         check(DAY_MS, Told::Expired);
@@ -131,8 +152,8 @@ mod tests {
             renewal: Renewal::ByHost,
             ..expiring(0, 5)
         };
-        assert!(Due::of(&head, at(9)).is_nothing());
-        assert_eq!(next_due(&head), None);
+        assert!(Due::of(&head, at(9), Overlaps::End).is_nothing());
+        assert_eq!(next_due(&head, Overlaps::End), None);
     }
 
     #[test]
@@ -145,10 +166,12 @@ mod tests {
             previous: vec![entry(2, 20), entry(1, 10)],
             ..Head::first(at(0))
         };
-        assert_eq!(next_due(&head), Some(at(10)));
-        assert!(Due::of(&head, at(9)).is_nothing());
-        let due = Due::of(&head, at(10));
+        assert_eq!(next_due(&head, Overlaps::End), Some(at(10)));
+        assert!(Due::of(&head, at(9), Overlaps::End).is_nothing());
+        let due = Due::of(&head, at(10), Overlaps::End);
         assert_eq!(due.ended, [entry(1, 10)]);
         assert_eq!(due.done(&head).previous, [entry(2, 20)]);
+        assert!(Due::of(&head, at(99), Overlaps::Keep).is_nothing());
+        assert_eq!(next_due(&head, Overlaps::Keep), None);
     }
 }

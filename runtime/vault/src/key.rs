@@ -29,6 +29,7 @@ const MODE_OF_OTHERS_BUT_THE_MASK: u32 = 0o037;
 pub struct VaultKey(SecretBox<[u8; KEY_BYTES]>);
 
 /// Where the key is given.
+#[derive(Clone)]
 pub enum KeySource {
     /// A file that only its owner can read.
     File(PathBuf),

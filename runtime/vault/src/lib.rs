@@ -24,6 +24,7 @@ mod vault;
 
 pub use change::{Cause, Change, Expect, OVERLAP_MAX};
 pub use error::VaultError;
+pub use expiry::Overlaps;
 pub use facts::{
     BadFactId, FACT_AGE_MAX, FACT_REPEAT_MIN, FACT_TEXT_BYTES_MAX, FACTS_LISTED_MAX, FACTS_PER_CONNECTION_MAX, Fact,
     FactId, FactKind, FactQuery, News,

@@ -8,7 +8,7 @@ use cofferdam_store::Scan;
 
 use crate::envelope::Place;
 use crate::error::VaultError;
-use crate::expiry::{Due, next_due};
+use crate::expiry::{Due, Overlaps, next_due};
 use crate::facts::{Fact, FactKind, News};
 use crate::head::{Head, Told};
 use crate::record::Record;
@@ -41,7 +41,7 @@ impl Vault {
     ///
     /// # Errors
     /// When the store fails. What was done by then stays done.
-    pub async fn tick(&self, now: Timestamp) -> Result<Ticked, VaultError> {
+    pub async fn tick(&self, now: Timestamp, overlaps: Overlaps) -> Result<Ticked, VaultError> {
         let mut ticked = Ticked::default();
         let mut changes = 0;
         let mut page = Scan::prefix(credentials_key(), PAGE);
@@ -59,15 +59,15 @@ impl Vault {
                 if head.expires_at.is_some() && ticked.expiries.len() < TICK_EXPIRIES_MAX {
                     ticked.expiries.push(info(&key, &before)?);
                 }
-                let due = Due::of(&head, now);
+                let due = Due::of(&head, now, overlaps);
                 let next = if due.is_nothing() {
-                    next_due(&head)
+                    next_due(&head, overlaps)
                 } else if changes == TICK_CHANGES_MAX {
                     Some(now)
                 } else {
-                    changes += 1;
-                    self.settle_due(&key, before, &due, now, &mut ticked).await?;
-                    next_due(&due.done(&head))
+                    let changed = self.settle_due(&key, before, &due, now, &mut ticked).await?;
+                    changes += usize::from(changed);
+                    next_due(&due.done(&head), overlaps)
                 };
                 ticked.next_at = [ticked.next_at, next].into_iter().flatten().min();
             }
@@ -82,8 +82,8 @@ impl Vault {
         self.facts.trim(now).await
     }
 
-    /// Does what is due of one credential. If somebody has changed it meanwhile, what is due now is another matter, and they
-    /// have said that there is a change.
+    /// Does what is due of one credential, and answers whether it was done. If somebody has changed it meanwhile, what is due
+    /// now is another matter, and they have said that there is a change.
     async fn settle_due(
         &self,
         key: &[u8],
@@ -91,7 +91,7 @@ impl Vault {
         due: &Due,
         now: Timestamp,
         ticked: &mut Ticked,
-    ) -> Result<(), VaultError> {
+    ) -> Result<bool, VaultError> {
         let (workspace, connection, credential) = read_credential_key(key)?;
         let place = Place {
             workspace: &workspace,
@@ -100,13 +100,13 @@ impl Vault {
         };
         let Ok(record) = Record::decode(&before) else {
             ticked.damaged += 1;
-            return Ok(());
+            return Ok(false);
         };
         let head = due.done(&record.head);
         let mut batch = match self.rewritten(place, before, &record, head) {
             Err(VaultError::Damaged { .. }) => {
                 ticked.damaged += 1;
-                return Ok(());
+                return Ok(false);
             }
             rewritten => rewritten?,
         };
@@ -135,10 +135,11 @@ impl Vault {
             };
             facts.push(self.tell(&mut batch, place, news, now)?);
         }
-        if self.committed(batch).await? {
+        let committed = self.committed(batch).await?;
+        if committed {
             ticked.facts.append(&mut facts);
         }
-        Ok(())
+        Ok(committed)
     }
 }
 

@@ -67,6 +67,7 @@ impl Stage {
             data: data.clone(),
             plugins: plugins.to_owned(),
             vault_key: None,
+            credentials_dir: None,
         };
         let server = Box::pin(Server::start(options))
             .await

@@ -45,7 +45,7 @@ impl Bed {
     }
 
     async fn tick(&self, now: u64) -> (Vec<(String, FactKind)>, Option<u64>) {
-        let ticked = self.vault.tick(at(now)).await.unwrap();
+        let ticked = self.vault.tick(at(now), Overlaps::End).await.unwrap();
         assert_eq!(ticked.damaged, 0);
         let facts = ticked.facts.iter().map(|fact| (fact.credential.to_string(), fact.kind));
         (facts.collect(), ticked.next_at.map(Timestamp::as_millis))
@@ -112,7 +112,7 @@ async fn more_than_a_tick_may_change_is_done_by_the_next() {
     assert_eq!((first.len(), next_at), (TICK_CHANGES_MAX, Some(100)));
     let (second, next_at) = bed.tick(100).await;
     assert_eq!((second.len(), next_at), (3, None));
-    let expiries = bed.vault.tick(at(100)).await.unwrap().expiries;
+    let expiries = bed.vault.tick(at(100), Overlaps::End).await.unwrap().expiries;
     assert_eq!(expiries.len(), TICK_CHANGES_MAX + 3);
 }
 
@@ -137,7 +137,7 @@ async fn a_damaged_credential_keeps_nobody_from_being_told() {
     };
     bed.vault.store.commit(damage("a", 0)).await.unwrap();
     bed.vault.store.commit(damage("b", 70)).await.unwrap();
-    let ticked = bed.vault.tick(at(100)).await.unwrap();
+    let ticked = bed.vault.tick(at(100), Overlaps::End).await.unwrap();
     assert_eq!(ticked.damaged, 2);
     let told: Vec<_> = ticked.facts.iter().map(|fact| fact.credential.as_str()).collect();
     assert_eq!(told, ["c"]);
