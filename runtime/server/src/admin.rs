@@ -9,6 +9,7 @@ pub(crate) mod deletion;
 mod deliveries;
 mod health;
 mod host;
+pub(crate) mod oauth2;
 pub(crate) mod letter_filter;
 mod openapi;
 pub(crate) mod redrives;
@@ -29,6 +30,8 @@ use crate::panel;
 pub use cofferdam_queue::{Redrive, RedriveId, RedriveKind, RedriveState, Skipped};
 pub use deletion::ConnectionDeleted;
 pub use letter_filter::{BadWhen, LetterFilter, When};
+pub use crate::consents::{ConsentState, ConsentView};
+pub use oauth2::{ConsentStarted, TokensView};
 pub use redrives::{BulkAnswer, BulkRequest, Preview};
 pub use secrets::{FactPage, OVERLAP_DEFAULT_S, SecretRemoved, SecretSet};
 pub use tokens::{TokenMade, TokenRequest};
@@ -51,6 +54,14 @@ pub fn router(app: App) -> Router {
         .route(
             "/v1/connections/{name}/secrets/{credential}/rotate",
             post(secrets::rotate),
+        )
+        .route(
+            "/v1/connections/{name}/upstreams/{upstream}/oauth2",
+            get(oauth2::show),
+        )
+        .route(
+            "/v1/connections/{name}/upstreams/{upstream}/oauth2/start",
+            post(oauth2::start),
         )
         .route("/v1/secrets", get(secrets::list))
         .route("/v1/secrets/facts", get(secrets::facts))

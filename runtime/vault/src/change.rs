@@ -101,7 +101,7 @@ impl Change<'_> {
         let mut head = Head {
             expires_at: self.expires_at,
             renewal: self.renewal,
-            refreshed: self.cause == Cause::Refreshed,
+            refreshed: self.cause != Cause::Set,
             ..Head::first(self.now)
         };
         let Some(earlier) = earlier else { return head };

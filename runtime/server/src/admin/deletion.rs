@@ -91,6 +91,8 @@ pub(crate) async fn deleted(
     let credentials = credentials.map_err(|error| Problem::internal("deleting the credentials", &error))?;
     let deleted = app.connections.delete(&by.workspace, name, batch).await;
     deleted.map_err(actions::connection_problem)?;
+    app.consents.forget(&by.workspace, name);
+    app.oauth2.forget(&by.workspace, name);
     tracing::info!(connection = %name, waiting, credentials, by = by.name, "connection deleted");
     Ok(ConnectionDeleted {
         name: name.clone(),
