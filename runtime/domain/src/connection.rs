@@ -254,7 +254,10 @@ impl ConnectionSpec {
                 let secret = grant.oauth2.as_ref().and_then(|oauth2| oauth2.client_secret.as_ref());
                 (other != name && grant.credential.as_ref() == Some(tokens) && !same) || secret == Some(tokens)
             });
-            let signs = self.inbound.as_ref().is_some_and(|inbound| inbound.credential == *tokens);
+            let signs = self
+                .inbound
+                .as_ref()
+                .is_some_and(|inbound| inbound.credential == *tokens);
             if shared || signs {
                 problems.push(format!(
                     "{at}.credential is {tokens}, which has another use in this file; tokens need a name of their own"

@@ -159,7 +159,9 @@ impl Gate {
             now: (self.config.clock)(),
         };
         let needles = self.attach(passport, route, &addresses, outbound)?;
-        let token = self.access_token(passport, &request.upstream, route, &addresses, &url).await?;
+        let token = self
+            .access_token(passport, &request.upstream, route, &addresses, &url)
+            .await?;
         let mut scanner = match &token {
             Some(token) => {
                 attach::bearer(&mut headers, token)?;
@@ -182,7 +184,8 @@ impl Gate {
         let mut answer = wire::exchange(&channel, wired, passport.response_bytes_max, entry).await?;
 
         // Once: an upstream that does not take the second token either is handed on.
-        if let (StatusCode::UNAUTHORIZED, Some(mut again), Some(token)) = (StatusCode::from_u16(answer.status).unwrap_or_default(), again, &token)
+        if let (StatusCode::UNAUTHORIZED, Some(mut again), Some(token)) =
+            (StatusCode::from_u16(answer.status).unwrap_or_default(), again, &token)
             && let Some(renewed) = self.config.credentials.renewed(token).await?
         {
             attach::bearer(again.headers_mut(), &renewed)?;
@@ -303,7 +306,9 @@ impl Gate {
             return Ok(None);
         }
         check_wire(url, addresses)?;
-        let source = passport.token_source(upstream, route).ok_or_else(attach::not_supported)?;
+        let source = passport
+            .token_source(upstream, route)
+            .ok_or_else(attach::not_supported)?;
         self.config.credentials.access_token(source).await.map(Some)
     }
 }

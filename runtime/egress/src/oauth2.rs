@@ -185,7 +185,11 @@ impl OAuth2 {
     /// Waits until no request is under way. What is still on its way then may be lost: see the module's words on crashes.
     pub async fn settled(&self) {
         loop {
-            let flights = self.inner.holders().values().find_map(|holder| holder.lock().flight.clone());
+            let flights = self
+                .inner
+                .holders()
+                .values()
+                .find_map(|holder| holder.lock().flight.clone());
             let Some(mut landed) = flights else {
                 return;
             };
@@ -228,7 +232,8 @@ impl OAuth2 {
         if seen.edition == token.edition {
             let holder = inner.holder(&source.key);
             let enough = holder.lock().renewed.is_some_and(|(version, at)| {
-                token.edition.is_some_and(|edition| edition.version == version) && Instant::now().duration_since(at) < RENEWED_ENOUGH
+                token.edition.is_some_and(|edition| edition.version == version)
+                    && Instant::now().duration_since(at) < RENEWED_ENOUGH
             });
             if enough || !inner.may_ask(&seen, &source) {
                 return Ok(None);
@@ -262,7 +267,10 @@ fn handed_out(seen: Seen, source: Arc<TokenSource>) -> Result<AccessToken, Token
     let set = seen.set.ok_or(TokenError::NotATokenSet)?;
     let value = set.access_token.ok_or(TokenError::NotATokenSet)?;
     let mut needles: Needles = vec![Zeroizing::new(value.expose().as_bytes().to_vec())];
-    needles.extend(set.refresh_token.map(|token| Zeroizing::new(token.expose().as_bytes().to_vec())));
+    needles.extend(
+        set.refresh_token
+            .map(|token| Zeroizing::new(token.expose().as_bytes().to_vec())),
+    );
     needles.extend(seen.secret.map(|secret| Zeroizing::new(secret.expose().to_vec())));
     Ok(AccessToken {
         value,

@@ -66,12 +66,18 @@ impl Listen {
     /// Where an authorization server sends people back to.
     pub fn redirect_uri(&self, admin: SocketAddr) -> String {
         let at = self.admin_url.as_ref().map(BaseUrl::as_str);
-        format!("{}/oauth2/callback", at.map_or_else(|| format!("http://{admin}"), str::to_owned))
+        format!(
+            "{}/oauth2/callback",
+            at.map_or_else(|| format!("http://{admin}"), str::to_owned)
+        )
     }
 
     /// Names by which the admin listener may be called: those that are listed, and that of its URL.
     pub fn admin_names(&self) -> Vec<String> {
-        let url = self.admin_url.as_ref().and_then(|url| url::Url::parse(url.as_str()).ok());
+        let url = self
+            .admin_url
+            .as_ref()
+            .and_then(|url| url::Url::parse(url.as_str()).ok());
         let own = url.as_ref().and_then(url::Url::host_str).map(str::to_owned);
         self.admin_hosts.iter().cloned().chain(own).collect()
     }
@@ -249,8 +255,14 @@ fn read_listen(root: &mut Document<'_>, mut section: Section<'_>, defaults: Opti
     let line = section.line();
     section.finish(root);
     let admin_url: Option<BaseUrl> = admin_url?;
-    if admin_url.as_ref().is_some_and(|url| url.as_str().matches('/').count() > 2) {
-        root.mistake(line, "listen.admin_url has a path; the panel is at the root of its host".into());
+    if admin_url
+        .as_ref()
+        .is_some_and(|url| url.as_str().matches('/').count() > 2)
+    {
+        root.mistake(
+            line,
+            "listen.admin_url has a path; the panel is at the root of its host".into(),
+        );
         return None;
     }
     let listen = Listen {

@@ -258,7 +258,11 @@ mod tests {
             assert_eq!(again, Some(expected.unwrap_or(NotTaken::Unknown)), "{state} again");
         }
         for unknown in ["", "d", "A"] {
-            assert_eq!(consents.take(unknown, None, T).err(), Some(NotTaken::Unknown), "{unknown}");
+            assert_eq!(
+                consents.take(unknown, None, T).err(),
+                Some(NotTaken::Unknown),
+                "{unknown}"
+            );
         }
     }
 
@@ -294,9 +298,16 @@ mod tests {
         let source = waiting("w", "c", None).source;
         assert_eq!(consents.latest(&source, T), None);
         let id = consents.begin("a", waiting("w", "c", None), T).unwrap();
-        let state = |now| consents.latest(&source, now).map(|view| (view.id, view.state, view.problem));
+        let state = |now| {
+            consents
+                .latest(&source, now)
+                .map(|view| (view.id, view.state, view.problem))
+        };
         assert_eq!(state(T), Some((id.clone(), ConsentState::Pending, None)));
-        assert_eq!(state(T.after(CONSENT_MAX)), Some((id.clone(), ConsentState::Expired, None)));
+        assert_eq!(
+            state(T.after(CONSENT_MAX)),
+            Some((id.clone(), ConsentState::Expired, None))
+        );
         let (key, _) = consents.take("a", None, T).unwrap();
         assert_eq!(state(T), Some((id.clone(), ConsentState::Pending, None)));
         consents.ended(key, Err("no".to_owned()));

@@ -60,7 +60,10 @@ pub(crate) fn router() -> Router<App> {
             "/panel/connections/{name}/delete",
             get(connection_delete::confirm).post(connection_delete::delete),
         )
-        .route("/panel/connections/{name}/upstreams/{upstream}/connect", post(consent::connect))
+        .route(
+            "/panel/connections/{name}/upstreams/{upstream}/connect",
+            post(consent::connect),
+        )
         .route(consent::CALLBACK_PATH, get(consent::callback))
         .route("/panel/connectors", get(connectors::list))
         .route("/panel/events", get(events::list))

@@ -273,7 +273,10 @@ impl OAuth2Grant {
         }
         let scopes = self.scopes();
         if scopes.len() > OAUTH2_SCOPES_MAX {
-            add("scopes", &format!("are {}; {OAUTH2_SCOPES_MAX} are allowed", scopes.len()));
+            add(
+                "scopes",
+                &format!("are {}; {OAUTH2_SCOPES_MAX} are allowed", scopes.len()),
+            );
         }
         if scopes.iter().any(|scope| !is_scope(scope)) {
             add(

@@ -56,7 +56,10 @@ fn a_credential_that_holds_tokens_has_no_other_use() {
         spec.upstreams.get_mut(&name.parse().unwrap()).unwrap()
     }
     check(&|_| {}, 0);
-    check(&|spec| upstream(spec, "b").credential = Some("tokens".parse().unwrap()), 1);
+    check(
+        &|spec| upstream(spec, "b").credential = Some("tokens".parse().unwrap()),
+        1,
+    );
     check(&|spec| upstream(spec, "a").credential = Some("app".parse().unwrap()), 1);
     check(&|spec| upstream(spec, "a").credential = None, 1);
     check(&|spec| upstream(spec, "a").attach = Some(CredentialSlot::Bearer), 1);

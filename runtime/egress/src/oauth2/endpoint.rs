@@ -32,8 +32,7 @@ pub(crate) const ANSWER_BYTES_MAX: u64 = 64 * 1024;
 pub(crate) const TOKEN_REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A token request under way.
-pub(crate) type Posting<'a> =
-    Pin<Box<dyn Future<Output = Result<oauth2::HttpResponse, EndpointError>> + Send + 'a>>;
+pub(crate) type Posting<'a> = Pin<Box<dyn Future<Output = Result<oauth2::HttpResponse, EndpointError>> + Send + 'a>>;
 
 /// Whatever token requests are posted to.
 pub(crate) trait TokenEndpoint: Send + Sync {
@@ -51,10 +50,7 @@ pub(crate) enum EndpointError {
     /// No whole answer came; it may have been taken.
     Unanswered(String),
     /// It answered, neither yes nor no.
-    Status {
-        status: u16,
-        retry_after: Option<Duration>,
-    },
+    Status { status: u16, retry_after: Option<Duration> },
 }
 
 impl fmt::Display for EndpointError {

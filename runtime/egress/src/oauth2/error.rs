@@ -44,12 +44,16 @@ impl TokenError {
     /// One sentence.
     pub(crate) fn sentence(&self) -> String {
         match self {
-            Self::ConsentNeeded(NoConsent::Never) => "nobody has connected the upstream's account yet: connect it in the \
+            Self::ConsentNeeded(NoConsent::Never) => {
+                "nobody has connected the upstream's account yet: connect it in the \
                  panel, or with `cofferdam secret authorize`"
-                .to_owned(),
-            Self::ConsentNeeded(NoConsent::Rebound) => "the OAuth 2.0 client or its token endpoint has changed since the \
+                    .to_owned()
+            }
+            Self::ConsentNeeded(NoConsent::Rebound) => {
+                "the OAuth 2.0 client or its token endpoint has changed since the \
                  account was connected: connect it again"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::ConsentNeeded(NoConsent::Ended) => {
                 "the authorization server has ended the consent (invalid_grant): connect the account again".to_owned()
             }
@@ -61,9 +65,11 @@ impl TokenError {
             ),
             Self::Blocked(problem) => format!("the token endpoint cannot be asked: {problem}"),
             Self::SecretMissing => "the OAuth 2.0 client's secret is not set".to_owned(),
-            Self::NotATokenSet => "the credential that should hold the tokens holds something that the host did not write: \
+            Self::NotATokenSet => {
+                "the credential that should hold the tokens holds something that the host did not write: \
                  name another one, or connect the account again"
-                .to_owned(),
+                    .to_owned()
+            }
             Self::Unavailable { reason, wait, .. } => format!(
                 "no access token could be obtained from the authorization server: {reason}; it is asked again in {} s",
                 wait.as_millis().div_ceil(1000)
@@ -83,7 +89,9 @@ impl From<TokenError> for HttpError {
             TokenError::Blocked(_) => refused(RefusalCode::TokenEndpointBlocked),
             TokenError::SecretMissing => refused(RefusalCode::CredentialMissing),
             TokenError::NotATokenSet => refused(RefusalCode::CredentialUnusable),
-            TokenError::Unavailable { limited: true, wait, .. } => Self::RateLimited { wait },
+            TokenError::Unavailable {
+                limited: true, wait, ..
+            } => Self::RateLimited { wait },
             // Nothing has left for the upstream, and nothing is wrong with the event: it is tried again.
             TokenError::Unavailable { .. } | TokenError::Unreadable => Self::Unreachable(message),
         }

@@ -123,12 +123,14 @@ impl Inner {
                 limited,
                 reason,
                 retry_after,
-            }) => self.failed(&source.key, holder, retry_after, |wait| TokenError::Unavailable {
-                limited,
-                reason,
-                wait,
-            })
-            .await,
+            }) => {
+                self.failed(&source.key, holder, retry_after, |wait| TokenError::Unavailable {
+                    limited,
+                    reason,
+                    wait,
+                })
+                .await
+            }
         }
     }
 
@@ -215,7 +217,9 @@ impl Inner {
                     connection = %source.key.connection,
                     "an authorization server's refusal could not be made durable"
                 );
-                let _ = self.failed(&source.key, holder, None, |_| TokenError::Refused(why)).await;
+                let _ = self
+                    .failed(&source.key, holder, None, |_| TokenError::Refused(why))
+                    .await;
             }
         }
         let key = &source.key;
@@ -252,7 +256,13 @@ impl Inner {
     }
 
     /// Seals a set, trying a store that fails a few times. What cannot be sealed at all is taken for a failure of the store.
-    pub(super) async fn written(&self, key: &TokenKey, set: &TokenSet, over: Expect, cause: WriteCause) -> Result<u64, NotWritten> {
+    pub(super) async fn written(
+        &self,
+        key: &TokenKey,
+        set: &TokenSet,
+        over: Expect,
+        cause: WriteCause,
+    ) -> Result<u64, NotWritten> {
         let mut tried = 0;
         loop {
             let value = set.to_secret().map_err(|error| {
@@ -262,7 +272,11 @@ impl Inner {
                 value,
                 over,
                 cause,
-                by: set.consent.as_ref().filter(|_| cause == WriteCause::Set).map(|consent| consent.by.clone()),
+                by: set
+                    .consent
+                    .as_ref()
+                    .filter(|_| cause == WriteCause::Set)
+                    .map(|consent| consent.by.clone()),
                 at: (self.clock)(),
                 ends_at: ends_at(set),
             };

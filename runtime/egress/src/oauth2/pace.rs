@@ -14,7 +14,9 @@ pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// The wait after so many failures in a row: doubled each time, spread over its upper half by `spread` (0 to 1), and never
 /// shorter than what the server asked for.
 pub(crate) fn wait(failures: u32, retry_after: Option<Duration>, spread: f64) -> Duration {
-    let doubled = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(WAIT_MAX);
+    let doubled = FIRST
+        .saturating_mul(1 << failures.saturating_sub(1).min(16))
+        .min(WAIT_MAX);
     let own = doubled.mul_f64(0.5 + spread.clamp(0.0, 1.0) / 2.0);
     retry_after.map_or(own, |asked| asked.min(RETRY_AFTER_MAX).max(own))
 }

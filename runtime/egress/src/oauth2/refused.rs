@@ -87,7 +87,13 @@ mod tests {
             assert_eq!(serde_json::to_value(known).unwrap(), known.as_str());
         }
         assert_eq!(TokenRefusal::of("bad_refresh_token"), Some(TokenRefusal::InvalidGrant));
-        for other in ["", "server_error", "temporarily_unavailable", "rt-1-secret", "Invalid_Grant"] {
+        for other in [
+            "",
+            "server_error",
+            "temporarily_unavailable",
+            "rt-1-secret",
+            "Invalid_Grant",
+        ] {
             assert_eq!(TokenRefusal::of(other), None, "{other}");
         }
     }

@@ -111,7 +111,8 @@ pub(crate) async fn ask(
             request.request_async(&posts).await
         }
         Ask::Code(code) => {
-            let redirect_uri = RedirectUrl::new(code.redirect_uri.to_owned()).map_err(|_| unusable("no redirect URI"))?;
+            let redirect_uri =
+                RedirectUrl::new(code.redirect_uri.to_owned()).map_err(|_| unusable("no redirect URI"))?;
             let mut request = client
                 .exchange_code(AuthorizationCode::new(code.code.to_owned()))
                 .set_pkce_verifier(PkceCodeVerifier::new(code.verifier.to_owned()))
@@ -229,7 +230,9 @@ fn checked(answer: Answer, source: &TokenSource) -> Result<Granted, NotGranted> 
         BasicTokenType::Extension(kind) => kind.eq_ignore_ascii_case("bearer"),
     };
     if !bearer {
-        return Err(unusable("its token is no bearer token (RFC 6750), and no other kind is supported"));
+        return Err(unusable(
+            "its token is no bearer token (RFC 6750), and no other kind is supported",
+        ));
     }
     let access_token = Token::new(answer.access_token.secret(), ACCESS_TOKEN_BYTES_MAX)
         .map_err(|bad| unusable(&format!("its access token cannot be used: {bad}")))?;
@@ -341,4 +344,3 @@ fn seconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<D
     };
     Ok(Some(seconds.min(LIFETIME_MAX)).filter(|seconds| !seconds.is_zero()))
 }
-

@@ -30,11 +30,7 @@ pub struct TokenSource {
 impl TokenSource {
     /// Of an upstream of this connection; none if its grant does not say how tokens are obtained, or what keeps them.
     /// `asked` is the slot that the connector asks for.
-    pub fn of(
-        connection: &Connection,
-        upstream: &UpstreamName,
-        asked: Option<&CredentialSlot>,
-    ) -> Option<Self> {
+    pub fn of(connection: &Connection, upstream: &UpstreamName, asked: Option<&CredentialSlot>) -> Option<Self> {
         let granted = connection.spec.upstreams.get(upstream)?;
         let slot = granted.attach.as_ref().or(asked)?;
         if !slot.is_oauth2() {

@@ -66,7 +66,13 @@ pub(crate) fn standing(set: Option<&TokenSet>, seen: &Circumstances<'_>) -> Stan
         OAuth2GrantKind::ClientCredentials => true,
         OAuth2GrantKind::AuthorizationCode => false,
     };
-    let none = |why| if of_client { Standing::Lapsed } else { Standing::ConsentNeeded(why) };
+    let none = |why| {
+        if of_client {
+            Standing::Lapsed
+        } else {
+            Standing::ConsentNeeded(why)
+        }
+    };
     let Some(set) = set else {
         return none(NoConsent::Never);
     };
@@ -113,7 +119,9 @@ fn skew(set: &TokenSet) -> Duration {
 
 fn renewed_at(set: &TokenSet, spread: f64) -> Timestamp {
     let lifetime = lifetime(set);
-    let ahead = (lifetime / 5).min(AHEAD_MAX).mul_f64(1.0 + spread.clamp(0.0, 1.0) / 2.0);
+    let ahead = (lifetime / 5)
+        .min(AHEAD_MAX)
+        .mul_f64(1.0 + spread.clamp(0.0, 1.0) / 2.0);
     // Never later than it is used, so that a renewal has time before it is waited for.
     let ahead = ahead.max(skew(set) + skew(set) / 2);
     earlier(set.obtained_at.after(lifetime), ahead)

@@ -3,11 +3,11 @@
 use cofferdam_domain::{Timestamp, connection::OAuth2GrantKind};
 use serde::{Deserialize, Serialize};
 
+use super::OAuth2;
 use super::error::TokenError;
 use super::source::TokenSource;
 use super::standing::{NoConsent, Standing, used_until};
 use super::token_set::{Consent, TokenSet};
-use super::OAuth2;
 
 /// How one upstream's tokens stand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

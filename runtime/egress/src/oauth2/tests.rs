@@ -40,7 +40,10 @@ fn tokens(access: &str, refresh: Option<&str>, lives_s: u64) -> Reply {
 
 fn no(code: &str) -> Reply {
     let description = format!("{APP} rt-1 at-1");
-    Reply::Json(400, serde_json::json!({"error": code, "error_description": description}).to_string())
+    Reply::Json(
+        400,
+        serde_json::json!({"error": code, "error_description": description}).to_string(),
+    )
 }
 
 fn status(status: u16, retry_after_s: Option<u64>) -> Reply {
@@ -202,7 +205,10 @@ impl World {
             credential: credential.parse().unwrap(),
         };
         let (server, sets) = (Arc::new(Server::default()), Arc::new(Sets::default()));
-        sets.kept.lock().unwrap().insert(name("app"), (APP.as_bytes().to_vec(), 1));
+        sets.kept
+            .lock()
+            .unwrap()
+            .insert(name("app"), (APP.as_bytes().to_vec(), 1));
         let source = TokenSource {
             key: name("tokens"),
             upstream: "api".parse().unwrap(),
@@ -245,7 +251,9 @@ impl World {
     }
 
     fn stored(&self) -> TokenSet {
-        let kept = TokenSets::read(&*self.sets, &self.source.key).unwrap().expect("a token set is kept");
+        let kept = TokenSets::read(&*self.sets, &self.source.key)
+            .unwrap()
+            .expect("a token set is kept");
         TokenSet::parse(&kept.value).unwrap()
     }
 

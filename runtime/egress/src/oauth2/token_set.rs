@@ -168,7 +168,11 @@ impl TokenSet {
         }
         // The text of serde's error may quote the value.
         let set: Self = serde_json::from_slice(value.expose()).map_err(|_| NotATokenSet)?;
-        if set.format == FORMAT { Ok(set) } else { Err(NotATokenSet) }
+        if set.format == FORMAT {
+            Ok(set)
+        } else {
+            Err(NotATokenSet)
+        }
     }
 
     /// As the vault keeps it.
@@ -218,7 +222,10 @@ mod tests {
 
     #[test]
     fn a_token_set_comes_back_as_it_was_and_is_told_from_other_secrets() {
-        for set in [full(), TokenSet::empty(Digest::of(b""), Digest::of(b""), Timestamp::ZERO)] {
+        for set in [
+            full(),
+            TokenSet::empty(Digest::of(b""), Digest::of(b""), Timestamp::ZERO),
+        ] {
             let sealed = set.to_secret().unwrap();
             assert!(is_token_set(sealed.expose()));
             assert_eq!(TokenSet::parse(&sealed), Ok(set));

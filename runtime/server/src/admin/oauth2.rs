@@ -103,7 +103,8 @@ pub(crate) fn begin(
     let request = source.consent_request(&state, &app.redirect_uri);
     let request = request.map_err(|error| Problem::internal("beginning the consent", &error))?;
     let Some(request) = request else {
-        let detail = format!("the tokens of upstream {upstream} are the client's own (client-credentials): nobody consents");
+        let detail =
+            format!("the tokens of upstream {upstream} are the client's own (client-credentials): nobody consents");
         return Err(Problem::new(StatusCode::CONFLICT, "no-consent-needed", detail));
     };
     let secret = source.grant.client_secret.clone();
@@ -150,8 +151,10 @@ pub(crate) async fn end(
     let (key, waiting) = taken.map_err(not_taken)?;
     let (connection, upstream) = (waiting.source.key.connection.clone(), waiting.source.upstream.clone());
     let ended = exchange(app, answer, *waiting).await;
-    app.consents
-        .ended(key, ended.as_ref().map(|_| ()).map_err(|problem| problem.detail.clone()));
+    app.consents.ended(
+        key,
+        ended.as_ref().map(|_| ()).map_err(|problem| problem.detail.clone()),
+    );
     match ended {
         Ok(()) => Ok(ConsentGiven {
             connection: connection.to_string(),
@@ -181,8 +184,8 @@ async fn exchange(app: &App, answer: ConsentAnswer, waiting: Waiting) -> Result<
     }
     let name = waiting.source.key.connection.as_str();
     let present = source(app, &by.workspace, name, waiting.source.upstream.as_str());
-    let unchanged = present
-        .is_ok_and(|(connection, source)| connection.revision == waiting.revision && source == waiting.source);
+    let unchanged =
+        present.is_ok_and(|(connection, source)| connection.revision == waiting.revision && source == waiting.source);
     if !unchanged {
         let detail = format!("connection {name} has changed since this consent began: begin again");
         return Err(failed("consent-void", detail));
@@ -260,7 +263,11 @@ fn source(
     upstream: &str,
 ) -> Result<(Arc<Connection>, TokenSource), Problem> {
     let connection = actions::connection(app, workspace, name)?;
-    let missing = || Problem::not_found(format_args!("upstream {upstream} of connection {name} that takes OAuth 2.0 tokens"));
+    let missing = || {
+        Problem::not_found(format_args!(
+            "upstream {upstream} of connection {name} that takes OAuth 2.0 tokens"
+        ))
+    };
     let wanted: UpstreamName = upstream.parse().map_err(|_| missing())?;
     let found = sources(app, &connection).find(|source| source.upstream == wanted);
     Ok((Arc::clone(&connection), found.ok_or_else(missing)?))
@@ -296,7 +303,11 @@ mod tests {
             (Some("https://as.test/tenant"), Some("https://as.test/other"), false),
             (Some("https://as.test/tenant"), None, false),
         ] {
-            assert_eq!(check_issuer(iss, &source(expected)).is_ok(), good, "{expected:?} {iss:?}");
+            assert_eq!(
+                check_issuer(iss, &source(expected)).is_ok(),
+                good,
+                "{expected:?} {iss:?}"
+            );
         }
     }
 }

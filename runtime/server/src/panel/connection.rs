@@ -186,7 +186,10 @@ impl ConnectionPage {
                 scheme: inbound.scheme.as_str(),
                 credential: credential(&inbound.credential),
             }),
-            upstreams: of_asked.chain(of_the_rest).map(|row| with_tokens(row, shown.view, now)).collect(),
+            upstreams: of_asked
+                .chain(of_the_rest)
+                .map(|row| with_tokens(row, shown.view, now))
+                .collect(),
             settings: (!spec.settings.is_empty())
                 .then(|| serde_json::to_string_pretty(&spec.settings).unwrap_or_default()),
             policy: policy::policy(&spec.policy),
@@ -215,7 +218,11 @@ fn hook_path(view: &ConnectionView) -> String {
 }
 
 fn with_tokens(mut row: UpstreamRow, view: &ConnectionView, now: Timestamp) -> UpstreamRow {
-    let status = row.name.parse().ok().and_then(|name: UpstreamName| view.oauth2.get(&name));
+    let status = row
+        .name
+        .parse()
+        .ok()
+        .and_then(|name: UpstreamName| view.oauth2.get(&name));
     if let (Some(grant), Some(status)) = (&mut row.grant, status) {
         grant.tokens = Some(TokensRow::new(status, now));
     }

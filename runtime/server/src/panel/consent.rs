@@ -153,10 +153,21 @@ impl TokensRow {
         let when = |at: Timestamp| Moment::new(at, now).relative;
         let mut lines = Vec::new();
         lines.extend(status.problem.clone());
-        lines.extend(status.failing_since.map(|at| format!("refresh failed since {}", when(at))));
+        lines.extend(
+            status
+                .failing_since
+                .map(|at| format!("refresh failed since {}", when(at))),
+        );
         lines.extend(status.valid_until.map(|at| format!("valid until {at} ({})", when(at))));
         if status.obtained_at.is_some() {
-            lines.push(if status.renewable { "renewed by the host" } else { "not renewed: there is no refresh token" }.to_owned());
+            lines.push(
+                if status.renewable {
+                    "renewed by the host"
+                } else {
+                    "not renewed: there is no refresh token"
+                }
+                .to_owned(),
+            );
         }
         lines.extend(status.consent_ends_at.map(|at| format!("the consent ends {at}")));
         if let Some(consent) = &status.consent {

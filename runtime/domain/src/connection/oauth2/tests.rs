@@ -64,13 +64,26 @@ fn what_does_not_fit_the_grant_is_named() {
         &|grant| grant.authorize_url = Some("https://as.test/a".parse().unwrap()),
         Some("authorize_url"),
     );
-    check(own, &|grant| grant.issuer = Some("https://as.test".into()), Some("issuer"));
+    check(
+        own,
+        &|grant| grant.issuer = Some("https://as.test".into()),
+        Some("issuer"),
+    );
     check(own, &|grant| grant.client_id.clear(), Some("client_id"));
     check(own, &|grant| grant.client_id = "a\nb".into(), Some("client_id"));
-    for (bytes, problem) in [(OAUTH2_VALUE_BYTES_MAX, None), (OAUTH2_VALUE_BYTES_MAX + 1, Some("audience"))] {
+    for (bytes, problem) in [
+        (OAUTH2_VALUE_BYTES_MAX, None),
+        (OAUTH2_VALUE_BYTES_MAX + 1, Some("audience")),
+    ] {
         check(own, &|grant| grant.audience = Some("x".repeat(bytes)), problem);
     }
-    for (scope, good) in [("read:all", true), ("https://x/.default", true), ("a b", false), ("", false), ("a\"", false)] {
+    for (scope, good) in [
+        ("read:all", true),
+        ("https://x/.default", true),
+        ("a b", false),
+        ("", false),
+        ("a\"", false),
+    ] {
         let problem = (!good).then_some("scopes");
         check(own, &|grant| grant.scopes = Some(vec![scope.to_owned()]), problem);
     }
@@ -125,7 +138,10 @@ fn tokens_are_bound_to_endpoint_and_client_and_to_nothing_that_may_change_meanwh
     check(&|grant| grant.scopes = Some(vec!["more".to_owned()]), true);
     check(&|grant| grant.client_secret = None, true);
     check(&|grant| grant.client_id = "them".to_owned(), false);
-    check(&|grant| grant.token_url = "https://evil.test/token".parse().unwrap(), false);
+    check(
+        &|grant| grant.token_url = "https://evil.test/token".parse().unwrap(),
+        false,
+    );
     check(&|grant| grant.grant = OAuth2GrantKind::ClientCredentials, false);
 }
 

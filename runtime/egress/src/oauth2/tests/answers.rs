@@ -6,7 +6,12 @@ use super::*;
 async fn check(status: u16, body: &str, expected: &str) -> World {
     let world = World::new("client-credentials");
     world.server.next([Reply::Json(status, body.to_owned())]);
-    assert_eq!(world.says().await, expected, "{status} {}", &body[..body.len().min(200)]);
+    assert_eq!(
+        world.says().await,
+        expected,
+        "{status} {}",
+        &body[..body.len().min(200)]
+    );
     world
 }
 
@@ -83,7 +88,13 @@ async fn a_no_is_a_no_whatever_status_it_comes_with_and_an_unknown_code_may_pass
             check(status, &no(code), "unreachable").await;
         }
     }
-    for (status, body) in [(400, "nope"), (401, ""), (403, "{}"), (418, "{}"), (402, r#"{"error":"invalid_client"}"#)] {
+    for (status, body) in [
+        (400, "nope"),
+        (401, ""),
+        (403, "{}"),
+        (418, "{}"),
+        (402, r#"{"error":"invalid_client"}"#),
+    ] {
         check(status, body, "unreachable").await;
     }
 }

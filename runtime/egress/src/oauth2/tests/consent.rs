@@ -35,7 +35,9 @@ async fn a_person_is_sent_to_the_server_with_state_and_challenge_and_the_code_go
     let other = world.source.consent_request("state-1", redirect_uri).unwrap().unwrap();
     assert_ne!(other.verifier, request.verifier);
 
-    world.server.next([tokens("at-1", Some("rt-1"), 3600), tokens("at-2", None, 3600)]);
+    world
+        .server
+        .next([tokens("at-1", Some("rt-1"), 3600), tokens("at-2", None, 3600)]);
     world.consent("code-1").await.unwrap();
     let asked = world.server.asked().pop().unwrap();
     for (name, expected) in [
@@ -55,10 +57,18 @@ async fn a_person_is_sent_to_the_server_with_state_and_challenge_and_the_code_go
     tokio::time::advance(HOUR).await;
     assert_eq!(world.says().await, "at-2");
     let asked = world.server.asked().pop().unwrap();
-    for (name, expected) in [("grant_type", "refresh_token"), ("refresh_token", "rt-1"), ("resource", "r-1")] {
+    for (name, expected) in [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", "rt-1"),
+        ("resource", "r-1"),
+    ] {
         assert_eq!(asked.form.get(name).map(String::as_str), Some(expected), "{name}");
     }
-    assert_eq!(world.engine.status(&world.source).consent, Some(consent), "it outlives a refresh");
+    assert_eq!(
+        world.engine.status(&world.source).consent,
+        Some(consent),
+        "it outlives a refresh"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -82,13 +92,23 @@ async fn a_client_speaks_for_itself_as_it_was_told_to() {
         assert_eq!(asked.form.get(name).map(String::as_str), Some(expected), "{name}");
     }
     assert_eq!(world.stored().refresh_token, None, "it needs none");
-    assert_eq!(world.source.consent_request("s", "https://p.test").unwrap().map(|it| it.url), None);
+    assert_eq!(
+        world
+            .source
+            .consent_request("s", "https://p.test")
+            .unwrap()
+            .map(|it| it.url),
+        None
+    );
     assert_eq!(world.consent("code").await, Err(ConsentFailed::NotByConsent));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_consent_stands_over_a_refresh_that_was_under_way() {
-    for (reply, label) in [(tokens("at-old", Some("rt-old"), 3600), "yes"), (no("invalid_grant"), "no")] {
+    for (reply, label) in [
+        (tokens("at-old", Some("rt-old"), 3600), "yes"),
+        (no("invalid_grant"), "no"),
+    ] {
         let world = World::connected("at-0", Some("rt-0"), HOUR).await;
         tokio::time::advance(HOUR).await;
         world.engine.inner.holder(&world.source.key).lock().used = true;
@@ -115,7 +135,10 @@ async fn a_code_that_is_none_or_is_refused_changes_nothing() {
     world.server.next([no("invalid_grant"), status(500, None)]);
     let refused = Err(ConsentFailed::Refused(TokenRefusal::InvalidGrant));
     assert_eq!(world.consent("code-2").await, refused);
-    assert!(matches!(world.consent("code-3").await, Err(ConsentFailed::Unavailable(_))));
+    assert!(matches!(
+        world.consent("code-3").await,
+        Err(ConsentFailed::Unavailable(_))
+    ));
     assert_eq!(world.says().await, "at-0");
 }
 

@@ -26,7 +26,10 @@ async fn a_server_that_fails_is_left_alone_longer_each_time_and_uses_get_an_answ
         .collect();
     assert_eq!(asked, expected);
     let status = world.engine.status(&world.source);
-    assert_eq!((status.state, status.failing_since.is_some()), (TokenState::Failing, true));
+    assert_eq!(
+        (status.state, status.failing_since.is_some()),
+        (TokenState::Failing, true)
+    );
     world.server.next([tokens("at-1", None, 3600), status_503()]);
     assert_eq!(world.says().await, "at-1");
     assert_eq!(world.engine.status(&world.source).state, TokenState::Ready);
@@ -75,7 +78,11 @@ async fn an_ended_consent_is_durable_asks_nothing_more_and_a_new_one_heals_it() 
     world.server.next([no("invalid_grant")]);
     assert_eq!(world.says().await, "credential-consent-needed");
     let stored = world.stored();
-    assert_eq!((stored.access_token, stored.refresh_token), (None, None), "nothing of it is worth keeping");
+    assert_eq!(
+        (stored.access_token, stored.refresh_token),
+        (None, None),
+        "nothing of it is worth keeping"
+    );
     let restarted = world.restarted();
     for world in [&world, &restarted] {
         for _ in 0..3 {
@@ -93,7 +100,12 @@ async fn an_ended_consent_is_durable_asks_nothing_more_and_a_new_one_heals_it() 
 
 #[tokio::test(start_paused = true)]
 async fn any_other_no_for_good_stands_until_what_is_asked_or_the_secret_changes() {
-    for code in ["invalid_client", "unauthorized_client", "invalid_scope", "invalid_request"] {
+    for code in [
+        "invalid_client",
+        "unauthorized_client",
+        "invalid_scope",
+        "invalid_request",
+    ] {
         let mut world = World::new("client-credentials");
         world.server.next([no(code)]);
         assert_eq!(world.says().await, "credential-refused", "{code}");

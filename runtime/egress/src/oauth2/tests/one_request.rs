@@ -69,7 +69,11 @@ async fn an_answer_that_cannot_be_stored_is_not_used_and_is_stored_before_anythi
     assert_eq!(world.stored().refresh_token.unwrap().expose(), "rt-0");
     tokio::time::advance(Duration::from_secs(2)).await;
     assert_eq!(world.says().await, "at-1");
-    assert_eq!(world.server.requests(), 1, "the refresh token that it has replaced is not sent again");
+    assert_eq!(
+        world.server.requests(),
+        1,
+        "the refresh token that it has replaced is not sent again"
+    );
     assert_eq!(world.stored().refresh_token.unwrap().expose(), "rt-1");
 }
 
@@ -89,7 +93,11 @@ async fn a_due_token_is_used_while_another_is_obtained() {
     assert_eq!(Instant::now(), before, "nobody waits");
     world.engine.settled().await;
     assert_eq!((world.says().await.as_str(), world.server.requests()), ("at-1", 1));
-    assert_eq!(world.stored().refresh_token.unwrap().expose(), "rt-0", "what was not replaced stays");
+    assert_eq!(
+        world.stored().refresh_token.unwrap().expose(),
+        "rt-0",
+        "what was not replaced stays"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -115,7 +123,11 @@ async fn the_background_renews_what_is_used_and_each_consent_once_a_day() {
     let own = World::new("client-credentials");
     own.engine.keep([own.source.clone()]);
     own.engine.settled().await;
-    assert_eq!(own.server.requests(), 0, "a client's own token is asked for when it is needed");
+    assert_eq!(
+        own.server.requests(),
+        0,
+        "a client's own token is asked for when it is needed"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -127,7 +139,11 @@ async fn a_token_of_seconds_is_obtained_again_and_one_of_no_time_is_no_endless_l
     assert_eq!(world.says().await, "at-2");
     tokio::time::advance(Duration::from_secs(3)).await;
     *world.sets.takes.lock().unwrap() = Duration::from_secs(60);
-    world.server.next([tokens("at-3", None, 4), tokens("at-4", None, 4), tokens("at-5", None, 4)]);
+    world.server.next([
+        tokens("at-3", None, 4),
+        tokens("at-4", None, 4),
+        tokens("at-5", None, 4),
+    ]);
     assert_eq!(world.says().await, "unreachable");
     assert_eq!(world.server.requests(), 5);
 }

@@ -44,7 +44,9 @@ async fn a_token_that_is_no_longer_the_present_one_costs_no_request() {
 #[tokio::test(start_paused = true)]
 async fn a_renewed_token_that_gets_a_401_too_is_handed_on_for_a_minute() {
     let world = World::connected("at-0", Some("rt-0"), HOUR).await;
-    world.server.next([tokens("at-1", None, 3600), tokens("at-2", None, 3600)]);
+    world
+        .server
+        .next([tokens("at-1", None, 3600), tokens("at-2", None, 3600)]);
     let first = world.token().await.unwrap();
     assert_eq!(renewed(&world, &first).await, "at-1");
     let second = world.token().await.unwrap();
