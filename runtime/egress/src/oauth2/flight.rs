@@ -217,9 +217,7 @@ impl Inner {
                     connection = %source.key.connection,
                     "an authorization server's refusal could not be made durable"
                 );
-                let _ = self
-                    .failed(source, holder, None, |_| TokenError::Refused(why))
-                    .await;
+                let _ = self.failed(source, holder, None, |_| TokenError::Refused(why)).await;
             }
         }
         let key = &source.key;
@@ -294,9 +292,7 @@ impl Inner {
 /// When a person has to act: at the end of the refresh token where the server says it, or of an access token that nothing
 /// renews.
 fn ends_at(set: &TokenSet) -> Option<Timestamp> {
-    if set.consent.is_none() {
-        return None;
-    }
+    set.consent.as_ref()?;
     if set.is_renewable() {
         set.refresh_expires_at
     } else {
