@@ -17,6 +17,7 @@ mod isolation;
 mod js_connector;
 mod lanes;
 mod manifests;
+mod oauth2;
 mod panel;
 mod providers;
 mod secrets;

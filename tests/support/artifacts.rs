@@ -59,3 +59,9 @@ pub fn provider_libraries() -> PathBuf {
     );
     dir
 }
+
+/// An authorization server that others have written: a script for Node.js.
+pub fn authorization_server() -> PathBuf {
+    let modules = target_dir().join("fixtures/authorization-server/node_modules");
+    built(modules.join("oauth2-mock-server/dist/oauth2-mock-server.mjs"))
+}

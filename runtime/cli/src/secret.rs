@@ -1,5 +1,7 @@
 //! `cofferdam secret`: credentials in, never out.
 
+mod authorize;
+
 use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -13,6 +15,7 @@ use cofferdam_server::admin::{FactPage, SecretRemoved, SecretSet};
 use cofferdam_vault::{CredentialInfo, FactId, Renewal, SECRET_BYTES_MAX};
 use zeroize::Zeroizing;
 
+use self::authorize::Authorize;
 use crate::api::{ApiArguments, Request};
 use crate::confirm::confirm;
 use crate::output::Output;
@@ -111,6 +114,15 @@ A connection keeps its latest 512 facts, for up to 400 days.")]
         #[arg(long, value_name = "ID")]
         before: Option<FactId>,
     },
+    /// Connect the account of an upstream that takes OAuth 2.0 tokens: prints where a person consents
+    ///
+    /// The host stores the tokens itself, renews them ahead of time and never shows them. A connection that was parked for want
+    /// of a consent goes on at once.
+    #[command(after_help = "\
+Examples:
+  cofferdam secret authorize crm api                prints the link
+  cofferdam secret authorize crm api --wait         and waits until somebody has consented")]
+    Authorize(Authorize),
     /// Remove a secret for good; every value of it stops at once
     #[command(after_help = "\
 Examples:
@@ -167,6 +179,7 @@ impl Secret {
     pub(crate) async fn run(self, output: &Output) -> anyhow::Result<()> {
         let api = self.api.client()?;
         match self.command {
+            SecretCommand::Authorize(authorize) => authorize.run(&api, output).await,
             SecretCommand::Set { of, value } => {
                 let request = with_value(Request::put(&of.path(&[])), &of, value)?;
                 let set: SecretSet = api.send(request).await?;

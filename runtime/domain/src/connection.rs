@@ -4,6 +4,7 @@ mod base_url;
 mod budget;
 pub mod header;
 mod inbound;
+pub mod oauth2;
 pub mod signature;
 mod slot;
 mod upstream;
@@ -21,6 +22,7 @@ use crate::time::Timestamp;
 pub use self::base_url::{BadBaseUrl, BaseUrl};
 pub use self::budget::BudgetGrant;
 pub use self::inbound::{InboundGrant, InboundScheme};
+pub use self::oauth2::{OAuth2Grant, OAuth2GrantKind};
 pub use self::slot::{BadSlot, CredentialSlot, PREFIX_BYTES_MAX};
 pub use self::upstream::{CA_BYTES_MAX, REDIRECT_ORIGINS_MAX, REDIRECTS_MAX, UpstreamGrant, UpstreamTls};
 
@@ -248,6 +250,40 @@ impl ConnectionSpec {
     pub fn credentials(&self) -> impl Iterator<Item = &CredentialName> {
         let outbound = self.upstreams.values().flat_map(UpstreamGrant::credentials);
         outbound.chain(self.inbound.iter().filter_map(|inbound| inbound.credential.as_ref()))
+    }
+
+    /// What is wrong with how access tokens are obtained, each as a sentence that begins with the key.
+    ///
+    /// A credential that holds tokens holds nothing else: whoever else read it would send a refresh token where none
+    /// belongs.
+    pub fn oauth2_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (name, upstream) in &self.upstreams {
+            let Some(oauth2) = &upstream.oauth2 else {
+                continue;
+            };
+            let at = format!("upstreams.{name}");
+            problems.extend(oauth2.problems(&format!("{at}.oauth2")));
+            if upstream.attach.as_ref().is_some_and(|slot| !slot.is_oauth2()) {
+                problems.push(format!("{at}.attach is not `oauth2`, so nobody would use the tokens"));
+            }
+            let Some(tokens) = &upstream.credential else {
+                problems.push(format!("{at}.credential is missing: it names what holds the tokens"));
+                continue;
+            };
+            let shared = self.upstreams.iter().any(|(other, grant)| {
+                let same = grant.oauth2 == upstream.oauth2 && grant.attach == upstream.attach;
+                let secret = grant.oauth2.as_ref().and_then(|oauth2| oauth2.client_secret.as_ref());
+                (other != name && grant.credential.as_ref() == Some(tokens) && !same) || secret == Some(tokens)
+            });
+            let signs = self.inbound.as_ref().and_then(|inbound| inbound.credential.as_ref()) == Some(tokens);
+            if shared || signs {
+                problems.push(format!(
+                    "{at}.credential is {tokens}, which has another use in this file; tokens need a name of their own"
+                ));
+            }
+        }
+        problems
     }
 
     /// Whether an event of this type is delivered to it.

@@ -4,10 +4,10 @@
 //! granted, and no credential is read before everything else has said yes. A step refuses with a reason of its own.
 
 mod address;
-mod answer;
-mod attach;
+pub(crate) mod answer;
+pub(crate) mod attach;
 pub(crate) mod budget;
-mod channel;
+pub(crate) mod channel;
 mod decode;
 mod grant;
 pub(crate) mod headers;
@@ -18,7 +18,7 @@ mod reflect;
 pub(crate) mod resolve;
 mod target;
 pub(crate) mod tls;
-mod wire;
+pub(crate) mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -43,6 +43,7 @@ use self::reflect::{Patterns, Scanner};
 use self::tls::{Fingerprint, Identity};
 use crate::credentials::Credentials;
 use crate::exchange::{GuestRequest, GuestResponse, HttpError};
+use crate::oauth2::{AccessToken, is_token_set};
 use crate::passport::{Passport, Route};
 use crate::refusal::{Refusal, RefusalCode};
 
@@ -106,7 +107,8 @@ impl Gate {
     /// cancel-safe: dropped, it leaves the exchange in flight in the trail and closes the connection it used.
     ///
     /// # Errors
-    /// Every [`HttpError`]; a refusal and `Unreachable` promise that nothing has left.
+    /// Every [`HttpError`]; a refusal and `Unreachable` promise that nothing has left, or that the upstream has answered it
+    /// with 401 and so not acted on it.
     pub async fn send(&self, passport: &Passport, request: GuestRequest) -> Result<GuestResponse, HttpError> {
         let ends = Instant::now() + passport.timeout(request.timeout, (self.config.clock)());
         let mut leg = Leg::first(request);
@@ -250,12 +252,19 @@ impl Gate {
             signature: route.signature.as_ref(),
         };
         let needles = self.attach(passport, route, &addresses, outbound)?;
+        let token = self
+            .access_token(passport, &request.upstream, route, &addresses, &url)
+            .await?;
+        if let Some(token) = &token {
+            attach::bearer(&mut headers, token)?;
+        }
         let identity = self.identity(passport, route, &channel)?;
-        let scanner = scanner(&needles, identity.as_deref())?;
-        let slot = (!needles.is_empty()).then(|| attach::slot_label(&route.slot));
+        let secrets = token.as_ref().map_or(&needles, |token| &token.needles);
+        let mut scanner = scanner(secrets, identity.as_deref())?;
+        let slot = (!secrets.is_empty()).then(|| attach::slot_label(&route.slot));
         let shown = identity.as_ref().map(|_| CLIENT_CERTIFICATE_LABEL.to_owned());
-        if slot.is_some() || shown.is_some() {
-            let labels: Vec<String> = slot.into_iter().chain(shown).collect();
+        let labels: Vec<String> = slot.into_iter().chain(shown).collect();
+        if !labels.is_empty() {
             entry.note(|exchange| exchange.credential = Some(labels.join(", ")));
         }
         let client = channel.client(identity.as_ref()).map_err(|error| no_client(&error))?;
@@ -267,6 +276,7 @@ impl Gate {
             .parse()
             .map_err(|_| Refusal::new(RefusalCode::BadPath, "path and query do not make a URI (RFC 3986)"))?;
         *wired.headers_mut() = headers;
+        let again = token.is_some().then(|| wired.clone());
         let line = wire::Line {
             client: &client,
             pinned: &channel.pinned,
@@ -275,7 +285,23 @@ impl Gate {
             body_bytes_max: passport.response_bytes_max,
             scanner: scanner.as_ref(),
         };
-        let answer = wire::exchange(line, wired, reading, entry).await?;
+        let mut answer = wire::exchange(line, wired, reading, entry).await?;
+
+        // Once: an upstream that does not take the second token either is handed on.
+        if let (401, Some(mut again), Some(token)) = (answer.status, again, &token)
+            && let Some(renewed) = self.config.credentials.renewed(token).await?
+        {
+            attach::bearer(again.headers_mut(), &renewed)?;
+            let needles: Needles = token.needles.iter().chain(&renewed.needles).cloned().collect();
+            scanner = self::scanner(&needles, identity.as_deref())?;
+            let label = format!("{}, renewed after a 401", labels.join(", "));
+            entry.note(|exchange| exchange.credential = Some(label));
+            let reading = wire::Reading {
+                body_bytes_max: passport.response_bytes_max,
+                scanner: scanner.as_ref(),
+            };
+            answer = wire::exchange(line, again, reading, entry).await?;
+        }
 
         // What came back, without what went out.
         let cleaned = answer::clean(answer, scanner).await?;
@@ -338,8 +364,7 @@ impl Gate {
         outbound: Outbound<'_>,
     ) -> Result<Needles, HttpError> {
         match route.slot {
-            CredentialSlot::None => return Ok(Needles::new()),
-            CredentialSlot::OAuth2(_) => return Err(attach::not_supported().into()),
+            CredentialSlot::None | CredentialSlot::OAuth2(_) => return Ok(Needles::new()),
             CredentialSlot::Bearer
             | CredentialSlot::Basic
             | CredentialSlot::Header { .. }
@@ -349,12 +374,17 @@ impl Gate {
             | CredentialSlot::Hmac
             | CredentialSlot::AwsSigV4 { .. } => {}
         }
-        // A signature is no secret, but an answer in the clear can be forged, and the signed body be read.
-        if outbound.url.scheme() != "https" && !addresses.iter().all(|address| address.ip().is_loopback()) {
-            return Err(over_plain_http().into());
-        }
+        check_wire(outbound.url, addresses)?;
         let name = route.credential.as_ref().ok_or_else(missing)?;
         let secret = self.reveal(passport, name)?.ok_or_else(missing)?;
+        if is_token_set(secret.expose()) {
+            // What it holds beside the access token is for no upstream to see.
+            return Err(Refusal::new(
+                RefusalCode::CredentialUnusable,
+                "the credential holds OAuth 2.0 tokens, which go into the slot `oauth2` only",
+            )
+            .into());
+        }
         Ok(attach::attach(&route.slot, &secret, outbound)?)
     }
 
@@ -402,6 +432,33 @@ impl Gate {
                 HttpError::Unreachable("the host could not read the credential".to_owned())
             })
     }
+
+    /// An access token, if the route's slot takes one; the host may send a request of its own to obtain it.
+    async fn access_token(
+        &self,
+        passport: &Passport,
+        upstream: &str,
+        route: &Route,
+        addresses: &[SocketAddr],
+        url: &Url,
+    ) -> Result<Option<AccessToken>, HttpError> {
+        if !route.slot.is_oauth2() {
+            return Ok(None);
+        }
+        check_wire(url, addresses)?;
+        let source = passport
+            .token_source(upstream, route)
+            .ok_or_else(attach::not_supported)?;
+        self.config.credentials.access_token(source).await.map(Some)
+    }
+}
+
+/// A signature is no secret, but an answer in the clear can be forged, and the signed body be read.
+fn check_wire(url: &Url, addresses: &[SocketAddr]) -> Result<(), Refusal> {
+    if url.scheme() != "https" && !addresses.iter().all(|address| address.ip().is_loopback()) {
+        return Err(over_plain_http());
+    }
+    Ok(())
 }
 
 fn missing() -> Refusal {

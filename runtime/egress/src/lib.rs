@@ -4,6 +4,8 @@
 //! guest can write; it attaches the credential after every check has passed; and it leaves an
 //! [`Exchange`](cofferdam_domain::Exchange) in the passport's [`Trail`] whatever happens, a cancelled call included.
 //!
+//! [`OAuth2`] obtains and keeps the access tokens that some credentials are.
+//!
 //! It keeps the budgets of upstreams: what may be asked of one is a matter of requests, and may be shared by connections.
 //! Rate, concurrency and breaker of a connection's attempts are its lane's, which decides before a call starts.
 
@@ -12,10 +14,11 @@ mod exchange;
 mod gate;
 #[cfg(test)]
 mod heap;
+mod oauth2;
 mod passport;
 mod refusal;
 
-pub use credentials::{Credentials, CredentialsUnavailable};
+pub use credentials::{AccessTokenFuture, Credentials, CredentialsUnavailable, RenewalFuture};
 pub use exchange::{GuestRequest, GuestResponse, HttpError};
 pub use gate::budget::BudgetKey;
 pub use gate::headers::added_by_clients;
@@ -24,5 +27,9 @@ pub use gate::record::Trail;
 pub use gate::resolve::{Lookup, Resolver, SystemResolver};
 pub use gate::tls::{BadTls, check_tls};
 pub use gate::{Gate, GateConfig, GateError};
+pub use oauth2::{
+    AccessToken, BadRedirectUri, Consent, ConsentCode, ConsentFailed, ConsentRequest, OAuth2, OAuth2Config, TokenKey,
+    TokenRefusal, TokenSource, TokenState, TokenStatus,
+};
 pub use passport::{Passport, Route, Routes};
 pub use refusal::{Refusal, RefusalCode};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_domain::budget::Limits;
-use cofferdam_domain::connection::BaseUrl;
 use cofferdam_domain::connection::signature::Signature;
+use cofferdam_domain::connection::{BaseUrl, OAuth2Grant};
 use cofferdam_domain::descriptor::UpstreamRequest;
 use cofferdam_domain::{
     ConnectionName, CredentialName, CredentialSlot, Policy, ShareName, Timestamp, TraceContext, UpstreamGrant,
@@ -15,6 +15,7 @@ use cofferdam_domain::{
 use ipnet::IpNet;
 
 use crate::gate::record::Trail;
+use crate::oauth2::{TokenKey, TokenSource};
 
 /// The upstreams that a connection may call. Made once per revision of the connection and shared by its calls.
 pub type Routes = Arc<BTreeMap<UpstreamName, Route>>;
@@ -49,6 +50,19 @@ impl Passport {
         self.request_timeout = Duration::from_millis(policy.request_timeout_ms);
         self.response_bytes_max = policy.response_bytes_max;
         self
+    }
+
+    /// Where the access tokens of an upstream come from; none without a credential to keep them in or a way to obtain them.
+    pub(crate) fn token_source(&self, upstream: &str, route: &Route) -> Option<TokenSource> {
+        Some(TokenSource {
+            key: TokenKey {
+                workspace: self.workspace.clone(),
+                connection: self.connection.clone(),
+                credential: route.credential.clone()?,
+            },
+            upstream: upstream.parse().ok()?,
+            grant: Arc::clone(route.oauth2.as_ref()?),
+        })
     }
 
     /// How long a request that starts now may take: the shortest of what the guest asks for, what the connection allows
@@ -86,6 +100,8 @@ pub struct Route {
     pub redirect_origins: Vec<BaseUrl>,
     /// Whom TLS trusts, and what it shows of us.
     pub tls: UpstreamTls,
+    /// How access tokens are obtained, for the slot `oauth2`.
+    pub oauth2: Option<Arc<OAuth2Grant>>,
 }
 
 impl Route {
@@ -98,11 +114,13 @@ impl Route {
                 granted.to_vec()
             }
         };
+        let slot = grant.attach.clone().unwrap_or_else(|| asked.credential.clone());
         Self {
             base_url: grant.base_url.clone(),
             methods: or_asked(&grant.methods, &asked.methods),
             path_prefixes: or_asked(&grant.path_prefixes, &asked.path_prefixes),
-            slot: grant.attach.clone().unwrap_or_else(|| asked.credential.clone()),
+            oauth2: grant.oauth2.as_ref().map(|oauth2| Arc::new(oauth2.for_slot(&slot))),
+            slot,
             credential: grant.credential.clone(),
             signature: grant.signature.clone(),
             networks: grant.networks.clone(),
@@ -132,6 +150,7 @@ impl Route {
             redirects: 0,
             redirect_origins: Vec::new(),
             tls: UpstreamTls::default(),
+            oauth2: None,
         }
     }
 }

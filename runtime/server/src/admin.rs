@@ -11,6 +11,7 @@ mod deliveries;
 mod health;
 mod host;
 pub(crate) mod letter_filter;
+pub(crate) mod oauth2;
 mod openapi;
 pub(crate) mod redrives;
 pub(crate) mod secrets;
@@ -27,9 +28,11 @@ use axum::routing::{delete, get, post, put};
 use crate::app::App;
 use crate::panel;
 
+pub use crate::consents::{ConsentState, ConsentView};
 pub use cofferdam_queue::{Redrive, RedriveId, RedriveKind, RedriveState, Skipped};
 pub use deletion::ConnectionDeleted;
 pub use letter_filter::{BadWhen, LetterFilter, When};
+pub use oauth2::{ConsentStarted, TokensView};
 pub use redrives::{BulkAnswer, BulkRequest, Preview};
 pub use secrets::{FactPage, OVERLAP_DEFAULT_S, SecretRemoved, SecretSet};
 pub use tokens::{TokenMade, TokenRequest};
@@ -52,6 +55,11 @@ pub fn router(app: App) -> Router {
         .route(
             "/v1/connections/{name}/secrets/{credential}/rotate",
             post(secrets::rotate),
+        )
+        .route("/v1/connections/{name}/upstreams/{upstream}/oauth2", get(oauth2::show))
+        .route(
+            "/v1/connections/{name}/upstreams/{upstream}/oauth2/start",
+            post(oauth2::start),
         )
         .route("/v1/secrets", get(secrets::list))
         .route("/v1/budgets", get(budgets::list))

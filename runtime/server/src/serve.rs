@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cofferdam_egress::{Gate, GateConfig, GateError, SystemResolver};
+use cofferdam_egress::{Gate, GateConfig, GateError, OAuth2, OAuth2Config, SystemResolver};
 use cofferdam_host::{Catalogue, Engine, EngineError, EngineSettings};
 use cofferdam_queue::{Bodies, QueueError, StoreQueue};
 use cofferdam_store::{OpenError, OpenOptions, Store};
@@ -23,7 +23,7 @@ use crate::dispatch::{Dispatcher, Drained};
 use crate::metrics::Metrics;
 use crate::tokens::{TokenError, Tokens};
 use crate::vault_key::{KeyFound, KeyPlaces};
-use crate::{admin, ingest, listener};
+use crate::{admin, ingest, listener, oauth2};
 
 /// What `serve` is given.
 #[derive(Clone, Debug)]
@@ -135,8 +135,14 @@ impl Server {
             cache_dir: options.data.join("compiled"),
         })?;
         let catalogue = load_catalogue(&engine, &options).await?;
+        let oauth2 = OAuth2::new(OAuth2Config {
+            vault: Arc::clone(&vault),
+            resolver: Arc::new(SystemResolver),
+            clock: now,
+            own_listeners: vec![public_at, admin_at],
+        })?;
         let gate = Gate::new(GateConfig {
-            credentials: Arc::clone(&vault) as _,
+            credentials: Arc::new(oauth2.clone()),
             resolver: Arc::new(SystemResolver),
             clock: now,
             own_listeners: vec![public_at, admin_at],
@@ -148,6 +154,9 @@ impl Server {
             queue,
             vault,
             gate: Arc::new(gate),
+            oauth2,
+            consents: Arc::default(),
+            redirect_uri: config.listen.redirect_uri(admin_at).into(),
             engine,
             catalogue: Arc::new(catalogue),
             connections: Arc::new(Connections::open(store.clone())?),
@@ -161,7 +170,7 @@ impl Server {
             store,
             disk,
             house: Arc::default(),
-            admin_hosts: config.listen.admin_hosts.clone().into(),
+            admin_hosts: config.listen.admin_names().into(),
             retention: config.retention,
             limits: config.limits.clone(),
         };
@@ -215,6 +224,7 @@ impl Server {
             }
         };
         let ((), drained) = tokio::join!(listeners, self.dispatcher.drain(bound));
+        oauth2::settle(&self.app.oauth2).await;
         match drained {
             Drained::Settled => tracing::info!("stopped"),
             Drained::GivenBack => {

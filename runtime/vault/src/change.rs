@@ -44,6 +44,10 @@ pub enum Cause {
     Set,
     /// The host got it in exchange for the one before.
     Refreshed,
+    /// The host could not get another, and will not try again before something is corrected; the value says so.
+    RefreshFailed,
+    /// Nothing but a person's consent brings another; the value says so.
+    ConsentNeeded,
 }
 
 /// A new value. [`Change::new`] has the defaults: `Change { overlap, ..Change::new(secret, now) }`.
@@ -85,6 +89,8 @@ impl Change<'_> {
     fn kind(&self) -> FactKind {
         match self.cause {
             Cause::Refreshed => FactKind::Refreshed,
+            Cause::RefreshFailed => FactKind::RefreshFailed,
+            Cause::ConsentNeeded => FactKind::ConsentNeeded,
             Cause::Set if self.overlap.is_zero() => FactKind::Set,
             Cause::Set => FactKind::Rotated,
         }
@@ -95,7 +101,7 @@ impl Change<'_> {
         let mut head = Head {
             expires_at: self.expires_at,
             renewal: self.renewal,
-            refreshed: self.cause == Cause::Refreshed,
+            refreshed: self.cause != Cause::Set,
             ..Head::first(self.now)
         };
         let Some(earlier) = earlier else { return head };

@@ -110,7 +110,7 @@ pub struct CredentialInfo {
     /// Who sees to it that it is replaced in time.
     #[serde(default)]
     pub renewal: Renewal,
-    /// Whether the present value came by a refresh, and not from a person.
+    /// Whether the present value was written by the host, and did not come from a person.
     #[serde(default)]
     pub refreshed: bool,
     /// Values before it that are accepted for a while, the latest first. Some may be over when this is read.

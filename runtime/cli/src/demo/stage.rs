@@ -145,6 +145,7 @@ fn config() -> Config {
             public: free,
             admin: free,
             admin_hosts: Vec::new(),
+            admin_url: None,
         },
         drain: DRAIN,
         ..Config::default()

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::base_url::BaseUrl;
 use super::budget::BudgetGrant;
+use super::oauth2::OAuth2Grant;
 use super::signature::Signature;
 use super::slot::CredentialSlot;
 use crate::id::{CredentialName, UpstreamName};
@@ -55,6 +56,10 @@ pub struct UpstreamGrant {
     /// Whom TLS trusts, and what it shows of us.
     #[serde(default, skip_serializing_if = "UpstreamTls::is_default")]
     pub tls: UpstreamTls,
+    /// How the host obtains the access tokens, for the slot `oauth2`. `credential` then names what holds the tokens, which
+    /// only the host writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2Grant>,
 }
 
 /// TLS towards one upstream. By default it trusts whom the platform trusts, and shows nothing.
@@ -82,7 +87,9 @@ impl UpstreamTls {
 impl UpstreamGrant {
     /// Every credential that it names.
     pub fn credentials(&self) -> impl Iterator<Item = &CredentialName> {
-        self.credential.iter().chain(&self.tls.client_certificate)
+        let client_secret = self.oauth2.as_ref().and_then(|oauth2| oauth2.client_secret.as_ref());
+        let own = self.credential.iter().chain(&self.tls.client_certificate);
+        own.chain(client_secret)
     }
 
     /// Every value out of bounds, and what does not belong together, named as in the connection file. Whether certificates can

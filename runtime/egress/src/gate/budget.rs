@@ -6,7 +6,7 @@
 //!
 //! Time is the process's own, so that a wall clock that is set neither ends a hold nor makes it longer.
 
-mod feedback;
+pub(crate) mod feedback;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -78,6 +78,7 @@ impl Credentials for Counting {
             "number" => Ok(Some(Secret::new(b"20261125".to_vec()).unwrap())),
             "hex-key" => Ok(Some(Secret::new(b"6b65793a736563726574".to_vec()).unwrap())),
             "broken-line" => Ok(Some(Secret::new(b"a\nb".to_vec()).unwrap())),
+            "tokens" => Ok(Some(Secret::new(br#"{"cofferdam-oauth2":1}"#.to_vec()).unwrap())),
             "unreadable" => Err(CredentialsUnavailable(Box::new(io::Error::other("disk")))),
             _ => Ok(None),
         }

@@ -22,6 +22,7 @@ use super::resolve::Pinned;
 use crate::exchange::HttpError;
 
 /// Where a request goes.
+#[derive(Clone, Copy)]
 pub(crate) struct Line<'a> {
     pub client: &'a Client,
     pub pinned: &'a Pinned,

@@ -53,7 +53,10 @@ pub(super) async fn apply(
     })?;
     let granted = check_against_connector(&app, &spec)?;
     let present = app.connections.get(&caller.workspace, &spec.name);
-    let same_filter = present.is_some_and(|present| present.spec.filter == spec.filter);
+    let same_filter = present
+        .as_ref()
+        .is_some_and(|present| present.spec.filter == spec.filter);
+    let other_tokens = present.is_some_and(|present| crate::oauth2::differs(&present.spec, &spec));
     let fresh = start_afresh(&app, &caller.workspace, &spec.name).await?;
     let connection = app
         .connections
@@ -71,6 +74,10 @@ pub(super) async fn apply(
         .is_some_and(|inbound| inbound.scheme == InboundScheme::None)
     {
         tracing::warn!(connection = %connection.spec.name, by = caller.name, "requests to its hook are {}", InboundScheme::None.in_words());
+    }
+    if other_tokens {
+        // It may have been parked because no token could be had as it was set up before.
+        actions::release(&app, &caller, connection.spec.name.as_str()).await?;
     }
     view(&app, &connection).await
 }
@@ -134,6 +141,21 @@ fn check_against_connector(app: &App, spec: &ConnectionSpec) -> Result<Digest, P
                 ));
             }
             (true, true) | (false, false) => {}
+        }
+        match (slot.is_oauth2(), &grant.oauth2) {
+            (true, None) => {
+                return bad(format!(
+                    "upstream {name} takes OAuth 2.0 tokens, and nothing says how they are obtained: add \
+                     [upstreams.{name}.oauth2], or attach another kind of credential with `attach`"
+                ));
+            }
+            (false, Some(_)) => {
+                return bad(format!(
+                    "upstream {name} has a table `oauth2`, and its connector attaches the credential as `{slot}`: add \
+                     attach = \"oauth2\""
+                ));
+            }
+            (true, Some(_)) | (false, None) => {}
         }
     }
     if !spec.subscribe.is_empty() && !connector.exports.sink {

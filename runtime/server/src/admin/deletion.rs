@@ -92,6 +92,8 @@ pub(crate) async fn deleted(
     let deleted = app.connections.delete(&by.workspace, name, batch).await;
     deleted.map_err(actions::connection_problem)?;
     app.gate.forget(&by.workspace, name);
+    app.consents.forget(&by.workspace, name);
+    app.oauth2.forget(&by.workspace, name);
     tracing::info!(connection = %name, waiting, credentials, by = by.name, "connection deleted");
     Ok(ConnectionDeleted {
         name: name.clone(),

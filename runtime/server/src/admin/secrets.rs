@@ -204,6 +204,13 @@ pub(crate) async fn put(
     let found = actions::connection(app, &by.workspace, connection)?;
     let connection = &found.spec.name;
     let credential: CredentialName = credential.parse().map_err(|error| bad(format!("{error}")))?;
+    if crate::oauth2::holds_tokens(&found.spec, &credential) {
+        let detail = format!(
+            "{credential} holds the OAuth 2.0 tokens of {connection}, which the host writes itself: connect the account \
+             with `cofferdam secret authorize`"
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, "credential-of-the-host", detail));
+    }
     let now = now();
     if expires_at.is_some_and(|at| at <= now) {
         let detail = format!("expires_at is over already; it is {now}");

@@ -30,6 +30,7 @@ pub fn parse_connection(text: &str) -> Result<ConnectionSpec, Vec<Mistake>> {
             problems.push(format!("upstreams.{name}.tls.{problem}"));
         }
     }
+    problems.extend(spec.oauth2_problems());
     if let Some(fault) = spec.filter.as_deref().and_then(|filter| Filter::compile(filter).err()) {
         problems.push(format!("filter {fault}"));
     }

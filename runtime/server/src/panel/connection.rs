@@ -11,6 +11,7 @@ use cofferdam_vault::{CredentialInfo, Fact, FactQuery};
 use super::budget::BudgetRow;
 use super::connections::{Back, ConnectionRow, version};
 use super::connectors::attached;
+use super::consent::TokensRow;
 use super::credentials::{self, CredentialLine, FACTS_SHOWN, FactRow};
 use super::delivery::DeliveryRow;
 use super::flash::FlashQuery;
@@ -105,6 +106,7 @@ pub(super) struct Granted {
     pub(super) trusts: Option<&'static str>,
     pub(super) redirects: u8,
     pub(super) redirect_origins: Vec<String>,
+    pub(super) tokens: Option<TokensRow>,
 }
 
 /// What the page is made of.
@@ -228,7 +230,10 @@ impl ConnectionPage {
                 checked: inbound.scheme.in_words(),
                 credential: inbound.credential.as_ref().map(credential),
             }),
-            upstreams: of_asked.chain(of_the_rest).collect(),
+            upstreams: of_asked
+                .chain(of_the_rest)
+                .map(|row| with_tokens(row, shown.view, now))
+                .collect(),
             settings: (!spec.settings.is_empty())
                 .then(|| serde_json::to_string_pretty(&spec.settings).unwrap_or_default()),
             policy: policy::policy(&spec.policy),
@@ -247,6 +252,18 @@ impl ConnectionPage {
 /// What an admin wrote becomes a link only if it is one to a page.
 pub(super) fn is_link(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
+}
+
+fn with_tokens(mut row: UpstreamRow, view: &ConnectionView, now: Timestamp) -> UpstreamRow {
+    let status = row
+        .name
+        .parse()
+        .ok()
+        .and_then(|name: UpstreamName| view.oauth2.get(&name));
+    if let (Some(grant), Some(status)) = (&mut row.grant, status) {
+        grant.tokens = Some(TokensRow::new(status, now));
+    }
+    row
 }
 
 impl CredentialRow {
@@ -304,6 +321,7 @@ impl Granted {
             }),
             redirects: grant.redirects,
             redirect_origins: grant.redirect_origins.iter().map(ToString::to_string).collect(),
+            tokens: None,
         }
     }
 }

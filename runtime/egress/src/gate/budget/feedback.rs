@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use cofferdam_domain::Timestamp;
 use cofferdam_domain::budget::{Heard, HoldReason};
 use cofferdam_domain::retry::RATE_LIMIT_WAIT;
+use http::HeaderMap;
 use sfv::{BareItem, Dictionary, FieldType, Item, List, ListEntry, Parameters, Parser};
 
 /// Numbers from here on are times since 1970, in seconds and in milliseconds.
@@ -92,6 +93,13 @@ pub(super) fn read(status: u16, headers: &Headers, wall: Timestamp) -> Feedback 
         },
         retry_after_ms: if refused { asked } else { retry_after }.map(millis),
     }
+}
+
+/// How long an answer that no budget hears of asks to wait, in milliseconds.
+pub(crate) fn retry_after_ms(headers: &HeaderMap, wall: Timestamp) -> Option<u64> {
+    let told = ["date", "retry-after"].map(|name| Some((name.to_owned(), headers.get(name)?.as_bytes().to_vec())));
+    let told: Vec<_> = told.into_iter().flatten().collect();
+    retry_after(&told, date(&told, "date").unwrap_or(wall)).map(millis)
 }
 
 /// What `Retry-After` asks for: seconds, or a date. What is neither counts as absent.

@@ -282,6 +282,7 @@ async fn a_credential_that_is_missing_or_unusable_sends_nothing() {
     for (credential, code) in [
         ("absent", RefusalCode::CredentialMissing),
         ("broken-line", RefusalCode::CredentialUnusable),
+        ("tokens", RefusalCode::CredentialUnusable),
     ] {
         let world =
             World::new(&upstream.url(), "bearer").route(|route| route.credential = Some(credential.parse().unwrap()));
@@ -341,6 +342,10 @@ fn every_refusal_code_has_a_name_of_its_own_and_a_case() {
         RefusalCode::TooManyRedirects,
         // The gate is not asked: the server refuses it.
         RefusalCode::NoRequestsInReceive,
+        // In `oauth2/tests/failures.rs`.
+        RefusalCode::CredentialConsentNeeded,
+        RefusalCode::CredentialRefused,
+        RefusalCode::TokenEndpointBlocked,
     ]);
     for code in RefusalCode::ALL {
         assert!(covered.contains(&code), "{code}");

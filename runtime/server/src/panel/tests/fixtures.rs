@@ -111,6 +111,7 @@ fn view(name: &str, health: Health, reason: Option<&str>, depth: [u64; 4]) -> Co
             last_problem: Some(format!("no such key: labels {HOSTILE}")),
             last_problem_at: Some(ago(90_000)),
         }),
+        oauth2: std::collections::BTreeMap::new(),
         lane: LaneState {
             parked: reason.map(note),
             ..LaneState::default()
