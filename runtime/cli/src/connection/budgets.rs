@@ -10,7 +10,7 @@ use cofferdam_server::budgets::BudgetView;
 use crate::api::{ApiArguments, Request};
 use crate::output::Output;
 use crate::paint::Paint;
-use crate::render::{Table, printable};
+use crate::render::Table;
 
 pub(super) async fn run(arguments: &ApiArguments, output: &Output) -> anyhow::Result<()> {
     let budgets: Vec<BudgetView> = arguments.client()?.send(Request::get(&["v1", "budgets"])).await?;
@@ -49,13 +49,14 @@ pub(super) fn listed(budgets: &[BudgetView], now: Timestamp, paint: Paint) -> St
             let reset = told.resets_at.filter(|at| *at > now);
             let reset = reset.map_or_else(String::new, |at| format!(", full again in {}", span(at.since(now))));
             let said = format!(
-                "\n{}/{} said {} ago that {} are left{reset}",
+                "{}/{} said {} ago that {} are left{reset}",
                 user.connection,
                 user.upstream,
                 span(now.since(told.at)),
                 told.remaining
             );
-            text.push_str(&paint.dim(&printable(&said)));
+            text.push('\n');
+            text.push_str(&paint.dim(&said));
         }
     }
     text
