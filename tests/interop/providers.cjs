@@ -127,7 +127,7 @@ function twilioRequests(token, base, text) {
   const withPort = request("T-4", "", FORM_TYPE, form, params);
   withPort.headers["x-twilio-signature"] = port;
   return [
-    request("T-1", "?from=It's+here&x=%7e", FORM_TYPE, form, params),
+    request("T-1", "?from=here+now&x=%7e", FORM_TYPE, form, params),
     request("T-2", "/voice", FORM_TYPE, several, { Address: ["+1325", "+1415", "+1415"] }),
     request("T-3", hashed, JSON_TYPE, json, {}),
     withPort,

@@ -34,6 +34,9 @@ const BODY_HASH: &[u8] = b"bodySHA256";
 /// Names the algorithm where it is not HMAC-SHA1.
 const SETTINGS: &str = "x-twilio-webhooks-signature-settings";
 
+/// Name and value.
+type Parameter<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
+
 pub(super) fn verify(grant: &InboundGrant, secrets: &[Secret], incoming: &Incoming<'_>) -> Result<(), Unverified> {
     let given = header::one(incoming.headers, "x-twilio-signature")?;
     let given = data_encoding::BASE64
@@ -88,7 +91,7 @@ fn algorithm(incoming: &Incoming<'_>) -> Result<HmacAlgorithm, Unverified> {
 }
 
 /// What is signed behind the URL. Every byte of the body is covered, by a parameter or by its hash, or the request is refused.
-fn parameters<'a>(incoming: &Incoming<'a>) -> Result<BTreeSet<(Cow<'a, [u8]>, Cow<'a, [u8]>)>, Unverified> {
+fn parameters<'a>(incoming: &Incoming<'a>) -> Result<BTreeSet<Parameter<'a>>, Unverified> {
     let hash = form(incoming.query.as_bytes()).find(|(name, _)| &**name == BODY_HASH);
     if let Some((_, expected)) = hash {
         let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(incoming.body));
@@ -118,7 +121,7 @@ fn parameters<'a>(incoming: &Incoming<'a>) -> Result<BTreeSet<(Cow<'a, [u8]>, Co
 
 /// Names and values of a form (<https://url.spec.whatwg.org/#urlencoded-parsing>), byte by byte: bytes that are no UTF-8 stay
 /// what they are, so that no two bodies are signed alike for having been repaired.
-fn form(text: &[u8]) -> impl Iterator<Item = (Cow<'_, [u8]>, Cow<'_, [u8]>)> {
+fn form(text: &[u8]) -> impl Iterator<Item = Parameter<'_>> {
     text.split(|byte| *byte == b'&')
         .filter(|item| !item.is_empty())
         .map(|item| {
