@@ -228,6 +228,19 @@ impl Policy {
     }
 }
 
+impl Connection {
+    /// The path of its hook on the public listener, if it takes requests.
+    pub fn hook_path(&self) -> Option<String> {
+        let name = &self.spec.name;
+        self.spec.inbound.as_ref()?;
+        Some(if self.workspace == WorkspaceName::default() {
+            format!("/hooks/{name}")
+        } else {
+            format!("/workspaces/{}/hooks/{name}", self.workspace)
+        })
+    }
+}
+
 impl ConnectionSpec {
     /// Whether an event of this type is delivered to it.
     pub fn wants(&self, kind: &str) -> bool {

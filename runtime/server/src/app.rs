@@ -12,6 +12,7 @@ use crate::config::Limits;
 use crate::connections::Connections;
 use crate::disk::Disk;
 use crate::house::House;
+use crate::ingest::Refusals;
 use crate::metrics::Metrics;
 use crate::panel::Sessions;
 use crate::redrive::Bell;
@@ -37,6 +38,8 @@ pub struct App {
     pub(crate) tokens: Arc<Tokens>,
     /// Counters and histograms.
     pub(crate) metrics: Arc<Metrics>,
+    /// Requests to hooks that failed their check, and what was said of them.
+    pub(crate) refusals: Arc<Refusals>,
     /// How filters have answered.
     pub(crate) filters: Arc<Tallies>,
     /// Tells the runner of redrives that there is a new one.

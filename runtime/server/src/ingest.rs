@@ -1,12 +1,14 @@
 //! The public listener: webhooks and events. Nothing is acknowledged before it is durable.
 
 mod accept;
+mod authenticate;
 mod body;
 mod cloudevents;
 mod events;
 pub(crate) mod hooks;
 mod marks;
 pub(crate) mod raw_request;
+mod refusals;
 mod verify;
 
 use axum::Router;
@@ -15,8 +17,10 @@ use axum::routing::post;
 use crate::app::App;
 
 pub(crate) use accept::room;
+pub(crate) use authenticate::warn_of_unchecked_hooks;
 pub(crate) use events::receive as receive_events;
 pub use events::{EventAccepted, EventsAccepted};
+pub(crate) use refusals::Refusals;
 
 /// The routes of the public listener. Each handler reads its body itself, by [`body::read`].
 pub fn router(app: App) -> Router {

@@ -59,8 +59,28 @@ impl AttemptLabels {
 pub(crate) struct IngestLabels {
     /// `hook` or `api`.
     pub door: &'static str,
-    /// `accepted`, `duplicate`, `unverified`, `refused`, `kept-raw`, `failed`.
+    /// `accepted`, `duplicate`, `handshake`, `unverified`, `refused`, `kept-raw`, `failed`.
     pub answer: &'static str,
+}
+
+/// Why a request to a hook failed its check.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct UnverifiedLabels {
+    workspace: String,
+    connection: String,
+    reason: &'static str,
+}
+
+impl UnverifiedLabels {
+    /// The labels of this reason, one of a few words.
+    pub(crate) fn of(connection: &Connection, reason: &'static str) -> Self {
+        let Lane { workspace, connection } = Lane::of(connection);
+        Self {
+            workspace,
+            connection,
+            reason,
+        }
+    }
 }
 
 /// Why producers are told to come back later.
@@ -111,6 +131,8 @@ pub(crate) struct Metrics {
     registry: Registry,
     /// Requests by door and answer.
     pub ingest: Family<IngestLabels, Counter>,
+    /// Requests to hooks that failed their check, by connection and reason.
+    pub unverified: Family<UnverifiedLabels, Counter>,
     /// Attempts by outcome and class.
     pub attempts: Family<AttemptLabels, Counter>,
     /// Wall time of an attempt.
@@ -171,6 +193,10 @@ impl Metrics {
         let mut made = Maker(&mut registry);
         Self {
             ingest: made.metric("ingest_requests", "Incoming requests by answer"),
+            unverified: made.metric(
+                "hook_unverified",
+                "Requests to a connection's hook that failed their check, by reason",
+            ),
             attempts: made.metric("attempts", "Attempts by outcome and failure class"),
             attempt_seconds: made.seconds("attempt", "Wall time of attempts"),
             delivery_seconds: made.seconds("delivery", "Time from acceptance to delivery"),

@@ -144,6 +144,7 @@ impl Server {
             metrics: Arc::new(Metrics::new()),
             filters: Arc::default(),
             redrives: Arc::default(),
+            refusals: Arc::default(),
             sessions: Arc::default(),
             store,
             disk,
@@ -153,6 +154,7 @@ impl Server {
             limits: config.limits.clone(),
         };
 
+        ingest::warn_of_unchecked_hooks(&app);
         let stop = CancellationToken::new();
         let listeners = vec![
             tokio::spawn(listener::serve(public, ingest::router(app.clone()), stop.clone())),

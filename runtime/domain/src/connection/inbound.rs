@@ -75,8 +75,8 @@ impl InboundGrant {
         let scheme = self.scheme;
         match &self.credential {
             None if scheme.needs_credential() => problems.push(format!(
-                "inbound.credential is missing: scheme {scheme} checks requests with {}; write `credential = \"webhook-secret\"` \
-                 and set it with `cofferdam secret set`",
+                "inbound.scheme {scheme} needs a credential, {}: write `credential = \"webhook-secret\"` under [inbound], and \
+                 set it with `cofferdam secret set`",
                 scheme.secret()
             )),
             Some(credential) if !scheme.needs_credential() => problems.push(format!(
@@ -126,10 +126,11 @@ impl InboundGrant {
             .is_some_and(|signature| signature.template.has(Placeholder::Url));
         match (self.scheme, &self.external_url) {
             (InboundScheme::Twilio, None) => Some(format!(
-                "inbound.external_url is missing: Twilio signs the whole URL, which a proxy may have changed; {WRITE}"
+                "inbound.scheme twilio needs an external_url, because Twilio signs the whole URL, which a proxy may have changed; \
+                 {WRITE}"
             )),
             (InboundScheme::Hmac, None) if signs_url => Some(format!(
-                "inbound.external_url is missing: the template has {{url}}, which a proxy may have changed; {WRITE}"
+                "inbound.signature.template has {{url}}, which a proxy may have changed, so it needs an external_url; {WRITE}"
             )),
             (InboundScheme::Twilio | InboundScheme::Hmac, _) | (_, None) => None,
             (scheme, Some(_)) => Some(format!(
@@ -154,8 +155,8 @@ impl InboundGrant {
                 self.scheme
             )),
             None if hmac => problems.push(
-                "inbound.signature is missing: scheme hmac needs to know what is signed; write a table [inbound.signature] with \
-                 at least `header = \"X-Signature\"`"
+                "inbound.scheme hmac needs to know what is signed: write a table [inbound.signature] with at least \
+                 `header = \"X-Signature\"`"
                     .to_owned(),
             ),
             None => {}

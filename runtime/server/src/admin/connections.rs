@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use cofferdam_domain::connection::ConnectionSpec;
-use cofferdam_domain::{Connection, ConnectionName, Digest, WorkspaceName};
+use cofferdam_domain::{Connection, ConnectionName, Digest, InboundScheme, WorkspaceName};
 use cofferdam_queue::Queue;
 use cofferdam_store::Batch;
 
@@ -64,6 +64,14 @@ pub(super) async fn apply(
         app.filters.forget(&caller.workspace, &connection.spec.name);
     }
     tracing::info!(connection = %connection.spec.name, revision = connection.revision, by = caller.name, "connection applied");
+    if connection
+        .spec
+        .inbound
+        .as_ref()
+        .is_some_and(|inbound| inbound.scheme == InboundScheme::None)
+    {
+        tracing::warn!(connection = %connection.spec.name, by = caller.name, "requests to its hook are {}", InboundScheme::None.in_words());
+    }
     view(&app, &connection).await
 }
 

@@ -1,7 +1,7 @@
 //! Reading a connection file: what an admin writes of one connection.
 
 use cofferdam_domain::connection::ConnectionSpec;
-use cofferdam_domain::limits::{DEDUPE_WINDOW_HOURS_MAX, DEDUPE_WINDOW_HOURS_MIN, SETTINGS_BYTES_MAX};
+use cofferdam_domain::limits::SETTINGS_BYTES_MAX;
 
 use super::FILE_BYTES_MAX;
 use super::reader::{self, Mistake};
@@ -32,12 +32,8 @@ pub fn parse_connection(text: &str) -> Result<ConnectionSpec, Vec<Mistake>> {
             "settings take {settings} bytes of JSON; {SETTINGS_BYTES_MAX} are allowed"
         ));
     }
-    if let Some(hours) = spec.inbound.as_ref().and_then(|inbound| inbound.dedupe_window_hours)
-        && !(DEDUPE_WINDOW_HOURS_MIN..=DEDUPE_WINDOW_HOURS_MAX).contains(&hours)
-    {
-        problems.push(format!(
-            "inbound.dedupe_window_hours is {hours}; it must be {DEDUPE_WINDOW_HOURS_MIN} to {DEDUPE_WINDOW_HOURS_MAX}"
-        ));
+    if let Some(inbound) = &spec.inbound {
+        problems.extend(inbound.problems());
     }
     if problems.is_empty() {
         return Ok(spec);

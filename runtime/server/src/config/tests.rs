@@ -78,6 +78,24 @@ fn every_mark_has_its_default_and_its_bounds() {
 }
 
 #[test]
+fn what_a_hooks_scheme_needs_is_asked_for_at_the_line_of_the_scheme() {
+    let file = "name = \"a\"\nconnector = \"c\"\n\n[upstreams.u]\nbase_url = \"https://u.example\"\ncredential = \"u\"\n\n[inbound]\nscheme = \"twilio\"\n";
+    let mistakes = parse_connection(file).unwrap_err();
+    assert_eq!(
+        mistakes.iter().map(|mistake| mistake.line).collect::<Vec<_>>(),
+        [9, 9],
+        "{mistakes:?}"
+    );
+    assert!(
+        mistakes[0]
+            .text
+            .contains("needs a credential, the account's auth token"),
+        "{mistakes:?}"
+    );
+    assert!(mistakes[1].text.contains("external_url = \"https://"), "{mistakes:?}");
+}
+
+#[test]
 fn a_filter_and_a_dedupe_window_are_checked_with_the_connection_file() {
     let file = "name = \"a\"\nconnector = \"slack\"\nfilter = \"FILTER\"\n\n[inbound]\nscheme = \"github\"\ncredential = \"c\"\ndedupe_window_hours = HOURS\n";
     let parse = |filter: &str, hours: &str| parse_connection(&file.replace("FILTER", filter).replace("HOURS", hours));

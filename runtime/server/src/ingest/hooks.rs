@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cofferdam_domain::classify::Failure;
 use cofferdam_domain::connection::InboundGrant;
@@ -21,17 +21,16 @@ use cofferdam_host::{CallLimits, InboundRequest, Received, Rejected, Reply};
 use cofferdam_queue::{Accept, Owed};
 use serde::Deserialize;
 
+use super::authenticate::{authenticate, refusal};
 use super::events::{EventAccepted, EventsAccepted};
 use super::marks::Door;
+use super::verify::Incoming;
 use super::{accept, body, raw_request, verify};
 use crate::app::App;
 use crate::clock::now;
 use crate::dispatch::{call_limits, granted, source_environment};
 use crate::problem::Problem;
 use crate::subscriptions;
-
-/// Longest provider's delivery id that is taken for a dedupe key, in bytes.
-const PROVIDER_ID_BYTES_MAX: usize = 200;
 
 /// Longest time of one `receive`, its wait for a slot included.
 const RECEIVE_DEADLINE_MAX: Duration = Duration::from_secs(10);
@@ -54,7 +53,7 @@ pub(super) async fn receive(
     Path(hook): Path<Hook>,
     RawQuery(query): RawQuery,
     request: Request,
-) -> Result<Response, Problem> {
+) -> Response {
     let answered = handle(&app, &hook, query.unwrap_or_default(), request).await;
     app.metrics.count_ingest(
         "hook",
@@ -63,13 +62,24 @@ pub(super) async fn receive(
                 "duplicate"
             }
             Ok(Answer::Accepted(..)) => "accepted",
+            Ok(Answer::Handshake(_)) => "handshake",
             Ok(Answer::KeptRaw(_)) => "kept-raw",
             Err(problem) if problem.status == 401 => "unverified",
             Err(problem) if problem.status < 500 => "refused",
             Err(_) => "failed",
         },
     );
-    Ok(match answered? {
+    let answer = match answered {
+        Ok(answer) => answer,
+        Err(problem) => {
+            let scheme = find(&app, &hook)
+                .ok()
+                .and_then(|hook| Some(hook.spec.inbound.as_ref()?.scheme));
+            return refusal(problem, scheme);
+        }
+    };
+    match answer {
+        Answer::Handshake(challenge) => handshake_response(&challenge),
         Answer::Accepted(_, Some(reply)) => reply_response(reply),
         Answer::Accepted(accepted, None) => {
             (StatusCode::ACCEPTED, axum::Json(EventsAccepted { accepted })).into_response()
@@ -79,10 +89,12 @@ pub(super) async fn receive(
             axum::Json(EventsAccepted { accepted: vec![kept] }),
         )
             .into_response(),
-    })
+    }
 }
 
 enum Answer {
+    /// A provider's handshake, which asks to have this back.
+    Handshake(String),
     Accepted(Vec<EventAccepted>, Option<Reply>),
     KeptRaw(EventAccepted),
 }
@@ -93,8 +105,23 @@ async fn handle(app: &App, hook: &Hook, query: String, request: Request) -> Resu
     let (parts, body) = request.into_parts();
     let (headers, body) = (&parts.headers, body::read(app, body).await?);
     let received_at = now();
-    let provider_id =
-        authenticate(app, &connection, headers, &body, received_at)?.filter(|id| id.len() <= PROVIDER_ID_BYTES_MAX);
+    let path = parts.uri.path();
+    let verified = authenticate(
+        app,
+        &connection,
+        &Incoming {
+            headers,
+            path,
+            rest: rest(hook, path),
+            query: &query,
+            body: &body,
+            now: received_at,
+        },
+    )?;
+    // Also while the connection is off: a hook is set up before it is turned on.
+    if let Some(challenge) = verified.challenge {
+        return Ok(Answer::Handshake(challenge));
+    }
     if !connection.enabled {
         let detail = "the connection is turned off";
         return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "disabled", detail).retry_after(DISABLED_WAIT_S));
@@ -107,7 +134,7 @@ async fn handle(app: &App, hook: &Hook, query: String, request: Request) -> Resu
         query,
         headers: headers
             .iter()
-            .filter(|(name, _)| !verify::HOST_HEADERS.contains(&name.as_str()))
+            .filter(|(name, _)| verify::is_for_connector(connection.spec.inbound.as_ref(), name.as_str()))
             .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
             .collect(),
         body: body.to_vec(),
@@ -117,7 +144,7 @@ async fn handle(app: &App, hook: &Hook, query: String, request: Request) -> Resu
         connection: &connection,
         correlation_id,
         received_at,
-        provider_id,
+        provider_id: verified.provider_id,
     };
     match normalise(app, &connection, request.clone()).await {
         Ok(received) => match owe_all(app, &origin, received.drafts).await {
@@ -147,29 +174,11 @@ fn find(app: &App, hook: &Hook) -> Result<Arc<Connection>, Problem> {
         .ok_or_else(missing)
 }
 
-/// 401 unless the signature holds; the answer is the provider's own id of the delivery.
-fn authenticate(
-    app: &App,
-    connection: &Connection,
-    headers: &HeaderMap,
-    body: &[u8],
-    received_at: Timestamp,
-) -> Result<Option<String>, Problem> {
-    let inbound = connection
-        .spec
-        .inbound
-        .as_ref()
-        .ok_or_else(|| Problem::not_found("such hook"))?;
-    let secrets = app
-        .vault
-        .active(&connection.workspace, &connection.spec.name, &inbound.credential)
-        .map_err(|error| Problem::internal("reading the signing secret", &error))?;
-    if secrets.is_empty() {
-        tracing::warn!(connection = %connection.spec.name, credential = %inbound.credential, "a hook was called whose signing secret is not set");
-    }
-    verify::verify(inbound.scheme, &secrets, headers, body, received_at)
-        .map_err(|verify::Unverified| Problem::unauthorized())?;
-    Ok(verify::delivery_id(inbound.scheme, headers))
+/// What of the request line's path lies behind the hook's own, undecoded.
+fn rest<'a>(hook: &Hook, path: &'a str) -> &'a str {
+    // `/hooks/NAME` or `/workspaces/WORKSPACE/hooks/NAME`.
+    let segments = if hook.workspace.is_some() { 4 } else { 2 };
+    path.match_indices('/').nth(segments).map_or("", |(at, _)| &path[at..])
 }
 
 /// The source connector's reading of the request, or why there is none.
@@ -325,6 +334,15 @@ fn told(event: cofferdam_queue::Accepted) -> EventAccepted {
         duplicate: event.duplicate,
         deliveries: event.deliveries.len(),
     }
+}
+
+/// The sender chose the text, so a browser must not take it for a page of ours.
+fn handshake_response(challenge: &str) -> Response {
+    let headers = [(
+        header::X_CONTENT_TYPE_OPTIONS,
+        header::HeaderValue::from_static("nosniff"),
+    )];
+    (headers, axum::Json(serde_json::json!({ "challenge": challenge }))).into_response()
 }
 
 /// The connector chose the body, so a browser must not take it for a page of ours.

@@ -25,10 +25,7 @@ fn every_scheme_is_granted_by_what_it_needs_and_says_what_is_missing() {
     ];
     for scheme in plain {
         check(&format!(r#"{{"scheme": "{scheme}", "credential": "s"}}"#), &[]);
-        check(
-            &format!(r#"{{"scheme": "{scheme}"}}"#),
-            &["inbound.credential is missing"],
-        );
+        check(&format!(r#"{{"scheme": "{scheme}"}}"#), &["needs a credential"]);
     }
     check(r#"{"scheme": "none"}"#, &[]);
     check(
@@ -41,11 +38,11 @@ fn every_scheme_is_granted_by_what_it_needs_and_says_what_is_missing() {
     );
     check(
         r#"{"scheme": "twilio"}"#,
-        &["inbound.credential is missing", "inbound.external_url is missing"],
+        &["needs a credential", "inbound.scheme twilio needs an external_url"],
     );
     check(
         r#"{"scheme": "hmac", "credential": "s"}"#,
-        &["inbound.signature is missing"],
+        &["inbound.scheme hmac needs to know"],
     );
     check(
         r#"{"scheme": "hmac", "credential": "s", "signature": {"header": "x-sig"}}"#,
@@ -53,7 +50,7 @@ fn every_scheme_is_granted_by_what_it_needs_and_says_what_is_missing() {
     );
     check(
         r#"{"scheme": "hmac", "credential": "s", "signature": {"header": "x-sig", "template": "{url}{body}"}}"#,
-        &["inbound.external_url is missing"],
+        &["inbound.signature.template has {url}"],
     );
     check(
         r#"{"scheme": "hmac", "credential": "s", "signature": {"header": "x-sig", "template": "{timestamp}{body}"}}"#,

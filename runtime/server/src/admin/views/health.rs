@@ -130,7 +130,11 @@ fn unset_credentials(app: &App, connection: &Connection) -> Vec<String> {
         .upstreams
         .values()
         .filter_map(|grant| grant.credential.as_ref());
-    let inbound = connection.spec.inbound.iter().map(|inbound| &inbound.credential);
+    let inbound = connection
+        .spec
+        .inbound
+        .iter()
+        .filter_map(|inbound| inbound.credential.as_ref());
     let mut unset: Vec<String> = outbound
         .chain(inbound)
         // A vault that cannot be read is not the connection's trouble; the next attempt says so.
