@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use cofferdam_domain::connection::ConnectionSpec;
-use cofferdam_domain::{ConnectionName, CredentialName};
+use cofferdam_domain::{ConnectionName, CredentialName, InboundScheme};
 use cofferdam_server::admin::ConnectionDeleted;
 use cofferdam_server::admin::views::{ConnectionView, Health};
 use cofferdam_server::config::{self, Mistake};
@@ -172,6 +172,7 @@ async fn apply(arguments: &ApiArguments, files: &[PathBuf], output: &Output) -> 
     let missing = missing_secrets(&api, &applied).await?;
     output.show(&applied, |paint| {
         let mut text: Vec<_> = applied.iter().map(|connection| standing(connection, paint)).collect();
+        text.extend(applied.iter().filter_map(|view| hook(view, paint)));
         for (connection, credential) in &missing {
             text.push(paint.warn(&format!(
                 "  not set yet: cofferdam secret set {connection} {credential}"
@@ -229,7 +230,7 @@ fn credentials(spec: &ConnectionSpec) -> impl Iterator<Item = &CredentialName> {
         .upstreams
         .values()
         .filter_map(|upstream| upstream.credential.as_ref());
-    outgoing.chain(spec.inbound.as_ref().map(|inbound| &inbound.credential))
+    outgoing.chain(spec.inbound.as_ref().and_then(|inbound| inbound.credential.as_ref()))
 }
 
 fn standing(view: &ConnectionView, paint: Paint) -> String {
@@ -282,7 +283,7 @@ fn listed(connections: &[ConnectionView], paint: Paint) -> String {
             view.depth.in_flight.to_string(),
             view.depth.dead.to_string(),
             view.depth.delivered.to_string(),
-            takes(spec),
+            takes(&view.connection),
         ]);
     }
     let mut text = table.render(paint);
@@ -293,6 +294,19 @@ fn listed(connections: &[ConnectionView], paint: Paint) -> String {
         text.push_str(&paint.warn(&format!("\n{name}: {}", printable(reason))));
     }
     for view in connections {
+        let name = &view.connection.spec.name;
+        if view
+            .connection
+            .spec
+            .inbound
+            .as_ref()
+            .is_some_and(|inbound| inbound.scheme == InboundScheme::None)
+        {
+            text.push_str(&paint.warn(&format!(
+                "\n{name}: requests to its hook are {}",
+                InboundScheme::None.in_words()
+            )));
+        }
         if let Some(trouble) = filter_trouble(view) {
             text.push_str(&paint.warn(&format!("\n{}: {trouble}", view.connection.spec.name)));
         }
@@ -314,11 +328,32 @@ fn filter_trouble(view: &ConnectionView) -> Option<String> {
     ))
 }
 
+/// Where its provider sends to, and what the host checks there.
+fn hook(view: &ConnectionView, paint: Paint) -> Option<String> {
+    let inbound = view.connection.spec.inbound.as_ref()?;
+    let name = &view.connection.spec.name;
+    let path = view.connection.hook_path()?;
+    let address = match &inbound.external_url {
+        Some(url) => format!("{url} (behind it POST {path} on the public listener)"),
+        None => format!("POST {path} on the public listener"),
+    };
+    let line = format!("  {name} takes requests {}: {address}", inbound.scheme.in_words());
+    Some(match inbound.scheme {
+        InboundScheme::None => paint.warn(&line),
+        _ => line,
+    })
+}
+
 /// What comes in by it: events that it subscribes to, whether a filter holds some of them back, and requests to its hook.
-fn takes(spec: &ConnectionSpec) -> String {
+fn takes(connection: &cofferdam_domain::Connection) -> String {
+    let spec = &connection.spec;
     let events = spec.subscribe.iter().map(ToString::to_string);
     let filtered = spec.filter.as_ref().map(|_| "filtered".to_owned());
-    let hook = spec.inbound.as_ref().map(|_| format!("POST /hooks/{}", spec.name));
+    let hook = spec
+        .inbound
+        .as_ref()
+        .zip(connection.hook_path())
+        .map(|(inbound, path)| format!("POST {path} ({})", inbound.scheme));
     events.chain(filtered).chain(hook).collect::<Vec<_>>().join(", ")
 }
 

@@ -30,11 +30,48 @@ fn the_list_shows_what_waits_and_explains_what_is_not_well() {
     );
     let expected = "\
 NAME          CONNECTOR  HEALTH  WAITING  RUNNING  DEAD  DELIVERED  TAKES
-slack-alerts  slack      parked  1        0        2     40         com.github.*, POST /hooks/slack-alerts
+slack-alerts  slack      parked  1        0        2     40         com.github.*, POST /hooks/slack-alerts (github)
 
 slack-alerts: auth since yesterday: refused\u{fffd}";
     assert_eq!(text, expected);
     assert!(listed(&[], Paint::Plain).contains("connection apply"));
+}
+
+#[test]
+fn a_hook_is_shown_with_what_the_host_checks_and_an_unchecked_one_is_not_overlooked() {
+    let with = |inbound: serde_json::Value| {
+        let mut view = view("ok", None);
+        view.connection.spec.inbound = Some(serde_json::from_value(inbound).unwrap());
+        view
+    };
+    let github = with(json!({"scheme": "github", "credential": "c"}));
+    assert_eq!(
+        hook(&github, Paint::Plain).unwrap(),
+        "  slack-alerts takes requests signed by GitHub: POST /hooks/slack-alerts on the public listener"
+    );
+    let twilio = json!({"scheme": "twilio", "credential": "c", "external_url": "https://in.example.com/t"});
+    let text = hook(&with(twilio), Paint::Plain).unwrap();
+    assert!(
+        text.contains("signed by Twilio: https://in.example.com/t (behind it POST /hooks/slack-alerts"),
+        "{text}"
+    );
+    let mut open = with(json!({"scheme": "none"}));
+    let text = hook(&open, Paint::Plain).unwrap();
+    assert!(
+        text.contains("not checked: anybody who knows the address may send"),
+        "{text}"
+    );
+    assert_eq!(credentials(&open.connection.spec).count(), 1);
+    let warning = "slack-alerts: requests to its hook are not checked: anybody who knows the address may send";
+    assert!(listed(std::slice::from_ref(&open), Paint::Plain).contains(warning));
+    assert!(!listed(&[github], Paint::Plain).contains("anybody"));
+    open.connection.workspace = "other".parse().unwrap();
+    assert!(
+        hook(&open, Paint::Plain)
+            .unwrap()
+            .contains("POST /workspaces/other/hooks/slack-alerts")
+    );
+    assert!(listed(&[open], Paint::Plain).contains("POST /workspaces/other/hooks/slack-alerts (none)"));
 }
 
 #[test]

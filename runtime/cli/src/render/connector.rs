@@ -1,7 +1,7 @@
 //! What a connector says about itself and asks for, in the words of the admin who decides about it.
 
 use cofferdam_domain::descriptor::UpstreamRequest;
-use cofferdam_domain::{CredentialSlot, Descriptor, Digest};
+use cofferdam_domain::{CredentialSlot, Descriptor, Digest, InboundScheme};
 use cofferdam_host::Exports;
 
 use super::text::printable;
@@ -39,9 +39,10 @@ pub(crate) fn connector(
     }
     if let Some(scheme) = &descriptor.inbound {
         let words = match descriptor.inbound_scheme() {
+            Some(InboundScheme::None) => "requests that nobody signs; a connection must say so".to_owned(),
             Some(scheme) => format!(
-                "signed requests ({}); the host checks, with a secret of yours",
-                scheme.as_str()
+                "requests {} ({scheme}); the host checks, with a secret of yours",
+                scheme.in_words()
             ),
             None => format!("requests signed as {scheme}, which this version cannot check"),
         };

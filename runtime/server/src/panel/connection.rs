@@ -46,8 +46,13 @@ pub(super) struct ConnectionPage {
 /// Where a provider sends to.
 pub(super) struct Hook {
     pub(super) path: String,
+    /// Its address as the provider knows it, if the admin wrote it.
+    pub(super) external_url: Option<String>,
     pub(super) scheme: &'static str,
-    pub(super) credential: CredentialRow,
+    /// What the scheme checks, in words.
+    pub(super) checked: &'static str,
+    /// None for a hook that checks nothing.
+    pub(super) credential: Option<CredentialRow>,
 }
 
 /// A credential, by everything but its value.
@@ -180,9 +185,11 @@ impl ConnectionPage {
             revision: shown.view.connection.revision,
             updated: Moment::new(shown.view.connection.updated_at, now),
             hook: spec.inbound.as_ref().map(|inbound| Hook {
-                path: hook_path(shown.view),
+                path: shown.view.connection.hook_path().unwrap_or_default(),
+                external_url: inbound.external_url.as_ref().map(ToString::to_string),
                 scheme: inbound.scheme.as_str(),
-                credential: credential(&inbound.credential),
+                checked: inbound.scheme.in_words(),
+                credential: inbound.credential.as_ref().map(credential),
             }),
             upstreams: of_asked.chain(of_the_rest).collect(),
             settings: (!spec.settings.is_empty())
@@ -201,15 +208,6 @@ impl ConnectionPage {
 /// What an admin wrote becomes a link only if it is one to a page.
 pub(super) fn is_link(text: &str) -> bool {
     text.starts_with("https://") || text.starts_with("http://")
-}
-
-fn hook_path(view: &ConnectionView) -> String {
-    let (workspace, name) = (&view.connection.workspace, &view.connection.spec.name);
-    if *workspace == cofferdam_domain::WorkspaceName::default() {
-        format!("/hooks/{name}")
-    } else {
-        format!("/workspaces/{workspace}/hooks/{name}")
-    }
 }
 
 impl CredentialRow {

@@ -3,7 +3,7 @@
 use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::{Redirect, Response};
-use cofferdam_domain::Connection;
+use cofferdam_domain::{Connection, InboundScheme};
 use serde::Deserialize;
 
 use super::badge::Badge;
@@ -42,8 +42,10 @@ pub(super) struct ConnectionRow {
     pub(super) dead: u64,
     pub(super) delivered: u64,
     pub(super) subscribes: Vec<String>,
-    /// The signature scheme of its hook.
+    /// How requests to its hook are checked, in words.
     pub(super) inbound: Option<&'static str>,
+    /// Whether anybody who knows its hook's address may send.
+    pub(super) unchecked: bool,
     /// Which page its forms lead back to.
     pub(super) back: &'static str,
 }
@@ -64,7 +66,11 @@ impl ConnectionRow {
             dead: view.depth.dead,
             delivered: view.depth.delivered,
             subscribes: spec.subscribe.iter().map(ToString::to_string).collect(),
-            inbound: spec.inbound.as_ref().map(|inbound| inbound.scheme.as_str()),
+            inbound: spec.inbound.as_ref().map(|inbound| inbound.scheme.in_words()),
+            unchecked: spec
+                .inbound
+                .as_ref()
+                .is_some_and(|inbound| inbound.scheme == InboundScheme::None),
             back: back.as_str(),
         }
     }

@@ -167,8 +167,8 @@ pub(super) fn attached(slot: &CredentialSlot) -> String {
 /// What an incoming request must prove, in words.
 fn expected(scheme: &str, verifiable: Option<InboundScheme>) -> String {
     match verifiable {
-        Some(scheme) => format!("requests signed by the scheme {}", scheme.as_str()),
-        None if scheme == "none" => "requests that nobody signs".to_owned(),
+        Some(InboundScheme::None) => "requests that nobody signs".to_owned(),
+        Some(verifiable) => format!("requests {} (scheme {verifiable})", verifiable.in_words()),
         None => format!("requests signed by the scheme {scheme}, which this host cannot verify"),
     }
 }
@@ -202,9 +202,16 @@ mod tests {
     fn a_scheme_that_cannot_be_verified_is_told_as_such() {
         assert_eq!(
             expected("github", Some(InboundScheme::Github)),
-            "requests signed by the scheme github"
+            "requests signed by GitHub (scheme github)"
         );
-        assert_eq!(expected("none", None), "requests that nobody signs");
-        assert!(expected("stripe", None).ends_with("cannot verify"));
+        assert_eq!(
+            expected("hmac-sha256", Some(InboundScheme::Hmac)),
+            "requests signed by an HMAC (scheme hmac)"
+        );
+        assert_eq!(
+            expected("none", Some(InboundScheme::None)),
+            "requests that nobody signs"
+        );
+        assert!(expected("morse", None).ends_with("cannot verify"));
     }
 }

@@ -19,7 +19,7 @@ use super::problem_page::ProblemPage;
 use super::redrives::{ConfirmPage, RedrivePage, RedriveRow, RedrivesPage};
 use super::sign_in::SignInPage;
 use super::trace::TracePage;
-use crate::admin::views::{DeadLetterPage, Health};
+use crate::admin::views::{ConnectionView, DeadLetterPage, Health};
 use crate::admin::{LetterFilter, Preview, Redrive, RedriveKind};
 use crate::problem::Problem;
 use crate::timeline::{self, StepKind};
@@ -115,6 +115,10 @@ fn connections(frame: Frame) -> String {
 }
 
 fn connection(frame: Frame) -> String {
+    connection_of(frame, &fixtures::connections()[1])
+}
+
+fn connection_of(frame: Frame, view: &ConnectionView) -> String {
     let (now, trace) = (frame.now, fixtures::trace());
     let event = &trace.events[0];
     let deliveries = event
@@ -122,7 +126,7 @@ fn connection(frame: Frame) -> String {
         .iter()
         .map(|it| DeliveryRow::new(&it.delivery, Some(event.event.kind.clone()), now));
     let shown = Shown {
-        view: &fixtures::connections()[1],
+        view,
         version: Some("1.4.0".into()),
         descriptor: Some(&fixtures::connectors().connectors[0].descriptor),
         credentials: &fixtures::credentials(),
@@ -352,4 +356,23 @@ fn a_connections_page_shows_its_rate_order_breaker_and_marks_and_how_its_filter_
     ] {
         assert!(html.contains(part), "{part} in {html}");
     }
+}
+
+#[test]
+fn a_hook_is_shown_with_what_is_checked_and_one_that_checks_nothing_stands_out() {
+    let html = connection(frame(Role::Viewer, Section::Connections));
+    for part in ["POST /hooks/", "signed by GitHub", "scheme github", "signing-secret"] {
+        assert!(html.contains(part), "{part} in {html}");
+    }
+    let mut open = fixtures::connections().remove(1);
+    open.connection.spec.inbound = Some(serde_json::from_value(serde_json::json!({"scheme": "none"})).unwrap());
+    let html = connection_of(frame(Role::Viewer, Section::Connections), &open);
+    let badge = "</span>not checked: anybody who knows the address may send</span>";
+    assert!(html.contains(badge) && !html.contains("Checked with"), "{html}");
+    let row = ConnectionRow::new(&open, None, Back::List);
+    assert!(row.unchecked);
+    let inbound = serde_json::json!({"scheme": "twilio", "credential": "c", "external_url": "https://in.example/t"});
+    open.connection.spec.inbound = Some(serde_json::from_value(inbound).unwrap());
+    let html = connection_of(frame(Role::Viewer, Section::Connections), &open);
+    assert!(html.contains("<code>https://in.example/t</code>"), "{html}");
 }
