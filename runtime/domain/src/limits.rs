@@ -30,6 +30,9 @@ pub const DEDUPE_WINDOW: Duration = Duration::from_secs(72 * 3600);
 /// Most requests one call may send.
 pub const EXCHANGES_PER_CALL_MAX: usize = 32;
 
+/// Largest body of one request that a call sends, in bytes.
+pub const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Most log lines one call may write.
 pub const LOG_LINES_PER_CALL_MAX: usize = 64;
 

@@ -9,6 +9,7 @@ mod attach;
 mod channel;
 mod grant;
 pub(crate) mod headers;
+pub(crate) mod origin;
 pub(crate) mod record;
 mod reflect;
 pub(crate) mod resolve;
@@ -19,6 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use cofferdam_domain::limits::REQUEST_BYTES_MAX;
 use cofferdam_domain::{CredentialSlot, ExchangeResult, Timestamp, TraceContext};
 use http::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
@@ -33,9 +35,6 @@ use crate::credentials::Credentials;
 use crate::exchange::{GuestRequest, GuestResponse, HttpError};
 use crate::passport::{Passport, Route};
 use crate::refusal::{Refusal, RefusalCode};
-
-/// Largest request body, in bytes.
-pub(crate) const REQUEST_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What a gate is made of.
 pub struct GateConfig {

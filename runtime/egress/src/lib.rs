@@ -17,6 +17,7 @@ mod refusal;
 pub use credentials::{Credentials, CredentialsUnavailable};
 pub use exchange::{GuestRequest, GuestResponse, HttpError};
 pub use gate::headers::added_by_clients;
+pub use gate::origin::Destination;
 pub use gate::record::Trail;
 pub use gate::resolve::{Lookup, Resolver, SystemResolver};
 pub use gate::{Gate, GateConfig, GateError};

@@ -8,15 +8,18 @@ use std::time::{Duration, Instant};
 use cofferdam_domain::attempt::{LogLine, Usage};
 use cofferdam_domain::limits::{MESSAGE_BYTES_MAX, one_line};
 use cofferdam_domain::{Fault, FaultKind};
-use wasmtime::component::{Instance, InstancePre};
+use wasmtime::component::{Instance, InstancePre, ResourceTableError};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
 use crate::engine::Engine;
 use crate::environment::Environment;
 use crate::imports::Guest;
-use crate::limits::{CallLimits, HOSTCALL_BYTES_MAX, MemoryExceeded, TableExceeded};
+use crate::limits::{CallLimits, HANDLES_MAX, HOSTCALL_BYTES_MAX, TableExceeded};
+use crate::logbook::LogBook;
+use crate::memory::{CallMemory, MemoryExceeded};
 use crate::meter::{CpuExceeded, Meter};
 use crate::slots::Slot;
+use crate::wasi::{Misused, RESOURCES_MAX};
 
 /// A call's result with what it left and used.
 #[derive(Debug)]
@@ -56,11 +59,13 @@ where
     F: AsyncFnOnce(&mut Store<Guest>, Instance) -> wasmtime::Result<T>,
 {
     let began = Instant::now();
-    let memory_bytes = limits.memory_bytes.min(engine.memory_bytes_max);
-    let mut store = Store::new(&engine.wasmtime, Guest::new(environment, memory_bytes));
-    store.limiter(|guest| &mut guest.memory);
-    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    let memory = CallMemory::new(limits.memory_bytes.min(engine.memory_bytes_max));
     let meter = Meter::new();
+    let guest = Guest::new(environment, memory.clone(), meter.clone());
+    let mut store = Store::new(&engine.wasmtime, guest);
+    store.limiter(|guest| &mut guest.watch);
+    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+    store.set_max_component_handles(HANDLES_MAX);
     watch_cpu(&mut store, meter.clone(), limits.cpu);
 
     let work = async {
@@ -68,23 +73,29 @@ where
         body(&mut store, instance).await
     };
     let ended = tokio::time::timeout(limits.deadline, meter.metered(work)).await;
-    let result = match ended {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(fault(&error, &store.data().logs)),
-        Err(_elapsed) => Err(Fault {
+    let mut guest = store.into_data();
+    guest.end().await;
+    let result = match (memory.exceeded(), ended) {
+        (Some(exceeded), _) => Err(Fault {
+            kind: FaultKind::Memory,
+            message: exceeded.to_string(),
+        }),
+        (None, Ok(Ok(value))) => Ok(value),
+        (None, Ok(Err(error))) => Err(fault(&error, &guest.logs)),
+        (None, Err(_elapsed)) => Err(Fault {
             kind: FaultKind::Deadline,
             message: format!("did not end within {} ms", limits.deadline.as_millis()),
         }),
     };
-    let guest = store.into_data();
+    let logs = guest.logs.take();
     CallReport {
         result,
         usage: Usage {
             wall_us: micros(began.elapsed()),
-            memory_bytes: guest.memory.peak_bytes(),
+            memory_bytes: memory.peak_bytes(),
         },
-        logs: guest.logs,
-        logs_dropped: guest.logs_dropped,
+        logs: logs.kept,
+        logs_dropped: logs.dropped,
     }
 }
 
@@ -112,37 +123,38 @@ pub(crate) struct BadReturn(pub(crate) String);
 
 /// Names the limit that was exceeded, or the trap with the guest's last words: a panic is written to its log first. The
 /// backtrace is left out: a stripped guest has no names in it.
-fn fault(error: &wasmtime::Error, logs: &[LogLine]) -> Fault {
-    if let Some(exceeded) = error.downcast_ref::<CpuExceeded>() {
-        return Fault {
-            kind: FaultKind::Cpu,
-            message: exceeded.to_string(),
-        };
-    }
-    if let Some(exceeded) = error.downcast_ref::<MemoryExceeded>() {
-        return Fault {
-            kind: FaultKind::Memory,
-            message: exceeded.to_string(),
-        };
-    }
-    if let Some(exceeded) = error.downcast_ref::<TableExceeded>() {
-        return Fault {
-            kind: FaultKind::Memory,
-            message: exceeded.to_string(),
-        };
-    }
-    if let Some(bad) = error.downcast_ref::<BadReturn>() {
-        return Fault {
-            kind: FaultKind::BadReturn,
-            message: bad.to_string(),
-        };
-    }
-    let (kind, said) = match error.downcast_ref::<Trap>() {
-        Some(trap) => (FaultKind::Trap, trap.to_string()),
-        None => (FaultKind::BadReturn, format!("{error:#}")),
+fn fault(error: &wasmtime::Error, logs: &LogBook) -> Fault {
+    let exceeded = |kind, error: &dyn std::error::Error| Fault {
+        kind,
+        message: error.to_string(),
     };
-    let message = match logs.last().filter(|line| line.level == "error") {
-        Some(last_words) => format!("{said}; the connector's last words: {}", last_words.message),
+    if let Some(error) = error.downcast_ref::<CpuExceeded>() {
+        return exceeded(FaultKind::Cpu, error);
+    }
+    if let Some(error) = error.downcast_ref::<MemoryExceeded>() {
+        return exceeded(FaultKind::Memory, error);
+    }
+    if let Some(error) = error.downcast_ref::<TableExceeded>() {
+        return exceeded(FaultKind::Memory, error);
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref() {
+        return Fault {
+            kind: FaultKind::Memory,
+            message: format!("held more than {RESOURCES_MAX} WASI resources at once"),
+        };
+    }
+    if let Some(error) = error.downcast_ref::<BadReturn>() {
+        return exceeded(FaultKind::BadReturn, error);
+    }
+    let (kind, said) = if let Some(trap) = error.downcast_ref::<Trap>() {
+        (FaultKind::Trap, trap.to_string())
+    } else if let Some(misused) = error.downcast_ref::<Misused>() {
+        (FaultKind::Trap, misused.to_string())
+    } else {
+        (FaultKind::BadReturn, format!("{error:#}"))
+    };
+    let message = match logs.last_words() {
+        Some(last_words) => format!("{said}; the connector's last words: {last_words}"),
         None => said,
     };
     Fault {

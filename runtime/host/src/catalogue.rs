@@ -223,5 +223,8 @@ fn exports(engine: &Engine, component: &Component) -> Result<Exports, String> {
 
 fn not_linkable(error: &wasmtime::Error) -> String {
     let detail = cofferdam_domain::limits::one_line(&format!("{error:#}"), 512);
-    format!("imports something that connectors are not given: {detail}")
+    format!(
+        "imports something that connectors are not given: {detail}; they have cofferdam:connector and, of WASI 0.2, \
+         wasi:cli, clocks, io, random, http/types and http/outgoing-handler, and filesystem and sockets as names only"
+    )
 }

@@ -11,10 +11,39 @@ pub type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpE
 pub trait Environment: Send + Sync + 'static {
     /// Sends a request through the gate.
     fn send(&self, request: HttpRequest) -> SendFuture<'_>;
+    /// Sends a request that names a URL instead of an upstream: `request.upstream`, `path` and `query` are found from
+    /// `destination`. An environment that knows no URLs takes it for a request to no upstream.
+    fn send_to(&self, _destination: HttpDestination, request: HttpRequest) -> SendFuture<'_> {
+        self.send(request)
+    }
+    /// What clocks and random numbers show.
+    fn ambience(&self) -> Ambience {
+        Ambience::Real
+    }
     /// The connection's settings, as JSON.
     fn settings(&self) -> &str;
     /// Whether a usable credential is bound to this upstream.
     fn credential_exists(&self, upstream: &str) -> bool;
+}
+
+/// What a call sees of time and chance through WASI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ambience {
+    /// The machine's.
+    Real,
+    /// The same in every call: the clock stands at its beginning, and the numbers repeat.
+    Frozen,
+}
+
+/// A URL as a guest's HTTP client names it, in its parts, unchecked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HttpDestination {
+    /// Without `://`.
+    pub scheme: String,
+    /// What is between `://` and the path.
+    pub authority: String,
+    /// Empty, or starting with `/` or `?`.
+    pub path_with_query: String,
 }
 
 /// A guest's request, unchecked.
@@ -91,6 +120,10 @@ impl Environment for Nothing {
                 message: "`describe` runs without any capability".to_owned(),
             })
         })
+    }
+
+    fn ambience(&self) -> Ambience {
+        Ambience::Frozen
     }
 
     fn settings(&self) -> &str {

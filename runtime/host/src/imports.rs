@@ -1,4 +1,4 @@
-//! The host's side of the contract: one file per import. All a guest can reach is here.
+//! The host's side of the contract: one file per import. All a guest can reach is here and in [`wasi`](crate::wasi).
 
 mod credentials;
 mod http;
@@ -8,28 +8,51 @@ mod state;
 
 use std::sync::Arc;
 
-use cofferdam_domain::attempt::LogLine;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings;
 use crate::environment::Environment;
 use crate::limits::MemoryWatch;
+use crate::logbook::LogBook;
+use crate::memory::CallMemory;
+use crate::meter::Meter;
+use crate::wasi::{self, Wasi};
 
 /// What a store holds: one call's view of the world.
 pub(crate) struct Guest {
     pub(crate) environment: Arc<dyn Environment>,
-    pub(crate) memory: MemoryWatch,
-    pub(crate) logs: Vec<LogLine>,
-    pub(crate) logs_dropped: u32,
+    pub(crate) watch: MemoryWatch,
+    pub(crate) logs: LogBook,
+    memory: CallMemory,
+    meter: Meter,
+    wasi: Option<Box<Wasi>>,
 }
 
 impl Guest {
-    pub(crate) fn new(environment: Arc<dyn Environment>, memory_bytes: usize) -> Self {
+    pub(crate) fn new(environment: Arc<dyn Environment>, memory: CallMemory, meter: Meter) -> Self {
         Self {
             environment,
-            memory: MemoryWatch::new(memory_bytes),
-            logs: Vec::new(),
-            logs_dropped: 0,
+            watch: MemoryWatch::new(memory.clone()),
+            logs: LogBook::default(),
+            memory,
+            meter,
+            wasi: None,
+        }
+    }
+
+    /// WASI's state, made now if this is its first use.
+    pub(crate) fn wasi(&mut self) -> &mut Wasi {
+        self.wasi.get_or_insert_with(|| {
+            let environment = Arc::clone(&self.environment);
+            let wasi = Wasi::new(environment, &self.logs, self.memory.clone(), self.meter.clone());
+            Box::new(wasi)
+        })
+    }
+
+    /// Ends what the call left going on; returns when it has ended.
+    pub(crate) async fn end(&mut self) {
+        if let Some(wasi) = self.wasi.take() {
+            wasi.end().await;
         }
     }
 }
@@ -43,5 +66,6 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     bindings::credentials::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     bindings::state::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
     bindings::log::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
-    bindings::types::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)
+    bindings::types::add_to_linker::<_, HasSelf<Guest>>(linker, |guest| guest)?;
+    wasi::add_to_linker(linker)
 }

@@ -4,8 +4,13 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
+use crate::memory::CallMemory;
+
 /// Elements of all tables of one call together.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
+
+/// Handles of one store: of resources that the host or another part of the component made, alive at once.
+pub(crate) const HANDLES_MAX: usize = 10_000;
 
 /// Bytes that one crossing of the boundary may copy into the host: lists and strings of arguments and results.
 pub(crate) const HOSTCALL_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -26,15 +31,6 @@ pub struct CallLimits {
     pub memory_bytes: usize,
 }
 
-/// A guest asked for more memory than it may have. Carried as a trap, so that the call ends here with its own class and not
-/// a little later with "unreachable executed".
-#[derive(Debug, thiserror::Error)]
-#[error("asked for {wanted} bytes of memory; {max} are allowed")]
-pub(crate) struct MemoryExceeded {
-    wanted: usize,
-    max: usize,
-}
-
 /// A guest asked for more table elements than it may have.
 #[derive(Debug, thiserror::Error)]
 #[error("asked for {wanted} table elements; {TABLE_ELEMENTS_MAX} are allowed")]
@@ -42,40 +38,22 @@ pub(crate) struct TableExceeded {
     wanted: usize,
 }
 
-/// Watches the memory of one store: all its memories together.
+/// Watches the memory of one store: all its memories together, beside what the host holds for the call.
 #[derive(Debug)]
 pub(crate) struct MemoryWatch {
-    memory_max: usize,
-    memory_used: usize,
+    memory: CallMemory,
     table_used: usize,
 }
 
 impl MemoryWatch {
-    pub(crate) fn new(memory_max: usize) -> Self {
-        Self {
-            memory_max,
-            memory_used: 0,
-            table_used: 0,
-        }
-    }
-
-    /// The most that was used; memories never shrink.
-    pub(crate) fn peak_bytes(&self) -> u64 {
-        self.memory_used as u64
+    pub(crate) fn new(memory: CallMemory) -> Self {
+        Self { memory, table_used: 0 }
     }
 }
 
 impl ResourceLimiter for MemoryWatch {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let wanted = self.memory_used.saturating_add(desired.saturating_sub(current));
-        if wanted > self.memory_max {
-            return Err(MemoryExceeded {
-                wanted,
-                max: self.memory_max,
-            }
-            .into());
-        }
-        self.memory_used = wanted;
+        self.memory.take(desired.saturating_sub(current))?;
         Ok(true)
     }
 
@@ -107,10 +85,11 @@ mod tests {
 
     #[test]
     fn all_memories_of_a_store_share_one_limit() {
-        let mut watch = MemoryWatch::new(100);
+        let memory = CallMemory::new(100);
+        let mut watch = MemoryWatch::new(memory.clone());
         assert!(watch.memory_growing(0, 60, None).is_ok());
         assert!(watch.memory_growing(0, 40, None).is_ok());
         assert!(watch.memory_growing(40, 41, None).is_err());
-        assert_eq!(watch.peak_bytes(), 100);
+        assert_eq!(memory.peak_bytes(), 100);
     }
 }

@@ -47,6 +47,14 @@ impl Meter {
         Duration::from_micros(self.spent_us.load(Ordering::Relaxed).saturating_add(this_poll))
     }
 
+    /// Work that goes on beside the call, in a task of its own, and is charged to it.
+    pub(crate) fn charged<F: Future>(&self, work: F) -> Charged<F> {
+        Charged {
+            meter: self.clone(),
+            work: Box::pin(work),
+        }
+    }
+
     /// Runs `work` under this meter.
     pub(crate) fn metered<F: Future>(&self, work: F) -> Metered<F> {
         Metered {
@@ -72,5 +80,49 @@ impl<F: Future> Future for Metered<F> {
         let took = self.meter.now_us().saturating_sub(began);
         self.meter.spent_us.fetch_add(took, Ordering::Relaxed);
         polled
+    }
+}
+
+/// A future whose polls are added to what the call has spent, while those of the call itself go on.
+pub(crate) struct Charged<F> {
+    meter: Meter,
+    work: Pin<Box<F>>,
+}
+
+impl<F: Future> Future for Charged<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let began = self.meter.now_us();
+        let polled = self.work.as_mut().poll(context);
+        let took = self.meter.now_us().saturating_sub(began);
+        self.meter.spent_us.fetch_add(took, Ordering::Relaxed);
+        polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_beside_the_call_is_charged_to_it_and_waiting_is_not() {
+        let meter = Meter::new();
+        let busy = Duration::from_millis(20);
+        meter
+            .charged(async {
+                tokio::task::yield_now().await;
+                let began = Instant::now();
+                while began.elapsed() < busy {
+                    std::hint::spin_loop();
+                }
+            })
+            .await;
+        let spent = Duration::from_micros(meter.spent_us.load(Ordering::Relaxed));
+        assert!(spent >= busy, "{spent:?}");
+        let waited = meter.charged(std::future::pending::<()>());
+        assert!(tokio::time::timeout(Duration::from_millis(50), waited).await.is_err());
+        let then = Duration::from_micros(meter.spent_us.load(Ordering::Relaxed));
+        assert!(then < spent + Duration::from_millis(25), "{then:?}");
     }
 }

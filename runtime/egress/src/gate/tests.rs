@@ -1,6 +1,7 @@
 //! The gate against real sockets on loopback.
 
 mod answers;
+mod by_url;
 mod refusals;
 mod upstream;
 mod wiring;

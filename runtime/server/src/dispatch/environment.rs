@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use cofferdam_domain::attempt::Exchange;
 use cofferdam_domain::{Connection, Timestamp, UpstreamName};
-use cofferdam_egress::{Gate, GuestRequest, HttpError as GateError, Passport, Route, Trail};
-use cofferdam_host::{Connector, Environment, HttpError, HttpRequest, HttpResponse, SendFuture};
+use cofferdam_egress::{
+    Destination, Gate, GuestRequest, GuestResponse, HttpError as GateError, Passport, Route, Trail,
+};
+use cofferdam_host::{Connector, Environment, HttpDestination, HttpError, HttpRequest, HttpResponse, SendFuture};
 use cofferdam_queue::Leased;
 use cofferdam_vault::Vault;
 
@@ -68,24 +70,18 @@ impl GateEnvironment {
 
 impl Environment for GateEnvironment {
     fn send(&self, request: HttpRequest) -> SendFuture<'_> {
+        Box::pin(async move { to_host(self.gate.send(&self.passport, to_gate(request)).await) })
+    }
+
+    fn send_to(&self, destination: HttpDestination, request: HttpRequest) -> SendFuture<'_> {
         Box::pin(async move {
-            let request = GuestRequest {
-                upstream: request.upstream,
-                method: request.method,
-                path: request.path,
-                query: request.query,
-                headers: request.headers,
-                body: request.body.into(),
-                timeout: request.timeout,
+            let destination = Destination {
+                scheme: destination.scheme,
+                authority: destination.authority,
+                path_with_query: destination.path_with_query,
             };
-            match self.gate.send(&self.passport, request).await {
-                Ok(response) => Ok(HttpResponse {
-                    status: response.status,
-                    headers: response.headers,
-                    body: response.body.into(),
-                }),
-                Err(error) => Err(to_host(error)),
-            }
+            let sent = self.gate.send_to(&self.passport, &destination, to_gate(request));
+            to_host(sent.await)
         })
     }
 
@@ -107,7 +103,28 @@ impl Environment for GateEnvironment {
     }
 }
 
-fn to_host(error: GateError) -> HttpError {
+fn to_gate(request: HttpRequest) -> GuestRequest {
+    GuestRequest {
+        upstream: request.upstream,
+        method: request.method,
+        path: request.path,
+        query: request.query,
+        headers: request.headers,
+        body: request.body.into(),
+        timeout: request.timeout,
+    }
+}
+
+fn to_host(sent: Result<GuestResponse, GateError>) -> Result<HttpResponse, HttpError> {
+    sent.map(|response| HttpResponse {
+        status: response.status,
+        headers: response.headers,
+        body: response.body.into(),
+    })
+    .map_err(error_to_host)
+}
+
+fn error_to_host(error: GateError) -> HttpError {
     match error {
         GateError::Refused(refusal) => HttpError::Refused {
             code: refusal.code.code().to_owned(),
