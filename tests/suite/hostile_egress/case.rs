@@ -67,6 +67,8 @@ pub(crate) enum Expected {
     Refused(&'static str),
     /// An answer, exactly.
     Answered(Answer),
+    /// An answer of this status from which the credential was taken out, whatever else is in it.
+    Cleaned(u16),
     /// Any answer of this status whose body is this long.
     AnsweredWith(u16, usize),
     /// Time ran out; whether the request had left.
@@ -120,6 +122,8 @@ pub(crate) struct Seen {
 pub(crate) struct Reply {
     /// Written one after the other, each in a packet of its own as far as the system lets it.
     pub(crate) pieces: Vec<Vec<u8>>,
+    /// Whether the first piece's body is compressed.
+    pub(crate) gzip: bool,
     pub(crate) then: Then,
 }
 
@@ -149,6 +153,7 @@ impl Reply {
     pub(crate) fn bytes(text: impl Into<Vec<u8>>) -> Self {
         Self {
             pieces: vec![text.into()],
+            gzip: false,
             then: Then::Close,
         }
     }
@@ -167,6 +172,7 @@ impl Reply {
     pub(crate) fn cut(body: &str) -> Self {
         Self {
             pieces: vec![body.as_bytes().to_vec()],
+            gzip: false,
             then: Then::Cut,
         }
     }
@@ -174,6 +180,12 @@ impl Reply {
     /// Changes what follows.
     pub(crate) fn then(mut self, then: Then) -> Self {
         self.then = then;
+        self
+    }
+
+    /// Compressed, and said to be.
+    pub(crate) fn gzipped(mut self) -> Self {
+        self.gzip = true;
         self
     }
 

@@ -68,7 +68,7 @@ impl Door for Contract {
             Expected::Interrupted => kind == "interrupted",
             Expected::TooLarge => kind == "response-too-large",
             Expected::Protocol => kind == "protocol-error",
-            Expected::Answered(_) | Expected::AnsweredWith(..) | Expected::Unsayable => false,
+            Expected::Answered(_) | Expected::Cleaned(_) | Expected::AnsweredWith(..) | Expected::Unsayable => false,
         }
     }
 }

@@ -4,7 +4,7 @@
 //! The granted upstream is `127.0.0.2`. `127.0.0.3` is another server, which answers honestly. `127.0.0.1` and `::1` are
 //! forbidden to every case: a connection there is a failure.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -76,24 +76,11 @@ impl Outside {
         for _ in 0..PORTS_TRIED_MAX {
             let first = TcpListener::bind((GRANTED, 0)).await.context("loopback has no free port")?;
             let port = first.local_addr()?.port();
-            let others = [
-                IpAddr::from(ELSEWHERE),
-                Ipv4Addr::LOCALHOST.into(),
-                Ipv6Addr::LOCALHOST.into(),
-            ];
-            let mut bound = vec![first];
-            for address in others {
-                match TcpListener::bind((address, port)).await {
-                    Ok(listener) => bound.push(listener),
-                    // A machine without IPv6 has no listener there, and nobody to be reached.
-                    Err(error) if address.is_ipv6() && error.kind() == std::io::ErrorKind::AddrNotAvailable => {}
-                    Err(_) => break,
-                }
+            // Somebody else may have the port on another address: then another port.
+            if let Ok(mut bound) = beside(port).await {
+                bound.push(first);
+                return Ok(Self::over(port, bound));
             }
-            if bound.len() + 1 < 1 + others.len() {
-                continue;
-            }
-            return Ok(Self::over(port, bound));
         }
         anyhow::bail!("no port is free on every address of loopback")
     }
@@ -157,6 +144,21 @@ impl Drop for Outside {
     fn drop(&mut self) {
         self.listeners.iter().for_each(AbortHandle::abort);
     }
+}
+
+/// The other addresses under one port.
+async fn beside(port: u16) -> std::io::Result<Vec<TcpListener>> {
+    let mut bound = vec![
+        TcpListener::bind((ELSEWHERE, port)).await?,
+        TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?,
+    ];
+    match TcpListener::bind((Ipv6Addr::LOCALHOST, port)).await {
+        Ok(listener) => bound.push(listener),
+        // A machine without IPv6 has no listener there, and nobody to be reached.
+        Err(error) if error.kind() == std::io::ErrorKind::AddrNotAvailable => {}
+        Err(error) => return Err(error),
+    }
+    Ok(bound)
 }
 
 async fn accept(listener: TcpListener, book: Arc<Book>) {
