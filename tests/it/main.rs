@@ -17,3 +17,5 @@ mod panel;
 mod start;
 mod store;
 mod subscriptions;
+mod wasi;
+mod wasi_guest;

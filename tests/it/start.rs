@@ -124,8 +124,17 @@ async fn a_connector_that_does_not_load_is_named_with_its_reason_and_the_rest_ru
     fs::write(setup.plugins().join("empty.wasm"), "").unwrap();
     fs::write(setup.plugins().join("module.wasm"), b"\0asm\x01\0\0\0").unwrap();
     fs::write(setup.plugins().join("native.wasm"), b"\x7fELF and more").unwrap();
-    let foreign = component_that_imports("wasi:filesystem/preopens@0.2.0");
-    fs::write(setup.plugins().join("foreign.wasm"), foreign).unwrap();
+    // Another package, another interface, another version, another function: of WASI only what is listed is there.
+    let foreign = [
+        "wasi:nn/graph@0.2.0",
+        "wasi:http/incoming-handler@0.2.4",
+        "wasi:random/random@0.3.0",
+        "wasi:filesystem/preopens@0.2.0",
+    ];
+    for (at, name) in foreign.iter().enumerate() {
+        let file = setup.plugins().join(format!("foreign{at}.wasm"));
+        fs::write(file, component_that_imports(name)).unwrap();
+    }
     fs::write(setup.plugins().join("notes.txt"), "not a plugin").unwrap();
     fs::copy(plugin("slack"), setup.plugins().join("slack2.wasm")).unwrap();
     let slack = fs::read(plugin("slack")).unwrap();
@@ -147,12 +156,14 @@ async fn a_connector_that_does_not_load_is_named_with_its_reason_and_the_rest_ru
     assert!(reason("native.wasm").contains("native code"));
     assert!(reason("slack2.wasm").contains("slack.wasm already provides"));
     assert!(reason("cut.wasm").contains("does not compile"));
-    let foreign = reason("foreign.wasm");
-    assert!(
-        foreign.contains("imports something that connectors are not given"),
-        "{foreign}"
-    );
-    assert_eq!(view.problems.len(), 7);
+    for (at, name) in foreign.iter().enumerate() {
+        let reason = reason(&format!("foreign{at}.wasm"));
+        assert!(
+            reason.contains("imports something that connectors are not given") && reason.contains(name),
+            "{name}: {reason}"
+        );
+    }
+    assert_eq!(view.problems.len(), 6 + foreign.len());
 }
 
 /// The smallest component that needs an instance of this name with one function in it: magic, version and layer; a type

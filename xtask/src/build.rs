@@ -65,7 +65,12 @@ pub(crate) fn plugins() -> anyhow::Result<()> {
 /// First-party connectors, examples, and the hostile ones of the tests.
 pub(crate) fn guests() -> anyhow::Result<()> {
     plugins()?;
-    let others = ["examples/first-connector", "tests/guests/probe", "tests/guests/broken"];
+    let others = [
+        "examples/first-connector",
+        "tests/guests/probe",
+        "tests/guests/wasi-probe",
+        "tests/guests/broken",
+    ];
     guests_into(&test_guests_dir(), &others)
 }
 

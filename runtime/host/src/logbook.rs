@@ -69,12 +69,12 @@ impl LogBook {
             lines.dropped = lines.dropped.saturating_add(1);
         } else {
             lines.kept_bytes += line_bytes;
-            lines.last_words = (level == LogLevel::Error).then(|| line.message.clone());
+            lines.last_words = matches!(level, LogLevel::Warn | LogLevel::Error).then(|| line.message.clone());
             lines.kept.push(line);
         }
     }
 
-    /// What was written last, if it tells of an error: a panic is logged before it traps.
+    /// What was written last, if it is a warning or an error: a panic is written before it traps.
     pub(crate) fn last_words(&self) -> Option<String> {
         self.lock().last_words.clone()
     }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn last_words_are_an_error_that_nothing_follows() {
+    fn last_words_are_a_warning_or_an_error_that_nothing_follows() {
         let book = LogBook::default();
         book.write(LogLevel::Error, "help", &[]);
         assert_eq!(book.last_words().as_deref(), Some("help"));

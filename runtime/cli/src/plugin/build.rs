@@ -3,7 +3,7 @@
 //! Owns the three steps between a folder with a `Cargo.toml` and a `.wasm` that the host takes: find a toolchain that can
 //! compile for WebAssembly, run cargo once per workspace, make components of the core modules. Promises that what it
 //! writes is whole (written beside and renamed), that a file is touched only if its bytes change, and that a component
-//! imports nothing but `cofferdam:connector`. Does not install, load or judge a connector: that is the host's.
+//! imports nothing but `cofferdam:connector` and what the host has of WASI 0.2. Does not install, load or judge a connector: that is the host's.
 
 mod cargo;
 mod component;

@@ -5,6 +5,7 @@
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, Val};
+use wasmtime_wasi::p2::{IoError, bindings};
 
 use super::{Misused, interface};
 use crate::imports::Guest;
@@ -101,7 +102,9 @@ fn files(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut types = linker.instance(&interface("filesystem/types"))?;
     never(&mut types, "descriptor", DESCRIPTOR)?;
     never(&mut types, "directory-entry-stream", &["read-directory-entry"])?;
-    answer(&mut types, "filesystem-error-code", || Val::Option(None))?;
+    types.func_wrap("filesystem-error-code", |_, (_error,): (Resource<IoError>,)| {
+        Ok((None::<bindings::filesystem::types::ErrorCode>,))
+    })?;
     let mut preopens = linker.instance(&interface("filesystem/preopens"))?;
     answer(&mut preopens, "get-directories", || Val::List(Vec::new()))
 }
@@ -123,7 +126,13 @@ fn network(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut lookup = linker.instance(&interface("sockets/ip-name-lookup"))?;
     let methods = ["resolve-next-address", "subscribe"];
     never(&mut lookup, "resolve-address-stream", &methods)?;
-    answer(&mut lookup, "resolve-addresses", access_denied)
+    lookup.func_wrap(
+        "resolve-addresses",
+        |_, (_network, _name): (Resource<NoNetwork>, String)| {
+            let denied = bindings::sockets::network::ErrorCode::AccessDenied;
+            Ok((Err::<Resource<Never>, _>(denied),))
+        },
+    )
 }
 
 fn sockets(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
@@ -145,7 +154,7 @@ fn access_denied() -> Val {
     Val::Result(Err(Some(Box::new(Val::Enum("access-denied".to_owned())))))
 }
 
-/// A function that gives the same answer whatever it is asked.
+/// A function that gives the same answer whatever it is asked, and is lent no resource.
 fn answer(instance: &mut LinkerInstance<'_, Guest>, name: &str, value: fn() -> Val) -> wasmtime::Result<()> {
     instance.func_new(name, move |_, _, _, results| {
         for result in results {

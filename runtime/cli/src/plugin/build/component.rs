@@ -7,6 +7,17 @@ use super::error::BuildError;
 /// The package that a connector's imports are from, whatever its version.
 const CONTRACT: &str = "cofferdam:connector/";
 
+/// What a connector may import of WASI, of any version 0.2: what the host links of it.
+const WASI: [&str; 7] = [
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:http/",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
+
 /// What every connector exports, whatever its version.
 const DESCRIBE: &str = "cofferdam:connector/describe@";
 
@@ -25,7 +36,8 @@ pub(super) fn encode(name: &str, core: &[u8]) -> Result<Vec<u8>, BuildError> {
     if !surface.exports.iter().any(|export| export.starts_with(DESCRIBE)) {
         return Err(failed(anyhow::anyhow!("it does not export {DESCRIBE}")));
     }
-    let foreign = |import: &String| !import.starts_with(CONTRACT);
+    let of_wasi = |import: &str| import.contains("@0.2.") && WASI.iter().any(|package| import.starts_with(package));
+    let foreign = |import: &String| !import.starts_with(CONTRACT) && !of_wasi(import);
     let imports: Vec<String> = surface.imports.into_iter().filter(foreign).collect();
     if imports.is_empty() {
         Ok(component)

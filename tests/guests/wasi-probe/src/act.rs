@@ -1,0 +1,214 @@
+//! The vocabulary of the probe. What an act finds out comes back as the receipt's summary.
+
+use cofferdam_sdk::{Failure, FailureKind, Receipt};
+use serde::Deserialize;
+use wasip2::cli::{environment, exit, stderr, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout};
+use wasip2::clocks::{monotonic_clock, wall_clock};
+use wasip2::filesystem::preopens;
+use wasip2::http::types::Fields;
+use wasip2::io::streams::{OutputStream, StreamError};
+use wasip2::random::{insecure, insecure_seed, random};
+use wasip2::sockets::network::{ErrorCode, IpAddressFamily};
+use wasip2::sockets::{instance_network, ip_name_lookup, tcp_create_socket, udp_create_socket};
+
+use crate::fetch::{Begun, Fetch};
+
+/// `{"do": "fetch", "url": "…"}`, `{"do": "exit", "status": 1}` …
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub(crate) enum Act {
+    /// Sends a request.
+    Fetch(Fetch),
+    /// Sends a request and claims success whatever came back.
+    Lie(Fetch),
+    /// Begins all requests one after the other, then takes their answers in the same order: `200, 500, error CODE`.
+    FetchAll { requests: Vec<Fetch> },
+    /// Begins all requests, sends one more and takes its answer, and returns without those of the others.
+    Abandon { requests: Vec<Fetch>, then: Fetch },
+    /// Sends the request so often and reads no body, but keeps every one.
+    Hoard { request: Fetch, times: usize },
+    /// Makes so many of one resource and keeps them: `fields`, `timers`, `streams` or `networks`.
+    Collect { what: Resource, times: u64 },
+    /// Writes to standard output and standard error.
+    Print {
+        #[serde(default)]
+        stdout: String,
+        #[serde(default)]
+        stderr: String,
+        /// Panics afterwards.
+        #[serde(default)]
+        panic: bool,
+    },
+    /// Ends itself.
+    Exit { status: bool },
+    /// Waits, and says how long that took: `slept 20 ms at 1764034000`.
+    Sleep { ms: u64 },
+    /// Asks for so many random bytes.
+    Random { bytes: u64 },
+    /// Says what there is of an environment: `0 variables, 0 arguments, no directory, 0 files open, no terminal, input ended`.
+    Environment,
+    /// Tries to get at the network without the host: `tcp4 …, tcp6 …, udp4 …, udp6 …, name …`.
+    Sockets,
+}
+
+/// See [`Act::Collect`].
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Resource {
+    Fields,
+    Timers,
+    Streams,
+    Networks,
+}
+
+impl Act {
+    pub(crate) fn perform(self) -> Result<Receipt, Failure> {
+        match self {
+            Self::Fetch(fetch) => match fetch.send() {
+                Ok(got) => Ok(Receipt::new(got.quoted())),
+                Err(code) => Err(failure(code)),
+            },
+            Self::Lie(fetch) => {
+                let _ = fetch.send();
+                Ok(Receipt::new("all is well"))
+            }
+            Self::FetchAll { requests } => Ok(Receipt::new(fetch_all(&requests))),
+            Self::Abandon { requests, then } => {
+                let begun: Vec<_> = requests.iter().map(Fetch::begin).collect();
+                // Kept until the call is over, so that it is the host that ends them.
+                std::mem::forget(begun);
+                let got = then.send().map_err(failure)?;
+                Ok(Receipt::new(format!("abandoned, then {}", got.quoted())))
+            }
+            Self::Hoard { request, times } => hoard(&request, times),
+            Self::Collect { what, times } => {
+                for _ in 0..times {
+                    collect(what);
+                }
+                Ok(Receipt::new(format!("{times} kept")))
+            }
+            Self::Print { stdout, stderr, panic } => print(&stdout, &stderr, panic),
+            Self::Exit { status } => {
+                exit::exit(if status { Ok(()) } else { Err(()) });
+                Ok(Receipt::new("still here"))
+            }
+            Self::Sleep { ms } => {
+                let began = monotonic_clock::now();
+                monotonic_clock::subscribe_duration(ms * 1_000_000).block();
+                let slept = (monotonic_clock::now() - began) / 1_000_000;
+                Ok(Receipt::new(format!(
+                    "slept {slept} ms at {}",
+                    wall_clock::now().seconds
+                )))
+            }
+            Self::Random { bytes } => {
+                let found = random::get_random_bytes(bytes);
+                let other = insecure::get_insecure_random_bytes(bytes);
+                Ok(Receipt::new(format!("{} {}", found.len(), found != other)))
+            }
+            Self::Environment => Ok(Receipt::new(surroundings())),
+            Self::Sockets => Ok(Receipt::new(sockets())),
+        }
+    }
+}
+
+fn failure(code: String) -> Failure {
+    Failure {
+        kind: FailureKind::Dependency,
+        message: format!("no answer: {code}"),
+        code: Some(code),
+        retry_after_ms: None,
+    }
+}
+
+fn fetch_all(requests: &[Fetch]) -> String {
+    let begun: Vec<_> = requests.iter().map(Fetch::begin).collect();
+    let ended = begun.into_iter().map(|begun| match begun.and_then(Begun::finish) {
+        Ok(got) => got.status.to_string(),
+        Err(code) => format!("error {code}"),
+    });
+    ended.collect::<Vec<_>>().join(", ")
+}
+
+fn hoard(request: &Fetch, times: usize) -> Result<Receipt, Failure> {
+    let mut kept = Vec::new();
+    for _ in 0..times {
+        kept.push(request.begin().and_then(Begun::response).map_err(failure)?);
+    }
+    Ok(Receipt::new(format!("{} answers kept", kept.len())))
+}
+
+fn collect(what: Resource) {
+    match what {
+        Resource::Fields => std::mem::forget(Fields::new()),
+        Resource::Timers => std::mem::forget(monotonic_clock::subscribe_duration(u64::MAX)),
+        Resource::Streams => std::mem::forget(stdout::get_stdout()),
+        Resource::Networks => std::mem::forget(instance_network::instance_network()),
+    }
+}
+
+fn print(stdout: &str, stderr: &str, panic: bool) -> Result<Receipt, Failure> {
+    let all = |stream: OutputStream, text: &str| {
+        for part in text.as_bytes().chunks(4096) {
+            stream.blocking_write_and_flush(part)?;
+        }
+        Ok::<(), StreamError>(())
+    };
+    let written = all(stdout::get_stdout(), stdout).and_then(|()| all(stderr::get_stderr(), stderr));
+    assert!(!panic, "the probe was told to panic");
+    written.map_err(|error| failure(format!("{error:?}")))?;
+    Ok(Receipt::new("printed"))
+}
+
+fn surroundings() -> String {
+    let directory = environment::initial_cwd().unwrap_or_else(|| "no directory".to_owned());
+    let terminal = terminal_stdin::get_terminal_stdin().is_some()
+        || terminal_stdout::get_terminal_stdout().is_some()
+        || terminal_stderr::get_terminal_stderr().is_some();
+    let input = match stdin::get_stdin().blocking_read(16) {
+        Err(StreamError::Closed) => "input ended".to_owned(),
+        other => format!("input {other:?}"),
+    };
+    format!(
+        "{} variables, {} arguments, {directory}, {} files open, {}, {input}",
+        environment::get_environment().len(),
+        environment::get_arguments().len(),
+        preopens::get_directories().len(),
+        if terminal { "a terminal" } else { "no terminal" },
+    )
+}
+
+fn sockets() -> String {
+    fn said<T>(made: Result<T, ErrorCode>) -> String {
+        made.err()
+            .map_or_else(|| "made".to_owned(), |code| code.name().to_owned())
+    }
+    let network = instance_network::instance_network();
+    let v4 = IpAddressFamily::Ipv4;
+    let v6 = IpAddressFamily::Ipv6;
+    format!(
+        "tcp4 {}, tcp6 {}, udp4 {}, udp6 {}, name {}",
+        said(tcp_create_socket::create_tcp_socket(v4)),
+        said(tcp_create_socket::create_tcp_socket(v6)),
+        said(udp_create_socket::create_udp_socket(v4)),
+        said(udp_create_socket::create_udp_socket(v6)),
+        said(ip_name_lookup::resolve_addresses(&network, "localhost")),
+    )
+}
+
+/// A descriptor must be the same at every call, so what it is made from must be as well.
+pub(crate) fn summary_that_would_differ_if_time_or_chance_did() -> String {
+    let now = wall_clock::now();
+    monotonic_clock::subscribe_duration(3_600_000_000_000).block();
+    let chance = [
+        random::get_random_u64(),
+        insecure::get_insecure_random_u64(),
+        insecure_seed::insecure_seed().0,
+    ];
+    format!(
+        "At {}.{} and {}, {chance:x?}.",
+        now.seconds,
+        now.nanoseconds,
+        monotonic_clock::now()
+    )
+}
