@@ -17,5 +17,6 @@ mod panel;
 mod start;
 mod store;
 mod subscriptions;
+mod threat_model;
 mod wasi;
 mod wasi_guest;

@@ -61,7 +61,7 @@ struct Outcome {
 
 async fn all(logs: Logs) -> anyhow::Result<Tally> {
     let dir = tempfile::tempdir()?;
-    let doors: Vec<Box<dyn door::Door>> = vec![Box::new(door::Contract)];
+    let doors: Vec<Box<dyn door::Door>> = vec![Box::new(door::Contract), Box::new(door::WasiHttp)];
     let bed = Arc::new(Bed::new(dir.path(), doors).await?);
     let themes = themes::all();
     let cases: usize = themes.iter().map(|theme| theme.cases.len()).sum();

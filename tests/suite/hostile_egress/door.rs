@@ -73,6 +73,76 @@ impl Door for Contract {
     }
 }
 
+/// `wasi:http/outgoing-handler`.
+pub(crate) struct WasiHttp;
+
+/// What a guest is told when its own library refuses what it asks: nothing has reached the host.
+const LIBRARY_REFUSALS: [&str; 5] = ["append ", "set-method", "set-scheme", "set-authority", "set-path-with-query"];
+
+impl Door for WasiHttp {
+    fn name(&self) -> &'static str {
+        "wasi:http"
+    }
+
+    fn component(&self) -> PathBuf {
+        test_guest("wasi-probe")
+    }
+
+    fn by_url(&self) -> bool {
+        true
+    }
+
+    fn told(&self, asks: &[Ask], base_url: &str, needles: &[String]) -> Value {
+        let sends: Vec<_> = asks.iter().map(|ask| by_url(ask, base_url)).collect();
+        json!({ "do": "exchange", "sends": sends, "needles": needles })
+    }
+
+    fn is(&self, expected: &Expected, error: &Value) -> bool {
+        let kind = error["kind"].as_str().unwrap_or_default();
+        match expected {
+            Expected::Refused("request-too-large") => kind.starts_with("HTTP-request-body-size"),
+            Expected::Refused("headers-too-large") => kind == "HTTP-request-header-section-size",
+            Expected::Refused(_) => kind == "HTTP-request-denied",
+            Expected::TimedOut { sent: false } => kind == "connection-timeout",
+            Expected::TimedOut { sent: true } => kind == "HTTP-response-timeout",
+            Expected::Unreachable => kind == "destination-unavailable",
+            Expected::Interrupted => kind == "connection-terminated",
+            Expected::TooLarge => kind.starts_with("HTTP-response-body-size"),
+            Expected::Protocol => kind == "HTTP-protocol-error",
+            Expected::Unsayable => LIBRARY_REFUSALS.iter().any(|refusal| kind.starts_with(refusal)),
+            Expected::Answered(_) | Expected::Cleaned(_) | Expected::AnsweredWith(..) => false,
+        }
+    }
+}
+
+/// An ask as a client writes it that knows URLs only. The parts are handed over one by one, so that no parser of the guest's
+/// own puts right what is to be tried.
+fn by_url(ask: &Ask, base_url: &str) -> Value {
+    let mut fetch = json!({ "method": ask.method, "hex_headers": in_hex(&ask.headers) });
+    match &ask.url {
+        Some(url) => fetch["url"] = json!(url),
+        None => {
+            let (scheme, rest) = base_url.split_once("://").unwrap_or(("http", base_url));
+            let (authority, base_path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+            let query = ask.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+            // A name that is no upstream's is a host of nobody's.
+            let authority = if ask.upstream == "target" { authority } else { ask.upstream.as_str() };
+            fetch["scheme"] = json!(scheme);
+            fetch["authority"] = json!(authority);
+            fetch["path_with_query"] = json!(format!("{base_path}{}{query}", ask.path));
+        }
+    }
+    if ask.body_bytes > 0 {
+        fetch["body_bytes"] = json!(ask.body_bytes);
+    } else if !ask.body.is_empty() {
+        fetch["body"] = json!(String::from_utf8_lossy(&ask.body));
+    }
+    if let Some(timeout) = ask.timeout_ms {
+        fetch["first_byte_timeout_ms"] = json!(timeout);
+    }
+    fetch
+}
+
 fn in_hex(headers: &[(String, Vec<u8>)]) -> Vec<(&str, String)> {
     headers.iter().map(|(name, value)| (name.as_str(), HEXLOWER.encode(value))).collect()
 }

@@ -1,5 +1,5 @@
 //! The guest's own linear memory, searched from end to end: what a hostile connector would do to find a secret that was ever
-//! copied in, freed buffers included.
+//! copied in, freed buffers included. Both probes have it.
 //!
 //! The needles come masked and are compared masked, so that the search itself brings none of them into memory.
 

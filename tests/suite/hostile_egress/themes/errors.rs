@@ -56,7 +56,8 @@ pub(crate) fn cases() -> Vec<Case> {
         )),
         case("a refusal that quotes what the guest wrote")
             .method("{secret}")
-            .refused("method-not-granted"),
+            .refused("method-not-granted")
+            .by_url(Expected::Unsayable),
         case("a refusal that quotes an upstream as long as a page")
             .upstream(&"u".repeat(64 * 1024))
             .refused("upstream-not-granted"),
