@@ -177,7 +177,7 @@ impl Stage<'_> {
         self.places.add(Place::ApiAnswers, path, replayed.to_string());
         let bulk = json!({"filter": {"connection": "bearer"}});
         for path in ["/v1/dead-letters/replay", "/v1/dead-letters/discard"] {
-            let sent = api.request(Method::POST, path).json(&bulk).send().await?;
+            let sent = api.request(Method::POST, path).header("content-type", "application/json").body(bulk.to_string()).send().await?;
             self.places.add(Place::ApiAnswers, path, sent.text().await?);
         }
         Ok(())

@@ -140,13 +140,13 @@ async fn sign_in(server: &Running, client: &Client, places: &mut Places) -> anyh
     let page = form.text().await?;
     let token = page.split("name=\"form_token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
     let token = token.ok_or_else(|| anyhow::anyhow!("the sign-in page has no form token"))?;
-    let mut body = url::form_urlencoded::Serializer::new(String::new());
-    body.append_pair("token", &server.api.token).append_pair("form_token", token);
+    let pairs = [("token", server.api.token.as_str()), ("form_token", token)];
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     let signed_in = client
         .post(&url)
         .header("cookie", cookie)
         .header("content-type", "application/x-www-form-urlencoded")
-        .body(body.finish())
+        .body(body)
         .send()
         .await?;
     anyhow::ensure!(signed_in.status().is_redirection(), "signing in was answered {}", signed_in.status());

@@ -46,7 +46,10 @@ fn one_call(case: &Case, ran: &Ran, called: &Called, door: &dyn Door, nth: &mut 
                 None => faults.push("the request is not in the trail".to_owned()),
             }
         }
-        memory(report, ran, faults);
+        got(report, ran, faults);
+    }
+    if let Some(last) = called.reports.last() {
+        searched(last, ran, faults);
     }
     if trail.next().is_some() {
         faults.push("there is more in the trail than was asked".to_owned());
@@ -145,12 +148,16 @@ fn recorded(expected: &Expected, exchange: &Exchange, faults: &mut Vec<String>) 
     }
 }
 
-fn memory(report: &Report, ran: &Ran, faults: &mut Vec<String>) {
-    let needles = ran.credential.needles();
-    if let Some(found) = needles.find(&report.raw) {
+fn got(report: &Report, ran: &Ran, faults: &mut Vec<String>) {
+    if let Some(found) = ran.credential.needles().find(&report.raw) {
         faults.push(format!("the guest got {found}"));
     }
-    if report.searched < SEARCHED_BYTES_MIN {
+}
+
+/// What the guest found in its memory behind the last request of a call.
+fn searched(report: &Report, ran: &Ran, faults: &mut Vec<String>) {
+    let needles = ran.credential.needles();
+    if needles.count() > 0 && report.searched < SEARCHED_BYTES_MIN {
         faults.push(format!("the guest searched only {} bytes of its memory", report.searched));
     }
     for at in &report.found {

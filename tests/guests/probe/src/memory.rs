@@ -39,6 +39,12 @@ impl<'de> Deserialize<'de> for Needle {
 
 /// Looks for every needle in all of this instance's memory.
 pub(crate) fn search(needles: &[Needle]) -> Searched {
+    if needles.is_empty() {
+        return Searched {
+            bytes: 0,
+            found: Vec::new(),
+        };
+    }
     let mut starts = [false; 256];
     for needle in needles {
         starts[usize::from(needle.0[0])] = true;
@@ -59,6 +65,11 @@ pub(crate) fn search(needles: &[Needle]) -> Searched {
         bytes: end,
         found: (0..needles.len()).filter(|nth| found[*nth]).collect(),
     }
+}
+
+/// A search behind the last request of a call: what the earlier ones left is still there, or something lies over it.
+pub(crate) fn search_if(last: bool, needles: &[Needle]) -> Searched {
+    search(if last { needles } else { &[] })
 }
 
 /// The bytes of hex digits.

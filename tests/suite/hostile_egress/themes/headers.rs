@@ -32,7 +32,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .refused("request-too-large"),
         case("a request inside a body stays a body")
             .post("0\r\n\r\nGET /admin HTTP/1.1\r\nhost: evil.test\r\n\r\n")
-            .wire("content-length: 43\r\n")
+            .wire("content-length: 45\r\n")
             .requests(1),
         case("a header of the guest's own").header("X-Trace-Me", "1").wire("x-trace-me: 1\r\n"),
         case("an idempotency key of the guest's loses against the host's")

@@ -102,10 +102,10 @@ fn framing() -> Vec<Case> {
                 "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
             )),
         case("chunks that break off").reply(Reply::bytes(format!("{CHUNKED}4\r\nha"))).expect(Expected::Interrupted),
-        case("a chunk whose length is none").reply(Reply::bytes(format!("{CHUNKED}zz\r\nok\r\n"))).expect(Expected::Interrupted),
+        case("a chunk whose length is none").reply(Reply::bytes(format!("{CHUNKED}zz\r\nok\r\n"))).expect(Expected::Protocol),
         case("a chunk whose length overflows")
             .reply(Reply::bytes(format!("{CHUNKED}ffffffffffffffffff\r\nok\r\n")))
-            .expect(Expected::Interrupted),
+            .expect(Expected::Protocol),
         case("a body that is reset")
             .reply(Reply::bytes("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nhalf").then(Then::Reset))
             .expect(Expected::Interrupted),
@@ -132,9 +132,12 @@ fn framing() -> Vec<Case> {
                 ],
                 ..Answer::default()
             })),
-        case("a switch of protocols that nobody asked for")
-            .reply(Reply::bytes("HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n"))
-            .expect(Expected::Protocol),
+        case("a switch of protocols that nobody asked for switches nothing")
+            .reply(
+                Reply::bytes("HTTP/1.1 101 Switching Protocols\r\nupgrade: h2c\r\nconnection: upgrade\r\n\r\n")
+                    .and("h2c, and more of it"),
+            )
+            .expect(Expected::AnsweredWith(101, 0)),
     ]
 }
 
