@@ -13,6 +13,7 @@ mod ingest;
 mod isolation;
 mod lanes;
 mod manifests;
+mod oauth2;
 mod panel;
 mod start;
 mod store;

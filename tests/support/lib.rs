@@ -4,10 +4,12 @@
 
 pub mod api;
 pub mod artifacts;
+pub mod oauth2;
 pub mod server;
 pub mod sign;
 pub mod upstream;
 pub mod wait;
 
+pub use oauth2::{AuthorizationServer, TokenAnswer};
 pub use server::{Running, Setup};
 pub use upstream::{Answer, Upstream};

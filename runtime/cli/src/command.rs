@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::output::Output;
-use crate::{connection, dead_letters, demo, event, plugin, secret, serve, store, token, trace};
+use crate::{connection, dead_letters, demo, event, plugin, secret, serve, store, token, trace, vault};
 
 /// Runs connectors that nobody has to trust.
 ///
@@ -62,6 +62,7 @@ pub(crate) enum Command {
     DeadLetters(dead_letters::DeadLetters),
     Token(token::Token),
     Store(store::Store),
+    Vault(vault::Vault),
 }
 
 impl Command {
@@ -69,6 +70,7 @@ impl Command {
         match self {
             Self::Serve(serve) => serve.run(output),
             Self::Store(store) => store.run(output),
+            Self::Vault(vault) => wait_for(vault.run(output)),
             Self::Plugin(plugin) => plugin.run(output),
             Self::Demo(demo) => wait_for(demo.run(output)),
             Self::Connection(connection) => wait_for(connection.run(output)),

@@ -16,8 +16,10 @@ mod render;
 mod secret;
 mod serve;
 mod store;
+mod times;
 mod token;
 mod trace;
+mod vault;
 
 use std::process::ExitCode;
 

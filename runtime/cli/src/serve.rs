@@ -35,12 +35,15 @@ Examples:
 The first start makes an admin token, in admin.token of the data folder, and a vault key, in vault.key. Keep a copy of \
 the key apart from the data: without it every credential is lost.
 
-Environment:
-  COFFERDAM_VAULT_KEY   the vault's key (32 bytes in base64) instead of a file
-  COFFERDAM_CORE_DUMPS  true: as --core-dumps
+The vault's key is looked for in this order, and the first place that there is counts:
+  COFFERDAM_VAULT_KEY  an environment variable with 32 bytes in base64
+  vault.key_file       a file that the configuration names
+  systemd              the credential cofferdam-vault-key of the service:
+                       LoadCredential=cofferdam-vault-key:/etc/cofferdam/vault.key
+  vault.key            in the data folder
 
-The same user and root can read that variable in /proc for as long as the server runs. A key file that a secrets \
-manager mounts, named by vault.key_file of the configuration, avoids that.")]
+The same user and root can read the variable in /proc for as long as the server runs; a file or a credential avoids that. \
+`cofferdam vault rekey` gives the vault a new key.")]
 pub(crate) struct Serve {
     /// Configuration file; without it every setting has its default
     #[arg(long, env = "COFFERDAM_CONFIG", value_name = "FILE")]
@@ -108,6 +111,7 @@ impl Serve {
             data: self.data,
             plugins: self.plugins,
             vault_key,
+            credentials_dir: credentials_dir(),
         };
         wait_for(until_stopped(options, privacy, *output))
     }
@@ -176,7 +180,7 @@ impl Signals {
 ///
 /// It stays in the environment: the server starts no other program that could inherit it, and taking it out of the
 /// process's list would not take it out of `/proc/PID/environ`. The help says so.
-fn vault_key(variable: Option<OsString>) -> anyhow::Result<Option<SecretString>> {
+pub(crate) fn vault_key(variable: Option<OsString>) -> anyhow::Result<Option<SecretString>> {
     let Some(value) = variable.filter(|value| !value.is_empty()) else {
         return Ok(None);
     };
@@ -184,6 +188,11 @@ fn vault_key(variable: Option<OsString>) -> anyhow::Result<Option<SecretString>>
         Ok(text) => Ok(Some(SecretString::from(text))),
         Err(_) => anyhow::bail!("{VAULT_KEY_VARIABLE} is no text: it must be 32 random bytes in base64"),
     }
+}
+
+/// Where systemd puts the credentials of a service (systemd.exec(5)).
+pub(crate) fn credentials_dir() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from)
 }
 
 #[cfg(test)]

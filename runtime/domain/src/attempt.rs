@@ -147,7 +147,13 @@ pub struct Timings {
 }
 
 /// Codes of refusals that a change of the credential cures. The event is not at fault, so its lane waits for that change.
-pub const CREDENTIAL_REFUSALS: [&str; 2] = ["credential-missing", "credential-unusable"];
+pub const CREDENTIAL_REFUSALS: [&str; 5] = [
+    "credential-consent-needed",
+    "credential-missing",
+    "credential-refused",
+    "credential-unusable",
+    "token-endpoint-blocked",
+];
 
 /// How an exchange ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

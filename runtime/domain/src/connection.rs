@@ -3,6 +3,7 @@
 mod base_url;
 pub mod header;
 mod inbound;
+pub mod oauth2;
 mod slot;
 mod upstream;
 
@@ -18,6 +19,7 @@ use crate::time::Timestamp;
 
 pub use self::base_url::{BadBaseUrl, BaseUrl};
 pub use self::inbound::{InboundGrant, InboundScheme};
+pub use self::oauth2::{OAuth2Grant, OAuth2GrantKind};
 pub use self::slot::{BadSlot, CredentialSlot, PREFIX_BYTES_MAX};
 pub use self::upstream::UpstreamGrant;
 
@@ -228,6 +230,43 @@ impl Policy {
 }
 
 impl ConnectionSpec {
+    /// What is wrong with how access tokens are obtained, each as a sentence that begins with the key.
+    ///
+    /// A credential that holds tokens holds nothing else: whoever else read it would send a refresh token where none
+    /// belongs.
+    pub fn oauth2_problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for (name, upstream) in &self.upstreams {
+            let Some(oauth2) = &upstream.oauth2 else {
+                continue;
+            };
+            let at = format!("upstreams.{name}");
+            problems.extend(oauth2.problems(&format!("{at}.oauth2")));
+            if upstream.attach.as_ref().is_some_and(|slot| !slot.is_oauth2()) {
+                problems.push(format!("{at}.attach is not `oauth2`, so nobody would use the tokens"));
+            }
+            let Some(tokens) = &upstream.credential else {
+                problems.push(format!("{at}.credential is missing: it names what holds the tokens"));
+                continue;
+            };
+            let shared = self.upstreams.iter().any(|(other, grant)| {
+                let same = grant.oauth2 == upstream.oauth2 && grant.attach == upstream.attach;
+                let secret = grant.oauth2.as_ref().and_then(|oauth2| oauth2.client_secret.as_ref());
+                (other != name && grant.credential.as_ref() == Some(tokens) && !same) || secret == Some(tokens)
+            });
+            let signs = self
+                .inbound
+                .as_ref()
+                .is_some_and(|inbound| inbound.credential == *tokens);
+            if shared || signs {
+                problems.push(format!(
+                    "{at}.credential is {tokens}, which has another use in this file; tokens need a name of their own"
+                ));
+            }
+        }
+        problems
+    }
+
     /// Whether an event of this type is delivered to it.
     pub fn wants(&self, kind: &str) -> bool {
         self.subscribe.iter().any(|pattern| pattern.matches(kind))

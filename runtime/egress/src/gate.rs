@@ -4,9 +4,9 @@
 //! granted, and no credential is read before everything else has said yes. A step refuses with a reason of its own.
 
 mod address;
-mod answer;
-mod attach;
-mod channel;
+pub(crate) mod answer;
+pub(crate) mod attach;
+pub(crate) mod channel;
 mod grant;
 pub(crate) mod headers;
 pub(crate) mod origin;
@@ -14,7 +14,7 @@ pub(crate) mod record;
 mod reflect;
 pub(crate) mod resolve;
 mod target;
-mod wire;
+pub(crate) mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +22,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cofferdam_domain::limits::REQUEST_BYTES_MAX;
 use cofferdam_domain::{CredentialSlot, ExchangeResult, Timestamp, TraceContext};
+use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 use tokio::time::Instant;
 use tracing::Instrument;
@@ -33,6 +34,7 @@ use self::record::{Entry, is_change};
 use self::reflect::Scanner;
 use crate::credentials::Credentials;
 use crate::exchange::{GuestRequest, GuestResponse, HttpError};
+use crate::oauth2::{AccessToken, is_token_set};
 use crate::passport::{Passport, Route};
 use crate::refusal::{Refusal, RefusalCode};
 
@@ -80,7 +82,8 @@ impl Gate {
     /// in flight in the trail and closes the connection it used.
     ///
     /// # Errors
-    /// Every [`HttpError`]; a refusal and `Unreachable` promise that nothing has left.
+    /// Every [`HttpError`]; a refusal and `Unreachable` promise that nothing has left, or that the upstream has answered it
+    /// with 401 and so not acted on it.
     pub async fn send(&self, passport: &Passport, request: GuestRequest) -> Result<GuestResponse, HttpError> {
         let now = (self.config.clock)();
         let trace = passport.trace.child(&mut rand::rng());
@@ -155,8 +158,17 @@ impl Gate {
             now: (self.config.clock)(),
         };
         let needles = self.attach(passport, route, &addresses, outbound)?;
-        let scanner = scanner(&needles)?;
-        if !needles.is_empty() {
+        let token = self
+            .access_token(passport, &request.upstream, route, &addresses, &url)
+            .await?;
+        let mut scanner = match &token {
+            Some(token) => {
+                attach::bearer(&mut headers, token)?;
+                scanner(&token.needles)?
+            }
+            None => scanner(&needles)?,
+        };
+        if scanner.is_some() {
             entry.note(|exchange| exchange.credential = Some(attach::slot_label(&route.slot)));
         }
 
@@ -167,7 +179,21 @@ impl Gate {
             .parse()
             .map_err(|_| Refusal::new(RefusalCode::BadPath, "path and query do not make a URI (RFC 3986)"))?;
         *wired.headers_mut() = headers;
-        let answer = wire::exchange(&channel, wired, passport.response_bytes_max, entry).await?;
+        let again = token.is_some().then(|| wired.clone());
+        let mut answer = wire::exchange(&channel, wired, passport.response_bytes_max, entry).await?;
+
+        // Once: an upstream that does not take the second token either is handed on.
+        if let (StatusCode::UNAUTHORIZED, Some(mut again), Some(token)) =
+            (StatusCode::from_u16(answer.status).unwrap_or_default(), again, &token)
+            && let Some(renewed) = self.config.credentials.renewed(token).await?
+        {
+            attach::bearer(again.headers_mut(), &renewed)?;
+            let needles: Needles = token.needles.iter().chain(&renewed.needles).cloned().collect();
+            scanner = self::scanner(&needles)?;
+            let label = format!("{}, renewed after a 401", attach::slot_label(&route.slot));
+            entry.note(|exchange| exchange.credential = Some(label));
+            answer = wire::exchange(&channel, again, passport.response_bytes_max, entry).await?;
+        }
 
         // What came back, without what went out.
         let retry_after_ms = answer::retry_after_ms(&answer.headers, (self.config.clock)());
@@ -223,8 +249,7 @@ impl Gate {
         outbound: Outbound<'_>,
     ) -> Result<Needles, HttpError> {
         match route.slot {
-            CredentialSlot::None => return Ok(Needles::new()),
-            CredentialSlot::OAuth2(_) => return Err(attach::not_supported().into()),
+            CredentialSlot::None | CredentialSlot::OAuth2(_) => return Ok(Needles::new()),
             CredentialSlot::Bearer
             | CredentialSlot::Basic
             | CredentialSlot::Header { .. }
@@ -232,14 +257,7 @@ impl Gate {
             | CredentialSlot::HmacSha256 { .. }
             | CredentialSlot::StandardWebhooks => {}
         }
-        // A signature is no secret, but an answer in the clear can be forged, and the signed body be read.
-        if outbound.url.scheme() != "https" && !addresses.iter().all(|address| address.ip().is_loopback()) {
-            return Err(Refusal::new(
-                RefusalCode::CredentialOverPlainHttp,
-                "a credential leaves this machine over https only; change the upstream's base URL",
-            )
-            .into());
-        }
+        check_wire(outbound.url, addresses)?;
         let missing = || {
             Refusal::new(
                 RefusalCode::CredentialMissing,
@@ -263,8 +281,46 @@ impl Gate {
                 HttpError::Unreachable("the host could not read the credential".to_owned())
             })?;
         let secret = credential.ok_or_else(missing)?;
+        if is_token_set(secret.expose()) {
+            // What it holds beside the access token is for no upstream to see.
+            return Err(Refusal::new(
+                RefusalCode::CredentialUnusable,
+                "the credential holds OAuth 2.0 tokens, which go into the slot `oauth2` only",
+            )
+            .into());
+        }
         Ok(attach::attach(&route.slot, &secret, outbound)?)
     }
+
+    /// An access token, if the route's slot takes one; the host may send a request of its own to obtain it.
+    async fn access_token(
+        &self,
+        passport: &Passport,
+        upstream: &str,
+        route: &Route,
+        addresses: &[SocketAddr],
+        url: &Url,
+    ) -> Result<Option<AccessToken>, HttpError> {
+        if !route.slot.is_oauth2() {
+            return Ok(None);
+        }
+        check_wire(url, addresses)?;
+        let source = passport
+            .token_source(upstream, route)
+            .ok_or_else(attach::not_supported)?;
+        self.config.credentials.access_token(source).await.map(Some)
+    }
+}
+
+/// A signature is no secret, but an answer in the clear can be forged, and the signed body be read.
+fn check_wire(url: &Url, addresses: &[SocketAddr]) -> Result<(), Refusal> {
+    if url.scheme() != "https" && !addresses.iter().all(|address| address.ip().is_loopback()) {
+        return Err(Refusal::new(
+            RefusalCode::CredentialOverPlainHttp,
+            "a credential leaves this machine over https only; change the upstream's base URL",
+        ));
+    }
+    Ok(())
 }
 
 fn check_size(body: &Bytes) -> Result<(), Refusal> {

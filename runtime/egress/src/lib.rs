@@ -4,6 +4,8 @@
 //! guest can write; it attaches the credential after every check has passed; and it leaves an
 //! [`Exchange`](cofferdam_domain::Exchange) in the passport's [`Trail`] whatever happens, a cancelled call included.
 //!
+//! [`OAuth2`] obtains and keeps the access tokens that some credentials are.
+//!
 //! It keeps no budget of its own: rate, concurrency and breaker belong to the lane, which decides before a call starts.
 
 mod credentials;
@@ -11,15 +13,20 @@ mod exchange;
 mod gate;
 #[cfg(test)]
 mod heap;
+mod oauth2;
 mod passport;
 mod refusal;
 
-pub use credentials::{Credentials, CredentialsUnavailable};
+pub use credentials::{AccessTokenFuture, Credentials, CredentialsUnavailable, RenewalFuture};
 pub use exchange::{GuestRequest, GuestResponse, HttpError};
 pub use gate::headers::added_by_clients;
 pub use gate::origin::Destination;
 pub use gate::record::Trail;
 pub use gate::resolve::{Lookup, Resolver, SystemResolver};
 pub use gate::{Gate, GateConfig, GateError};
+pub use oauth2::{
+    AccessToken, BadRedirectUri, Consent, ConsentCode, ConsentFailed, ConsentRequest, OAuth2, OAuth2Config, TokenKey,
+    TokenRefusal, TokenSource, TokenState, TokenStatus,
+};
 pub use passport::{Passport, Route, Routes};
 pub use refusal::{Refusal, RefusalCode};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_domain::connection::BaseUrl;
+use cofferdam_domain::connection::{BaseUrl, OAuth2Grant};
 use cofferdam_domain::descriptor::UpstreamRequest;
 use cofferdam_domain::{
     ConnectionName, CredentialName, CredentialSlot, Policy, Timestamp, TraceContext, UpstreamGrant, UpstreamName,
@@ -13,6 +13,7 @@ use cofferdam_domain::{
 use ipnet::IpNet;
 
 use crate::gate::record::Trail;
+use crate::oauth2::{TokenKey, TokenSource};
 
 /// The upstreams that a connection may call. Made once per revision of the connection and shared by its calls.
 pub type Routes = Arc<BTreeMap<UpstreamName, Route>>;
@@ -49,6 +50,19 @@ impl Passport {
         self
     }
 
+    /// Where the access tokens of an upstream come from; none without a credential to keep them in or a way to obtain them.
+    pub(crate) fn token_source(&self, upstream: &str, route: &Route) -> Option<TokenSource> {
+        Some(TokenSource {
+            key: TokenKey {
+                workspace: self.workspace.clone(),
+                connection: self.connection.clone(),
+                credential: route.credential.clone()?,
+            },
+            upstream: upstream.parse().ok()?,
+            grant: Arc::clone(route.oauth2.as_ref()?),
+        })
+    }
+
     /// How long a request that starts now may take: the shortest of what the guest asks for, what the connection allows
     /// and what is left of the call.
     pub(crate) fn timeout(&self, asked: Option<Duration>, now: Timestamp) -> Duration {
@@ -72,6 +86,8 @@ pub struct Route {
     pub credential: Option<CredentialName>,
     /// Networks that are blocked by default and allowed here.
     pub networks: Vec<IpNet>,
+    /// How access tokens are obtained, for the slot `oauth2`.
+    pub oauth2: Option<Arc<OAuth2Grant>>,
 }
 
 impl Route {
@@ -84,11 +100,13 @@ impl Route {
                 granted.to_vec()
             }
         };
+        let slot = grant.attach.clone().unwrap_or_else(|| asked.credential.clone());
         Self {
             base_url: grant.base_url.clone(),
             methods: or_asked(&grant.methods, &asked.methods),
             path_prefixes: or_asked(&grant.path_prefixes, &asked.path_prefixes),
-            slot: grant.attach.clone().unwrap_or_else(|| asked.credential.clone()),
+            oauth2: grant.oauth2.as_ref().map(|oauth2| Arc::new(oauth2.for_slot(&slot))),
+            slot,
             credential: grant.credential.clone(),
             networks: grant.networks.clone(),
         }

@@ -32,17 +32,23 @@ pub enum RefusalCode {
     CredentialMissing,
     /// The credential cannot be put into its slot as it is.
     CredentialUnusable,
-    /// The slot's kind of credential is not supported yet.
+    /// Nothing here obtains a credential of the slot's kind.
     CredentialKindNotSupported,
     /// The credential would cross a network in the clear.
     CredentialOverPlainHttp,
+    /// A person has to connect the upstream's account, for the first time or again.
+    CredentialConsentNeeded,
+    /// The authorization server refuses the client, until what it is asked or the client's secret changes.
+    CredentialRefused,
+    /// The token endpoint leads to an address that is blocked.
+    TokenEndpointBlocked,
     /// The call has sent as many requests as one call may.
     TooManyRequestsInCall,
 }
 
 impl RefusalCode {
     /// Every code, for documentation and tests.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::UpstreamNotGranted,
         Self::MethodNotGranted,
         Self::PathNotGranted,
@@ -58,6 +64,9 @@ impl RefusalCode {
         Self::CredentialUnusable,
         Self::CredentialKindNotSupported,
         Self::CredentialOverPlainHttp,
+        Self::CredentialConsentNeeded,
+        Self::CredentialRefused,
+        Self::TokenEndpointBlocked,
         Self::TooManyRequestsInCall,
     ];
 
@@ -79,6 +88,9 @@ impl RefusalCode {
             Self::CredentialUnusable => "credential-unusable",
             Self::CredentialKindNotSupported => "credential-kind-not-supported",
             Self::CredentialOverPlainHttp => "credential-over-plain-http",
+            Self::CredentialConsentNeeded => "credential-consent-needed",
+            Self::CredentialRefused => "credential-refused",
+            Self::TokenEndpointBlocked => "token-endpoint-blocked",
             Self::TooManyRequestsInCall => "too-many-requests-in-call",
         }
     }

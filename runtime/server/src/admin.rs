@@ -10,9 +10,10 @@ mod deliveries;
 mod health;
 mod host;
 pub(crate) mod letter_filter;
+pub(crate) mod oauth2;
 mod openapi;
 pub(crate) mod redrives;
-mod secrets;
+pub(crate) mod secrets;
 mod subscriptions;
 mod tokens;
 mod trace;
@@ -26,11 +27,13 @@ use axum::routing::{delete, get, post, put};
 use crate::app::App;
 use crate::panel;
 
+pub use crate::consents::{ConsentState, ConsentView};
 pub use cofferdam_queue::{Redrive, RedriveId, RedriveKind, RedriveState, Skipped};
 pub use deletion::ConnectionDeleted;
 pub use letter_filter::{BadWhen, LetterFilter, When};
+pub use oauth2::{ConsentStarted, TokensView};
 pub use redrives::{BulkAnswer, BulkRequest, Preview};
-pub use secrets::SecretSet;
+pub use secrets::{FactPage, OVERLAP_DEFAULT_S, SecretRemoved, SecretSet};
 pub use tokens::{TokenMade, TokenRequest};
 
 /// Largest request body of the admin API, in bytes.
@@ -39,6 +42,7 @@ const ADMIN_BODY_BYTES_MAX: usize = 512 * 1024;
 /// The routes of the admin listener.
 pub fn router(app: App) -> Router {
     let connection = get(connections::show).delete(deletion::delete);
+    let secret = put(secrets::set).delete(secrets::remove);
     let api = Router::new()
         .route("/v1/connectors", get(connectors::list))
         .route("/v1/connections", get(connections::list).post(connections::apply))
@@ -46,8 +50,18 @@ pub fn router(app: App) -> Router {
         .route("/v1/connections/{name}/enable", post(connections::enable))
         .route("/v1/connections/{name}/disable", post(connections::disable))
         .route("/v1/connections/{name}/release", post(connections::release))
-        .route("/v1/connections/{name}/secrets/{credential}", put(secrets::set))
+        .route("/v1/connections/{name}/secrets/{credential}", secret)
+        .route(
+            "/v1/connections/{name}/secrets/{credential}/rotate",
+            post(secrets::rotate),
+        )
+        .route("/v1/connections/{name}/upstreams/{upstream}/oauth2", get(oauth2::show))
+        .route(
+            "/v1/connections/{name}/upstreams/{upstream}/oauth2/start",
+            post(oauth2::start),
+        )
         .route("/v1/secrets", get(secrets::list))
+        .route("/v1/secrets/facts", get(secrets::facts))
         .route("/v1/deliveries", get(deliveries::list))
         .route("/v1/deliveries/{id}", get(deliveries::show))
         .route("/v1/traces/{correlation_id}", get(trace::show))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cofferdam_egress::Gate;
+use cofferdam_egress::{Gate, OAuth2};
 use cofferdam_host::{Catalogue, Engine};
 use cofferdam_queue::{Retention, StoreQueue};
 use cofferdam_store::Store;
@@ -10,6 +10,7 @@ use cofferdam_vault::Vault;
 
 use crate::config::Limits;
 use crate::connections::Connections;
+use crate::consents::Consents;
 use crate::disk::Disk;
 use crate::house::House;
 use crate::metrics::Metrics;
@@ -27,6 +28,12 @@ pub struct App {
     pub(crate) vault: Arc<Vault>,
     /// The way out.
     pub(crate) gate: Arc<Gate>,
+    /// Access tokens that the host obtains.
+    pub(crate) oauth2: OAuth2,
+    /// Consents that people were sent away for.
+    pub(crate) consents: Arc<Consents>,
+    /// Where they come back to.
+    pub(crate) redirect_uri: Arc<str>,
     /// What runs connectors.
     pub(crate) engine: Engine,
     /// Connectors.

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use cofferdam_domain::connection::BaseUrl;
 use cofferdam_queue::Retention;
 use cofferdam_store::Engine;
 use serde::Deserialize;
@@ -57,6 +58,29 @@ pub struct Listen {
     pub admin: SocketAddr,
     /// Names by which the admin listener may be called, beside addresses and `localhost`.
     pub admin_hosts: Vec<String>,
+    /// Where a browser finds the admin listener, `scheme://host[:port]`; none means its address.
+    pub admin_url: Option<BaseUrl>,
+}
+
+impl Listen {
+    /// Where an authorization server sends people back to.
+    pub fn redirect_uri(&self, admin: SocketAddr) -> String {
+        let at = self.admin_url.as_ref().map(BaseUrl::as_str);
+        format!(
+            "{}/oauth2/callback",
+            at.map_or_else(|| format!("http://{admin}"), str::to_owned)
+        )
+    }
+
+    /// Names by which the admin listener may be called: those that are listed, and that of its URL.
+    pub fn admin_names(&self) -> Vec<String> {
+        let url = self
+            .admin_url
+            .as_ref()
+            .and_then(|url| url::Url::parse(url.as_str()).ok());
+        let own = url.as_ref().and_then(url::Url::host_str).map(str::to_owned);
+        self.admin_hosts.iter().cloned().chain(own).collect()
+    }
 }
 
 /// The durable store.
@@ -223,9 +247,26 @@ fn read_listen(root: &mut Document<'_>, mut section: Section<'_>, defaults: Opti
     let admin = section.value(root, "admin", defaults.map(|config| config.listen.admin));
     let default = defaults.map(|config| config.listen.admin_hosts.clone());
     let admin_hosts = section.value(root, "admin_hosts", default);
+    let admin_url = section.optional(
+        root,
+        "admin_url",
+        defaults.and_then(|config| config.listen.admin_url.clone()),
+    );
     let line = section.line();
     section.finish(root);
+    let admin_url: Option<BaseUrl> = admin_url?;
+    if admin_url
+        .as_ref()
+        .is_some_and(|url| url.as_str().matches('/').count() > 2)
+    {
+        root.mistake(
+            line,
+            "listen.admin_url has a path; the panel is at the root of its host".into(),
+        );
+        return None;
+    }
     let listen = Listen {
+        admin_url,
         public: public?,
         admin: admin?,
         admin_hosts: admin_hosts?,

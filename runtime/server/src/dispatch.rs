@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
-use crate::{disk, house, redrive};
+use crate::{credentials, disk, house, oauth2, redrive};
 
 /// How often lanes that are missing are looked for, as a safety net.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
@@ -99,6 +99,12 @@ impl Dispatcher {
         dispatcher
             .tasks
             .spawn(abandon::keep(app.clone(), dispatcher.stop.begun.clone()));
+        dispatcher
+            .tasks
+            .spawn(credentials::keep(app.clone(), dispatcher.stop.begun.clone()));
+        dispatcher
+            .tasks
+            .spawn(oauth2::keep(app.clone(), dispatcher.stop.begun.clone()));
         dispatcher
             .tasks
             .spawn(redrive::keep(app.clone(), dispatcher.stop.begun.clone()));

@@ -2,6 +2,7 @@
 
 use cofferdam_domain::{Connection, Outcome};
 use cofferdam_queue::Retired;
+use cofferdam_vault::{CredentialInfo, FactKind};
 use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -106,6 +107,32 @@ impl FilterLabels {
     }
 }
 
+/// What happened to credentials.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct FactLabels {
+    /// As the fact's kind is called.
+    pub kind: &'static str,
+}
+
+/// A credential of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, EncodeLabelSet)]
+pub(crate) struct CredentialLabels {
+    workspace: String,
+    connection: String,
+    credential: String,
+}
+
+impl CredentialLabels {
+    /// The labels of this credential.
+    pub(crate) fn of(credential: &CredentialInfo) -> Self {
+        Self {
+            workspace: credential.workspace.to_string(),
+            connection: credential.connection.to_string(),
+            credential: credential.name.to_string(),
+        }
+    }
+}
+
 /// Everything that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -138,6 +165,10 @@ pub(crate) struct Metrics {
     pub breaker_open: Family<Lane, Gauge>,
     /// Attempts whose lease ran out in this process.
     pub interrupted: Counter,
+    /// What happened to credentials, repetitions included.
+    pub credential_facts: Family<FactLabels, Counter>,
+    /// When credentials expire, in seconds since 1970, for those of which that is known.
+    pub credential_expiry: Family<CredentialLabels, Gauge>,
     /// Deliveries that wait.
     pub pending: Family<Lane, Gauge>,
     /// Dead letters.
@@ -199,6 +230,11 @@ impl Metrics {
                 "attempts_interrupted",
                 "Attempts whose lease ran out before they were settled",
             ),
+            credential_facts: made.metric("credential_facts", "What happened to credentials, by kind"),
+            credential_expiry: made.metric(
+                "credential_expiry_timestamp_seconds",
+                "When a credential expires, in seconds since 1970",
+            ),
             pending: made.metric("deliveries_pending", "Deliveries that wait"),
             dead: made.metric("dead_letters", "Deliveries that wait for a person"),
             registry,
@@ -216,6 +252,13 @@ impl Metrics {
     /// One more request.
     pub(crate) fn count_ingest(&self, door: &'static str, answer: &'static str) {
         self.ingest.get_or_create(&IngestLabels { door, answer }).inc();
+    }
+
+    /// One more fact of a credential.
+    pub(crate) fn count_fact(&self, kind: FactKind) {
+        self.credential_facts
+            .get_or_create(&FactLabels { kind: kind.as_str() })
+            .inc();
     }
 
     /// What one step of retention has removed.

@@ -9,6 +9,7 @@ mod connection;
 mod connection_delete;
 mod connections;
 mod connectors;
+mod consent;
 mod cookie;
 mod dead_letters;
 mod delivery;
@@ -38,7 +39,7 @@ use crate::app::App;
 use crate::problem::Problem;
 use problem_page::ProblemPage;
 
-pub(crate) use sessions::Sessions;
+pub(crate) use sessions::{Sessions, unguessable};
 
 /// Largest form, in bytes. The longest one holds an API token.
 const FORM_BYTES_MAX: usize = 8 * 1024;
@@ -59,6 +60,11 @@ pub(crate) fn router() -> Router<App> {
             "/panel/connections/{name}/delete",
             get(connection_delete::confirm).post(connection_delete::delete),
         )
+        .route(
+            "/panel/connections/{name}/upstreams/{upstream}/connect",
+            post(consent::connect),
+        )
+        .route(consent::CALLBACK_PATH, get(consent::callback))
         .route("/panel/connectors", get(connectors::list))
         .route("/panel/events", get(events::list))
         .route("/panel/traces/{correlation_id}", get(trace::show))

@@ -5,12 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cofferdam_egress::{Gate, GateConfig, GateError, SystemResolver};
+use cofferdam_egress::{Gate, GateConfig, GateError, OAuth2, OAuth2Config, SystemResolver};
 use cofferdam_host::{Catalogue, Engine, EngineError, EngineSettings};
 use cofferdam_queue::{QueueError, StoreQueue};
 use cofferdam_store::{OpenError, OpenOptions, Store};
-use cofferdam_vault::{KeyError, KeySource, Vault, VaultError, VaultKey};
-use secrecy::ExposeSecret;
+use cofferdam_vault::{KeyError, KeyHint, Vault, VaultError, VaultKey};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -23,10 +22,8 @@ use crate::disk::Disk;
 use crate::dispatch::{Dispatcher, Drained};
 use crate::metrics::Metrics;
 use crate::tokens::{TokenError, Tokens};
-use crate::{admin, ingest, listener};
-
-/// The vault's key may come from here, so that it never lies on the disk that it protects.
-pub const VAULT_KEY_VARIABLE: &str = "COFFERDAM_VAULT_KEY";
+use crate::vault_key::{KeyFound, KeyPlaces};
+use crate::{admin, ingest, listener, oauth2};
 
 /// What `serve` is given.
 #[derive(Clone, Debug)]
@@ -39,6 +36,8 @@ pub struct ServeOptions {
     pub plugins: PathBuf,
     /// The vault's key, if it was given by environment.
     pub vault_key: Option<secrecy::SecretString>,
+    /// Where systemd put the service's credentials, if it did.
+    pub credentials_dir: Option<PathBuf>,
 }
 
 /// The server cannot start. Each text is one line that says what to do.
@@ -53,6 +52,14 @@ pub enum ServeError {
     /// The vault's key.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// Another key.
+    #[error("the vault was sealed under another key than {origin}: {hint}; nothing was changed")]
+    WrongKey {
+        /// Where the key came from.
+        origin: String,
+        /// What the store knows of the right one.
+        hint: KeyHint,
+    },
     /// The vault.
     #[error(transparent)]
     Vault(#[from] VaultError),
@@ -114,7 +121,7 @@ impl Server {
         );
         let (public_at, admin_at) = (local(&public, config.listen.public), local(&admin, config.listen.admin));
 
-        let vault = Arc::new(Vault::open(store.clone(), vault_key(&options, &store)?).await?);
+        let vault = Arc::new(open_vault(&options, &store).await?);
         let queue = Arc::new(StoreQueue::open(store.clone(), steady(), rand::make_rng()).await?);
         let tokens = Tokens::open(store.clone())?;
         if let Some(path) = tokens.create_first(&options.data).await? {
@@ -127,28 +134,40 @@ impl Server {
             cache_dir: options.data.join("compiled"),
         })?;
         let catalogue = load_catalogue(&engine, &options).await?;
-        let gate = Gate::new(GateConfig {
-            credentials: Arc::clone(&vault) as _,
+        let oauth2 = OAuth2::new(OAuth2Config {
+            vault: Arc::clone(&vault),
             resolver: Arc::new(SystemResolver),
             clock: now,
             own_listeners: vec![public_at, admin_at],
         })?;
+        let gate = Gate::new(GateConfig {
+            credentials: Arc::new(oauth2.clone()),
+            resolver: Arc::new(SystemResolver),
+            clock: now,
+            own_listeners: vec![public_at, admin_at],
+        })?;
+        let metrics = Arc::new(Metrics::new());
+        let counted = Arc::clone(&metrics);
+        vault.observed_by(move |kind| counted.count_fact(kind));
         let app = App {
             queue,
             vault,
             gate: Arc::new(gate),
+            oauth2,
+            consents: Arc::default(),
+            redirect_uri: config.listen.redirect_uri(admin_at).into(),
             engine,
             catalogue: Arc::new(catalogue),
             connections: Arc::new(Connections::open(store.clone())?),
             tokens: Arc::new(tokens),
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             filters: Arc::default(),
             redrives: Arc::default(),
             sessions: Arc::default(),
             store,
             disk,
             house: Arc::default(),
-            admin_hosts: config.listen.admin_hosts.clone().into(),
+            admin_hosts: config.listen.admin_names().into(),
             retention: config.retention,
             limits: config.limits.clone(),
         };
@@ -201,6 +220,7 @@ impl Server {
             }
         };
         let ((), drained) = tokio::join!(listeners, self.dispatcher.drain(bound));
+        oauth2::settle(&self.app.oauth2).await;
         match drained {
             Drained::Settled => tracing::info!("stopped"),
             Drained::GivenBack => {
@@ -227,21 +247,32 @@ async fn open_store(options: &ServeOptions) -> Result<Store, OpenError> {
     }
 }
 
-/// From the environment, from the configured file, or from `vault.key` in the data folder, which a new vault gets.
-fn vault_key(options: &ServeOptions, store: &Store) -> Result<VaultKey, ServeError> {
-    if let Some(text) = &options.vault_key {
-        return Ok(VaultKey::load(KeySource::Env(text.expose_secret().to_owned()))?);
+/// With the key from the first place that there is; a new vault gets one in the data folder if no other place is named.
+async fn open_vault(options: &ServeOptions, store: &Store) -> Result<Vault, ServeError> {
+    let places = KeyPlaces {
+        variable: options.vault_key.as_ref(),
+        file: options.config.vault.key_file.as_deref(),
+        credentials_dir: options.credentials_dir.as_deref(),
+        data: &options.data,
+    };
+    let KeyFound {
+        source,
+        origin,
+        default_file,
+    } = places.find();
+    let key = match default_file {
+        Some(path) if !path.exists() && !Vault::is_initialised(store)? => {
+            let key = VaultKey::create_file(&path)?;
+            tracing::info!(file = %path.display(), "first start: a vault key was made; keep a copy of it apart from the data");
+            key
+        }
+        Some(_) | None => VaultKey::load(source)?,
+    };
+    tracing::debug!(origin, "the vault's key was read");
+    match Vault::open(store.clone(), key).await {
+        Err(VaultError::WrongKey(hint)) => Err(ServeError::WrongKey { origin, hint }),
+        opened => Ok(opened?),
     }
-    if let Some(path) = &options.config.vault.key_file {
-        return Ok(VaultKey::load(KeySource::File(path.clone()))?);
-    }
-    let path = options.data.join("vault.key");
-    if !path.exists() && !Vault::is_initialised(store)? {
-        let key = VaultKey::create_file(&path)?;
-        tracing::info!(file = %path.display(), "first start: a vault key was made; keep a copy of it apart from the data");
-        return Ok(key);
-    }
-    Ok(VaultKey::load(KeySource::File(path))?)
 }
 
 /// Looked at before anything is made: a start that fails leaves nothing behind.

@@ -55,6 +55,11 @@ pub(crate) fn open(options: &OpenOptions) -> Result<Store, OpenError> {
     })
 }
 
+/// The engine that made the store in this directory.
+pub(crate) fn engine_of(dir: &Path) -> Result<Engine, OpenError> {
+    Directory::existing(dir).map(|(_unlocked_at_once, place)| place.engine)
+}
+
 /// Opens a store over any engine, in the folder that `engine` uses.
 pub(crate) fn open_with<E: OpenEngine>(
     dir: &Path,

@@ -1,5 +1,6 @@
 //! The handle that everybody else holds.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::batch::Batch;
@@ -39,6 +40,14 @@ impl Store {
     /// Opens the store of a directory, or makes one.
     pub fn open(options: &OpenOptions) -> Result<Self, OpenError> {
         open::open(options)
+    }
+
+    /// Opens the store that is in a directory, with the engine that made it; [`OpenError::Missing`] if there is none, and
+    /// nothing is made then.
+    pub fn open_existing(dir: impl Into<PathBuf>) -> Result<Self, OpenError> {
+        let dir = dir.into();
+        let engine = open::engine_of(&dir)?;
+        Self::open(&OpenOptions::new(dir).engine(engine))
     }
 
     /// A store in memory, for simulations and tests: nothing of it is durable, and it is gone with its last handle.

@@ -21,15 +21,33 @@ const KEY_TEXT_BYTES_MAX: usize = 256;
 /// Read, write and execute for group and others.
 const MODE_OF_OTHERS: u32 = 0o077;
 
+/// As [`MODE_OF_OTHERS`], but for reading by the group: systemd gives the service's user access by an access list, whose mask
+/// is what the group's bits show then (acl(5), `write_credential` of systemd).
+const MODE_OF_OTHERS_BUT_THE_MASK: u32 = 0o037;
+
 /// The key that seals every credential's own key. Wiped when dropped.
 pub struct VaultKey(SecretBox<[u8; KEY_BYTES]>);
 
 /// Where the key is given.
+#[derive(Clone)]
 pub enum KeySource {
     /// A file that only its owner can read.
     File(PathBuf),
+    /// A file of the service's own credentials directory, made by systemd (systemd.exec(5), `LoadCredential=`).
+    Credential(PathBuf),
     /// The value of an environment variable.
     Env(String),
+}
+
+/// Where it comes from, for people.
+impl fmt::Display for KeySource {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(out, "vault key file {}", path.display()),
+            Self::Credential(path) => write!(out, "vault key credential {}", path.display()),
+            Self::Env(_) => out.write_str("the environment variable"),
+        }
+    }
 }
 
 /// Why there is no key. Each text is one line that says what to do; none holds any of the key.
@@ -84,13 +102,13 @@ impl VaultKey {
     /// # Errors
     /// When the file cannot be read, is open to others, or the text is not 32 bytes in base64 or hex.
     pub fn load(source: KeySource) -> Result<Self, KeyError> {
-        match source {
-            KeySource::Env(text) => Self::parse(&Zeroizing::new(text), || "the environment variable".to_owned()),
-            KeySource::File(path) => {
-                let text = read(&path)?;
-                Self::parse(&text, || format!("vault key file {}", path.display()))
-            }
-        }
+        let origin = source.to_string();
+        let text = match source {
+            KeySource::Env(text) => Zeroizing::new(text),
+            KeySource::File(path) => read(&path, MODE_OF_OTHERS)?,
+            KeySource::Credential(path) => read(&path, MODE_OF_OTHERS_BUT_THE_MASK)?,
+        };
+        Self::parse(&text, || origin)
     }
 
     /// Writes a new random key to a new file, durable and readable by its owner only.
@@ -152,6 +170,7 @@ impl fmt::Debug for KeySource {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(out, "File({})", path.display()),
+            Self::Credential(path) => write!(out, "Credential({})", path.display()),
             Self::Env(_) => out.write_str("Env"),
         }
     }
@@ -163,7 +182,7 @@ pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), KeyError> {
 }
 
 /// Checks what was opened, not what the path names by then.
-fn read(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+fn read(path: &Path, mode_of_others: u32) -> Result<Zeroizing<String>, KeyError> {
     let unreadable = |source| KeyError::Unreadable {
         path: path.to_owned(),
         source,
@@ -173,7 +192,7 @@ fn read(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     if !about.is_file() {
         return Err(KeyError::NotAFile { path: path.to_owned() });
     }
-    if about.mode() & MODE_OF_OTHERS != 0 {
+    if about.mode() & mode_of_others != 0 {
         return Err(KeyError::OpenToOthers {
             path: path.to_owned(),
             mode: about.mode() & 0o7777,
@@ -240,6 +259,31 @@ mod tests {
         check(0o640, false);
         check(0o604, false);
         check(0o610, false);
+    }
+
+    #[test]
+    fn a_credential_of_systemd_shows_its_mask_where_the_group_would_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cofferdam-vault-key");
+        VaultKey::create_file(&path).unwrap();
+        for (mode, as_credential, as_file) in [
+            (0o400, true, true),
+            (0o440, true, false),
+            (0o404, false, false),
+            (0o460, false, false),
+        ] {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            assert_eq!(
+                VaultKey::load(KeySource::Credential(path.clone())).is_ok(),
+                as_credential,
+                "{mode:o}"
+            );
+            assert_eq!(
+                VaultKey::load(KeySource::File(path.clone())).is_ok(),
+                as_file,
+                "{mode:o}"
+            );
+        }
     }
 
     #[test]

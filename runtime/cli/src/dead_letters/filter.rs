@@ -3,9 +3,10 @@
 use cofferdam_domain::{ConnectionName, FailureClass, Timestamp, TypePattern};
 use cofferdam_server::admin::views::class_named;
 use cofferdam_server::admin::{BadWhen, LetterFilter, When};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::api::Request;
+use crate::times;
 
 /// Which dead letters.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args)]
@@ -73,25 +74,12 @@ fn time(text: &str) -> Result<When, String> {
 }
 
 fn time_at(text: &str, now: Timestamp) -> Result<When, String> {
-    let ago = ago(text).map(|ago| {
+    let ago = times::span(text).map(|ago| {
         let millis = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
         When(Timestamp::from_millis(now.as_millis().saturating_sub(millis)))
     });
     let bad = |error: BadWhen| format!("{error}, or as an age: 30s, 15m, 2h, 3d");
     ago.map_or_else(|| text.parse().map_err(bad), Ok)
-}
-
-/// `30s`, `15m`, `2h`, `3d`.
-fn ago(text: &str) -> Option<Duration> {
-    let seconds = match text.chars().last()? {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 24 * 3600,
-        _ => return None,
-    };
-    let count: u64 = text[..text.len() - 1].parse().ok()?;
-    Some(Duration::from_secs(count.checked_mul(seconds)?))
 }
 
 #[cfg(test)]

@@ -67,6 +67,7 @@ impl Stage {
             data: data.clone(),
             plugins: plugins.to_owned(),
             vault_key: None,
+            credentials_dir: None,
         };
         let server = Box::pin(Server::start(options))
             .await
@@ -144,6 +145,7 @@ fn config() -> Config {
             public: free,
             admin: free,
             admin_hosts: Vec::new(),
+            admin_url: None,
         },
         drain: DRAIN,
         ..Config::default()

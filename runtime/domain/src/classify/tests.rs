@@ -187,6 +187,7 @@ fn a_refusal_is_policy_unless_a_credential_would_cure_it() {
         message: "no".into(),
     };
     check(&done(), vec![refused("path-not-granted")], Some(FailureClass::Policy));
-    check(&done(), vec![refused("credential-missing")], Some(FailureClass::Auth));
-    check(&done(), vec![refused("credential-unusable")], Some(FailureClass::Auth));
+    for code in crate::attempt::CREDENTIAL_REFUSALS {
+        check(&done(), vec![refused(code)], Some(FailureClass::Auth));
+    }
 }

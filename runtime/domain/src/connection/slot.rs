@@ -100,6 +100,13 @@ impl FromStr for CredentialSlot {
     }
 }
 
+impl CredentialSlot {
+    /// Whether it takes an access token that the host obtains.
+    pub const fn is_oauth2(&self) -> bool {
+        matches!(self, Self::OAuth2(_))
+    }
+}
+
 /// A header's name and prefix. The prefix may end in a space (`token `), so only the first separator is taken away.
 fn named(text: &str) -> Result<(String, String), Problem> {
     let (name, prefix) = text.split_once(' ').unwrap_or((text, ""));

@@ -4,6 +4,7 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::base_url::BaseUrl;
+use super::oauth2::OAuth2Grant;
 use super::slot::CredentialSlot;
 use crate::id::CredentialName;
 
@@ -28,4 +29,8 @@ pub struct UpstreamGrant {
     /// Networks that are blocked by default and allowed for this upstream.
     #[serde(default)]
     pub networks: Vec<IpNet>,
+    /// How the host obtains the access tokens, for the slot `oauth2`. `credential` then names what holds the tokens, which
+    /// only the host writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oauth2: Option<OAuth2Grant>,
 }

@@ -14,6 +14,7 @@ use sha2::Sha256;
 use url::Url;
 use zeroize::Zeroizing;
 
+use crate::oauth2::AccessToken;
 use crate::refusal::{Refusal, RefusalCode};
 
 /// The unreserved characters of RFC 3986 section 2.3 stay; all others are encoded.
@@ -81,6 +82,11 @@ pub(crate) fn attach(slot: &CredentialSlot, secret: &Secret, mut outbound: Outbo
     Ok(needles)
 }
 
+/// Attaches an access token, in place of one that was attached before (RFC 6750 section 2.1).
+pub(crate) fn bearer(headers: &mut HeaderMap, token: &AccessToken) -> Result<(), Refusal> {
+    put(headers, AUTHORIZATION, b"Bearer ", token.value.expose().as_bytes())
+}
+
 /// The slot as it is recorded: without a header's prefix, which an admin may have put part of a secret into.
 pub(crate) fn slot_label(slot: &CredentialSlot) -> String {
     match slot {
@@ -95,11 +101,12 @@ pub(crate) fn slot_label(slot: &CredentialSlot) -> String {
     }
 }
 
-/// The answer to a slot that no code fills yet.
+/// The answer to the slot `oauth2` where nothing says how tokens are obtained.
 pub(crate) fn not_supported() -> Refusal {
     Refusal::new(
         RefusalCode::CredentialKindNotSupported,
-        "the host cannot obtain OAuth 2.0 tokens yet; attach a token as `bearer`",
+        "the upstream takes OAuth 2.0 tokens, and nothing says how they are obtained: add its table `oauth2`, or attach a \
+         token as `bearer`",
     )
 }
 

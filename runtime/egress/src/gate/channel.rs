@@ -164,6 +164,7 @@ mod tests {
             slot: CredentialSlot::None,
             credential: None,
             networks: Vec::new(),
+            oauth2: None,
         }
     }
 

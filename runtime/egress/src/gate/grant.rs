@@ -74,6 +74,7 @@ mod tests {
             slot: CredentialSlot::None,
             credential: None,
             networks: Vec::new(),
+            oauth2: None,
         }
     }
 

@@ -106,6 +106,7 @@ impl World {
             slot: slot.parse().unwrap(),
             credential: Some("good".parse().unwrap()),
             networks: vec!["127.0.0.0/8".parse().unwrap()],
+            oauth2: None,
         };
         let passport = Passport {
             workspace: "w".parse().unwrap(),

@@ -12,7 +12,7 @@ use super::actions;
 use super::auth::{Admin, Viewer};
 use super::views::{self, ConnectionView};
 use crate::app::App;
-use crate::clock::steady;
+use crate::clock::{now, steady};
 use crate::config;
 use crate::problem::Problem;
 
@@ -53,7 +53,10 @@ pub(super) async fn apply(
     })?;
     let granted = check_against_connector(&app, &spec)?;
     let present = app.connections.get(&caller.workspace, &spec.name);
-    let same_filter = present.is_some_and(|present| present.spec.filter == spec.filter);
+    let same_filter = present
+        .as_ref()
+        .is_some_and(|present| present.spec.filter == spec.filter);
+    let other_tokens = present.is_some_and(|present| crate::oauth2::differs(&present.spec, &spec));
     let fresh = start_afresh(&app, &caller.workspace, &spec.name).await?;
     let connection = app
         .connections
@@ -64,6 +67,10 @@ pub(super) async fn apply(
         app.filters.forget(&caller.workspace, &connection.spec.name);
     }
     tracing::info!(connection = %connection.spec.name, revision = connection.revision, by = caller.name, "connection applied");
+    if other_tokens {
+        // It may have been parked because no token could be had as it was set up before.
+        actions::release(&app, &caller, connection.spec.name.as_str()).await?;
+    }
     view(&app, &connection).await
 }
 
@@ -82,7 +89,7 @@ async fn start_afresh(app: &App, workspace: &WorkspaceName, name: &ConnectionNam
         );
         return Err(Problem::new(StatusCode::CONFLICT, "connection-winding-up", detail).retry_after(1));
     }
-    let removed = app.vault.remove_all(&mut batch, workspace, name);
+    let removed = app.vault.remove_all(&mut batch, workspace, name, None, now());
     removed.map_err(|error| Problem::internal("making the connection", &error))?;
     let released = app.queue.release_lane(workspace, name, steady()).await;
     released.map_err(|error| Problem::internal("making the connection", &error))?;
@@ -104,12 +111,28 @@ fn check_against_connector(app: &App, spec: &ConnectionSpec) -> Result<Digest, P
             known.join(", ")
         ));
     };
-    for name in spec.upstreams.keys() {
-        if connector.descriptor.upstream(name).is_none() {
+    for (name, granted) in &spec.upstreams {
+        let Some(asked) = connector.descriptor.upstream(name) else {
             return bad(format!(
                 "connector {} does not ask for an upstream {name}",
                 spec.connector
             ));
+        };
+        let slot = granted.attach.as_ref().unwrap_or(&asked.credential);
+        match (slot.is_oauth2(), &granted.oauth2) {
+            (true, None) => {
+                return bad(format!(
+                    "upstream {name} takes OAuth 2.0 tokens, and nothing says how they are obtained: add \
+                     [upstreams.{name}.oauth2], or attach another kind of credential with `attach`"
+                ));
+            }
+            (false, Some(_)) => {
+                return bad(format!(
+                    "upstream {name} has a table `oauth2`, and its connector attaches the credential as `{slot}`: add \
+                     attach = \"oauth2\""
+                ));
+            }
+            (true, Some(_)) | (false, None) => {}
         }
     }
     if !spec.subscribe.is_empty() && !connector.exports.sink {

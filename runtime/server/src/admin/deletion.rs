@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::actions;
 use super::auth::Admin;
 use crate::app::App;
+use crate::clock::now;
 use crate::problem::Problem;
 use crate::tokens::Principal;
 
@@ -84,10 +85,14 @@ pub(crate) async fn deleted(
         Remains::Refuse | Remains::DeadLetter => {}
     }
     let mut batch = Batch::new();
-    let credentials = app.vault.remove_all(&mut batch, &by.workspace, name);
+    let credentials = app
+        .vault
+        .remove_all(&mut batch, &by.workspace, name, Some(&by.name), now());
     let credentials = credentials.map_err(|error| Problem::internal("deleting the credentials", &error))?;
     let deleted = app.connections.delete(&by.workspace, name, batch).await;
     deleted.map_err(actions::connection_problem)?;
+    app.consents.forget(&by.workspace, name);
+    app.oauth2.forget(&by.workspace, name);
     tracing::info!(connection = %name, waiting, credentials, by = by.name, "connection deleted");
     Ok(ConnectionDeleted {
         name: name.clone(),

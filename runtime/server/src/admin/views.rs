@@ -2,12 +2,15 @@
 
 mod health;
 
+use std::collections::BTreeMap;
+
 use cofferdam_domain::connection::Connection;
 use cofferdam_domain::lane::LaneState;
 use cofferdam_domain::{
     Attempt, ConnectionName, ConnectorName, CorrelationId, Delivery, DeliveryId, Descriptor, Digest, Event,
-    FailureClass, WorkspaceName,
+    FailureClass, UpstreamName, WorkspaceName,
 };
+use cofferdam_egress::TokenStatus;
 use cofferdam_host::{Exports, LoadProblem};
 use cofferdam_queue::{DeadCursor, DeadFilter, Depth, Queue, QueueError};
 use serde::{Deserialize, Serialize};
@@ -71,6 +74,9 @@ pub struct ConnectionView {
     /// How its filter has answered since the server's start; none if it has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter_answers: Option<FilterTally>,
+    /// How the access tokens of its upstreams stand, of those that take OAuth 2.0.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub oauth2: BTreeMap<UpstreamName, TokenStatus>,
 }
 
 /// Everything that followed from one thing that happened.
@@ -187,6 +193,9 @@ pub async fn connection_view(app: &App, connection: &Connection) -> Result<Conne
             .filter
             .as_ref()
             .map(|_| app.filters.of(&connection.workspace, name)),
+        oauth2: crate::oauth2::sources(app, connection)
+            .map(|source| (source.upstream.clone(), app.oauth2.status(&source)))
+            .collect(),
     })
 }
 

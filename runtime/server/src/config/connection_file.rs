@@ -23,6 +23,7 @@ pub fn parse_connection(text: &str) -> Result<ConnectionSpec, Vec<Mistake>> {
         }]
     })?;
     let mut problems = spec.policy.problems();
+    problems.extend(spec.oauth2_problems());
     if let Some(fault) = spec.filter.as_deref().and_then(|filter| Filter::compile(filter).err()) {
         problems.push(format!("filter {fault}"));
     }

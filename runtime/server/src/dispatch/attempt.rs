@@ -26,6 +26,7 @@ use super::lane::give_back;
 use super::pace::{Pace, attempt_of};
 use crate::app::App;
 use crate::clock::{now, steady};
+use crate::credentials;
 use crate::ingest::hooks::{Arrival, normalise, owe_all};
 use crate::ingest::raw_request;
 use crate::metrics::{AttemptLabels, Lane};
@@ -265,6 +266,7 @@ async fn settle(app: &App, connection: &Connection, leased: Leased, called: Call
         age: at.since(leased.delivery.accepted_at),
     };
     let delivery = leased.delivery.id;
+    let reflecting = credentials::reflecting(&called.trail);
     let settlement = Settlement {
         end: AttemptEnd {
             at,
@@ -282,7 +284,10 @@ async fn settle(app: &App, connection: &Connection, leased: Leased, called: Call
         now: at,
     };
     match app.queue.settle(leased, settlement).await {
-        Ok(_) => told.tell(app, connection),
+        Ok(_) => {
+            told.tell(app, connection);
+            credentials::tell_reflected(app, connection, reflecting).await;
+        }
         Err(SettleError::Stale(_)) => {
             tracing::warn!(%delivery, "the lease had run out before the attempt was settled; its outcome is not counted");
         }

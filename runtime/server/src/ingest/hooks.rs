@@ -162,7 +162,12 @@ fn authenticate(
         .ok_or_else(|| Problem::not_found("such hook"))?;
     let secrets = app
         .vault
-        .active(&connection.workspace, &connection.spec.name, &inbound.credential)
+        .active(
+            &connection.workspace,
+            &connection.spec.name,
+            &inbound.credential,
+            received_at,
+        )
         .map_err(|error| Problem::internal("reading the signing secret", &error))?;
     if secrets.is_empty() {
         tracing::warn!(connection = %connection.spec.name, credential = %inbound.credential, "a hook was called whose signing secret is not set");

@@ -4,12 +4,13 @@ use askama::Template;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use cofferdam_domain::descriptor::UpstreamRequest;
-use cofferdam_domain::{CredentialName, Descriptor, Timestamp, UpstreamGrant};
+use cofferdam_domain::{CredentialName, Descriptor, Timestamp, UpstreamGrant, UpstreamName};
 use cofferdam_queue::DeliveryFilter;
 use cofferdam_vault::CredentialInfo;
 
 use super::connections::{Back, ConnectionRow, version};
 use super::connectors::attached;
+use super::consent::TokensRow;
 use super::delivery::DeliveryRow;
 use super::flash::FlashQuery;
 use super::frame::{Frame, Section, page};
@@ -89,6 +90,7 @@ pub(super) struct Granted {
     pub(super) networks: Vec<String>,
     pub(super) credential: Option<CredentialRow>,
     pub(super) attached: String,
+    pub(super) tokens: Option<TokensRow>,
 }
 
 /// What the page is made of.
@@ -184,7 +186,10 @@ impl ConnectionPage {
                 scheme: inbound.scheme.as_str(),
                 credential: credential(&inbound.credential),
             }),
-            upstreams: of_asked.chain(of_the_rest).collect(),
+            upstreams: of_asked
+                .chain(of_the_rest)
+                .map(|row| with_tokens(row, shown.view, now))
+                .collect(),
             settings: (!spec.settings.is_empty())
                 .then(|| serde_json::to_string_pretty(&spec.settings).unwrap_or_default()),
             policy: policy::policy(&spec.policy),
@@ -210,6 +215,18 @@ fn hook_path(view: &ConnectionView) -> String {
     } else {
         format!("/workspaces/{workspace}/hooks/{name}")
     }
+}
+
+fn with_tokens(mut row: UpstreamRow, view: &ConnectionView, now: Timestamp) -> UpstreamRow {
+    let status = row
+        .name
+        .parse()
+        .ok()
+        .and_then(|name: UpstreamName| view.oauth2.get(&name));
+    if let (Some(grant), Some(status)) = (&mut row.grant, status) {
+        grant.tokens = Some(TokensRow::new(status, now));
+    }
+    row
 }
 
 impl CredentialRow {
@@ -259,6 +276,7 @@ impl Granted {
             networks: grant.networks.iter().map(ToString::to_string).collect(),
             credential: grant.credential.as_ref().map(credential),
             attached: slot.map_or_else(|| "nowhere".to_owned(), attached),
+            tokens: None,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Cookies of the panel: never readable by a script, never sent along with a request from another site.
+//! Cookies of the panel: never readable by a script, and never sent along with a request from another site but where that
+//! is their use.
 
 use std::time::Duration;
 
@@ -9,6 +10,16 @@ pub(super) struct Cookie {
     pub(super) name: &'static str,
     pub(super) path: &'static str,
     pub(super) max_age: Duration,
+    pub(super) same_site: SameSite,
+}
+
+/// Which requests from other sites it goes along with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SameSite {
+    /// None.
+    Strict,
+    /// Links that a person follows.
+    Lax,
 }
 
 impl Cookie {
@@ -37,7 +48,11 @@ impl Cookie {
     fn written(&self, value: &str, max_age: Duration, headers: &HeaderMap) -> HeaderValue {
         let secure = if came_by_https(headers) { "; Secure" } else { "" };
         let (name, path, seconds) = (self.name, self.path, max_age.as_secs());
-        let text = format!("{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
+        let same_site = match self.same_site {
+            SameSite::Strict => "Strict",
+            SameSite::Lax => "Lax",
+        };
+        let text = format!("{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite={same_site}{secure}");
         HeaderValue::from_str(&text).expect("names, paths and values of our cookies are plain ASCII")
     }
 }
@@ -58,6 +73,7 @@ mod tests {
         name: "cofferdam_x",
         path: "/",
         max_age: Duration::from_secs(60),
+        same_site: SameSite::Strict,
     };
 
     #[test]

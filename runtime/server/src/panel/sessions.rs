@@ -146,7 +146,7 @@ fn key(id: &str) -> Digest {
 }
 
 /// 256 random bits as text.
-pub(super) fn unguessable(rng: &mut impl CryptoRng) -> String {
+pub(crate) fn unguessable(rng: &mut impl CryptoRng) -> String {
     let mut bytes = [0; 32];
     rng.fill_bytes(&mut bytes);
     data_encoding::BASE64URL_NOPAD.encode(&bytes)

@@ -14,7 +14,7 @@ use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 
-use super::cookie::Cookie;
+use super::cookie::{Cookie, SameSite};
 use super::destination::Destination;
 use super::flash::{Flash, FlashQuery};
 use super::frame::page;
@@ -33,11 +33,13 @@ const SESSION: Cookie = Cookie {
     name: "cofferdam_session",
     path: "/",
     max_age: AGE_MAX,
+    same_site: SameSite::Strict,
 };
 const FORM: Cookie = Cookie {
     name: "cofferdam_sign_in",
     path: PATH,
     max_age: Duration::from_secs(3600),
+    same_site: SameSite::Strict,
 };
 
 #[derive(Template)]

@@ -40,6 +40,20 @@ async fn set(vault: &Vault, at: &Names, secret: &[u8], now: u64) -> u64 {
         .unwrap()
 }
 
+async fn remove(vault: &Vault, at: &Names, now: u64) -> bool {
+    let now = Timestamp::from_millis(now);
+    vault
+        .remove(&at.workspace, &at.connection, &at.credential, None, now)
+        .await
+        .unwrap()
+}
+
+fn active(vault: &Vault, at: &Names, now: u64) -> Result<Vec<Vec<u8>>, VaultError> {
+    let now = Timestamp::from_millis(now);
+    let secrets = vault.active(&at.workspace, &at.connection, &at.credential, now)?;
+    Ok(secrets.iter().map(|secret| secret.expose().to_vec()).collect())
+}
+
 fn reveal(vault: &Vault, at: &Names) -> Result<Option<Vec<u8>>, VaultError> {
     let secret = vault.reveal(&at.workspace, &at.connection, &at.credential)?;
     Ok(secret.map(|secret| secret.expose().to_vec()))
@@ -58,8 +72,7 @@ async fn a_credential_survives_a_reopen_and_its_versions_count_up() {
 
     let vault = Vault::open(store(dir.path()), key("11")).await.unwrap();
     assert_eq!(reveal(&vault, &at).unwrap().as_deref(), Some(SECRET));
-    let active = vault.active(&at.workspace, &at.connection, &at.credential).unwrap();
-    assert_eq!(active.len(), 1);
+    assert_eq!(active(&vault, &at, 6).unwrap(), [SECRET]);
     let listed = vault.list(&at.workspace, None).unwrap();
     assert_eq!(
         listed,
@@ -70,20 +83,14 @@ async fn a_credential_survives_a_reopen_and_its_versions_count_up() {
             version: 2,
             created_at: Timestamp::from_millis(5),
             updated_at: Timestamp::from_millis(6),
+            expires_at: None,
+            renewal: Renewal::ByPerson,
+            refreshed: false,
+            previous: Vec::new(),
         }]
     );
-    assert!(
-        vault
-            .remove(&at.workspace, &at.connection, &at.credential)
-            .await
-            .unwrap()
-    );
-    assert!(
-        !vault
-            .remove(&at.workspace, &at.connection, &at.credential)
-            .await
-            .unwrap()
-    );
+    assert!(remove(&vault, &at, 7).await);
+    assert!(!remove(&vault, &at, 8).await);
     assert!(!vault.exists(&at.workspace, &at.connection, &at.credential).unwrap());
     assert_eq!(reveal(&vault, &at).unwrap(), None);
 }
@@ -96,7 +103,7 @@ async fn a_wrong_key_is_one_clear_line_and_changes_nothing() {
     set(&Vault::open(opened.clone(), key("11")).await.unwrap(), &at, SECRET, 1).await;
     let before = opened.scan(&Scan::prefix(Key::of(Keyspace::Vault), 10)).unwrap();
     let error = Vault::open(opened.clone(), key("22")).await.err().unwrap();
-    assert!(matches!(error, VaultError::WrongKey));
+    assert!(matches!(error, VaultError::WrongKey(_)));
     assert!(!error.to_string().contains('\n'));
     assert_eq!(
         opened.scan(&Scan::prefix(Key::of(Keyspace::Vault), 10)).unwrap(),

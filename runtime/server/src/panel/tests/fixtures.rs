@@ -10,7 +10,7 @@ use cofferdam_domain::lane::Note;
 use cofferdam_domain::{Connection, Descriptor, Digest, FailureClass, LaneState, Timestamp, WorkspaceName};
 use cofferdam_host::{Exports, LoadProblem};
 use cofferdam_queue::Depth;
-use cofferdam_vault::CredentialInfo;
+use cofferdam_vault::{CredentialInfo, Renewal};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -108,6 +108,7 @@ fn view(name: &str, health: Health, reason: Option<&str>, depth: [u64; 4]) -> Co
             last_problem: Some(format!("no such key: labels {HOSTILE}")),
             last_problem_at: Some(ago(90_000)),
         }),
+        oauth2: std::collections::BTreeMap::new(),
         lane: LaneState {
             parked: reason.map(note),
             ..LaneState::default()
@@ -230,6 +231,10 @@ pub(super) fn credentials() -> Vec<CredentialInfo> {
             version: 3,
             created_at: ago(86_400_000 * 30),
             updated_at: ago(3_600_000 * 5),
+            expires_at: None,
+            renewal: Renewal::ByPerson,
+            refreshed: false,
+            previous: Vec::new(),
         })
         .into()
 }
