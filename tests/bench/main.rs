@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what a call costs, what the whole path carries, what it takes in memory, and what the queue does
-//! under load and depth.
+//! `cargo xtask bench`: what a call costs, what the whole path carries, what it takes in memory, what the queue does
+//! under load and depth, and what it costs to seal bodies.
 //!
 //! Every comparison is a ratio of two things measured in turns in the same run, since machines are noisy.
 
@@ -21,13 +21,13 @@ use report::Report;
 #[derive(Parser)]
 #[command(name = "cofferdam-bench")]
 struct Arguments {
-    /// Only these: `call`, `pipeline`, `memory`, `queue`; none means all.
+    /// Only these: `call`, `pipeline`, `memory`, `queue`, `bodies`; none means all.
     #[arg(value_enum)]
     names: Vec<Name>,
     /// Print one JSON object whose keys are the row names.
     #[arg(long)]
     json: bool,
-    /// The store's engine for `pipeline`, `memory` and `queue`: `sled` or `redb`.
+    /// The store's engine for `pipeline`, `memory`, `queue` and `bodies`: `sled` or `redb`.
     #[arg(long, default_value = "sled", value_parser = engine_of)]
     engine: Engine,
     /// The process of its own that `queue` starts on a folder.
@@ -41,6 +41,7 @@ enum Name {
     Pipeline,
     Memory,
     Queue,
+    Bodies,
 }
 
 fn engine_of(text: &str) -> Result<Engine, String> {
@@ -80,6 +81,10 @@ fn main() -> ExitCode {
         if wanted(Name::Queue) {
             eprintln!("measuring the queue (about 10 minutes)");
             queue::measure(&mut report, engine, wanted(Name::Pipeline)).await;
+        }
+        if wanted(Name::Bodies) {
+            eprintln!("measuring what sealing bodies costs (about 60 s)");
+            queue::measure_bodies(&mut report, engine).await;
         }
     });
     if arguments.json {

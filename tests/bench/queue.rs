@@ -3,6 +3,7 @@
 
 mod accept;
 mod bed;
+mod bodies;
 mod cost;
 mod neighbour;
 mod replay;
@@ -12,6 +13,7 @@ use cofferdam_store::Engine;
 use crate::pipeline;
 use crate::report::Report;
 
+pub(crate) use bodies::measure as measure_bodies;
 pub(crate) use cost::child;
 
 /// `delivered_per_s_64` belongs to both benchmarks; it is measured once.

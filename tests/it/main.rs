@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by a panic")]
 
 mod back_pressure;
+mod bodies;
 mod connections;
 mod crash;
 mod dead_letters;
@@ -15,6 +16,7 @@ mod lanes;
 mod manifests;
 mod oauth2;
 mod panel;
+mod secrets;
 mod start;
 mod store;
 mod subscriptions;

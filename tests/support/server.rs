@@ -58,6 +58,14 @@ impl Setup {
         self
     }
 
+    /// Puts one part of the configuration in the place of another that is there.
+    #[must_use]
+    pub fn instead_of(mut self, there: &str, text: &str) -> Self {
+        assert!(self.config.contains(there), "{there:?} is not in the configuration");
+        self.config = self.config.replace(there, text);
+        self
+    }
+
     /// The environment of the servers that are started from now on, beside what every one gets.
     #[must_use]
     pub fn environment(mut self, variables: Vec<(&'static str, OsString)>) -> Self {
@@ -90,6 +98,7 @@ impl Setup {
             .arg(self.plugins());
         command
             .env_remove("COFFERDAM_VAULT_KEY")
+            .env_remove("CREDENTIALS_DIRECTORY")
             .env("NO_COLOR", "1")
             .envs(self.variables.iter().cloned())
             .kill_on_drop(true);

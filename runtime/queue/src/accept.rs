@@ -15,6 +15,7 @@ use cofferdam_domain::{
 };
 use cofferdam_store::{Key, Keyspace, Scan};
 
+use crate::body::{BodyPlace, Unsealed};
 use crate::error::QueueError;
 use crate::keys;
 use crate::record::{self, Seen};
@@ -149,6 +150,7 @@ impl StoreQueue {
     ) -> Result<Vec<Accepted>, QueueError> {
         let mut here: HashMap<Key, Accepted> = HashMap::new();
         let mut answers = Vec::with_capacity(requests.len());
+        let mut bodies = Vec::with_capacity(requests.len());
         for request in requests {
             let event = &request.event;
             let accepted = Accepted {
@@ -172,8 +174,16 @@ impl StoreQueue {
                 here.insert(key, accepted.clone());
             }
             self.stage_event(step, request);
+            bodies.push(Unsealed {
+                place: BodyPlace {
+                    workspace: &event.workspace,
+                    event: event.id,
+                },
+                body: &request.body,
+            });
             answers.push(accepted);
         }
+        self.stage_bodies(step, &bodies)?;
         Ok(answers)
     }
 
@@ -227,7 +237,6 @@ impl StoreQueue {
         let workspace = &event.workspace;
         step.batch
             .put(keys::event(workspace, event.id), record::encode(event))
-            .put(keys::body(workspace, event.id), request.body.as_slice())
             .put(
                 keys::correlated(workspace, &event.correlation_id).bytes(event.id.as_bytes()),
                 "",

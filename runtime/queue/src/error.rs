@@ -4,6 +4,7 @@ use cofferdam_domain::DeliveryId;
 use cofferdam_store::{CommitError, NotThisKey, StoreError};
 
 use crate::accept::FAN_OUT_MAX;
+use crate::body::BodyError;
 use crate::record::RecordError;
 
 /// The queue failed, or was asked for too much.
@@ -21,6 +22,9 @@ pub enum QueueError {
     /// A stored key makes no sense.
     #[error("the queue holds a key that it cannot read")]
     Key(#[from] NotThisKey),
+    /// A body can be neither sealed nor opened.
+    #[error(transparent)]
+    Body(#[from] BodyError),
     /// More deliveries of one event than are taken.
     #[error("an event is owed to {0} connections; {FAN_OUT_MAX} is the most")]
     FanOut(usize),
@@ -38,6 +42,10 @@ impl QueueError {
                 CommitError::Store(_) | CommitError::Closed | CommitError::Conflict { .. } => true,
                 CommitError::TooLarge | CommitError::Reserved { .. } => false,
             },
+            Self::Body(error) => match error {
+                BodyError::Read(_) | BodyError::Unsealable(_) => true,
+                BodyError::Unopened(_) => false,
+            },
             Self::Record(_) | Self::Key(_) | Self::FanOut(_) => false,
         }
     }
@@ -51,10 +59,12 @@ impl QueueError {
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             Self::Record(_) | Self::Key(_) => true,
-            Self::Read(error) => match error {
+            Self::Read(error) | Self::Body(BodyError::Read(error)) => match error {
                 StoreError::Corrupt { .. } => true,
                 StoreError::Engine { .. } | StoreError::Poisoned { .. } | StoreError::Busy { .. } => false,
             },
+            Self::Body(BodyError::Unopened(_)) => true,
+            Self::Body(BodyError::Unsealable(_)) => false,
             Self::Commit(_) | Self::FanOut(_) | Self::Contended(_) => false,
         }
     }

@@ -5,6 +5,9 @@ use cofferdam_store::{Key, KeyReader, Keyspace, NotThisKey};
 
 use crate::standing::Standing;
 
+/// Behind the event's id in the key of a sealed body.
+const SEALED: u8 = 1;
+
 pub(crate) fn in_workspace(space: Keyspace, workspace: &WorkspaceName) -> Key {
     Key::of(space).text(workspace.as_str())
 }
@@ -15,6 +18,17 @@ pub(crate) fn event(workspace: &WorkspaceName, id: EventId) -> Key {
 
 pub(crate) fn body(workspace: &WorkspaceName, id: EventId) -> Key {
     in_workspace(Keyspace::Body, workspace).bytes(id.as_bytes())
+}
+
+/// A body that is sealed lies in the same place behind one byte more: which it is can be read off the key alone.
+pub(crate) fn sealed_body(workspace: &WorkspaceName, id: EventId) -> Key {
+    body(workspace, id).bytes(&[SEALED])
+}
+
+/// Every body of the workspace whose event was minted at `time` or later comes after it, and every other one before.
+pub(crate) fn bodies_from(workspace: &WorkspaceName, time: Timestamp) -> Key {
+    let [_, _, minted_at @ ..] = time.as_millis().to_be_bytes();
+    in_workspace(Keyspace::Body, workspace).bytes(&minted_at)
 }
 
 pub(crate) fn delivery(workspace: &WorkspaceName, id: DeliveryId) -> Key {

@@ -18,6 +18,7 @@
 //! | A replay keeps idempotency key and correlation id and begins a new series | `conformance::dead_letters::a_replay_is_a_new_series_under_the_same_names` |
 //! | An abandoned lane's deliveries are dead letters, none lost, none of a neighbour's | `conformance::dead_letters::an_abandoned_lane_is_dead_letters`, `abandon::abandoning_one_lane_leaves_its_neighbours_alone` |
 //! | What waits is never retired, nor anything about its event; what is retired leaves nothing behind | `retention::what_waits_keeps_its_event_and_everything_about_it`, `retention::nothing_at_all_is_left_of_what_is_retired` |
+//! | Where a seal is given, a body is stored sealed and handed out as it came, and its key goes after the last body that it could be for; what was stored before is read | `bodies::a_body_is_stored_sealed_…`, `bodies::a_queue_without_keys_…`, `bodies::retention_removes_a_body_however_it_lies_…`, the vault's own |
 //! | Damage of one record stops neither its lane nor others | `damage`, `accept::a_dedupe_record_that_cannot_be_read_…`, `order::a_holder_that_cannot_be_read_gives_its_turn_up` |
 //! | Counts, bytes and lag follow every commit, and are the same after a restart | `recover::counts_are_the_same_…`, `recover::bytes_that_wait_…`, `lease::how_long_a_head_has_been_due_…`, `retention::a_start_counts_what_was_delivered_by_its_tally_…` |
 //! | A lane hears of whatever may have become due in it | `conformance::accept::a_lane_is_told_of_what_is_accepted_for_it_and_of_nothing_else` |
@@ -31,6 +32,7 @@
 
 mod abandon;
 mod accept;
+mod body;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod count;
@@ -58,6 +60,7 @@ mod tally;
 mod tests;
 
 pub use accept::{Accept, Accepted, FAN_OUT_MAX, Owed};
+pub use body::{Bodies, BodyError, BodyPlace, BodySeal, KeySpan, Unsealed};
 pub use dead_letters::{COUNT_EXAMINED_MAX, DeadCount, DeadCursor, DeadFilter};
 pub use error::{QueueError, ReplayError, SettleError};
 pub use lanes::Depth;

@@ -46,11 +46,6 @@ impl StoreQueue {
         Ok(raw.map(|raw| record::decode("event", &raw)).transpose()?)
     }
 
-    /// The event's body.
-    pub fn body(&self, workspace: &WorkspaceName, id: EventId) -> Result<Option<Vec<u8>>, QueueError> {
-        Ok(self.store.get(keys::body(workspace, id))?)
-    }
-
     /// The delivery.
     pub fn delivery(&self, workspace: &WorkspaceName, id: DeliveryId) -> Result<Option<Delivery>, QueueError> {
         Ok(self.found(workspace, id)?.map(|found| found.delivery))

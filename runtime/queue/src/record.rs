@@ -2,7 +2,7 @@
 //!
 //! The format, version 1: one byte `0x01`, then the domain type as JSON (RFC 8259). Fields are only ever added, and an
 //! added field has a default; a reader ignores fields that it does not know. Whatever breaks that raises the first byte.
-//! Bodies are not records: they are stored as they came.
+//! Bodies are not records: see `body.rs`.
 
 use cofferdam_domain::{CorrelationId, EventId, Timestamp};
 use serde::de::DeserializeOwned;

@@ -1,7 +1,7 @@
 //! Retention: what is done goes after a while, in steps of bounded size.
 //!
-//! Four walks go through the store, each by keys in the order of time: bodies, attempts, whole events, and, newest first,
-//! what is over a bound in bytes. A walk remembers where it stands, in memory only, and starts again when it is through;
+//! Five walks go through the store, each by keys in the order of time: bodies, attempts, whole events, newest first what is
+//! over a bound in bytes, and the keys of sealed bodies. A walk remembers where it stands, in memory only, and starts again when it is through;
 //! what it removed it does not meet again, so a walk costs what is kept too young for it to end at, and what is not done.
 //!
 //! What waits, is under lease, or shares its event with such a delivery stays. An event goes with its body, all its
@@ -9,6 +9,7 @@
 //! an event without some of its attempts and never the other way round. A dead letter that is replayed meanwhile stays: the
 //! batch expects it as it was judged.
 
+mod body_keys;
 mod judge;
 mod walk;
 
@@ -20,6 +21,7 @@ use cofferdam_domain::{DeliveryId, DeliveryState, EventId, Timestamp, WorkspaceN
 use cofferdam_store::{Keyspace, SCAN_RECORDS_MAX, Scan};
 use serde::{Deserialize, Serialize};
 
+use self::body_keys::KeyWalk;
 use self::judge::{Ended, Judged};
 use self::walk::{Walk, Weighed};
 use crate::error::QueueError;
@@ -85,6 +87,8 @@ pub struct Retired {
     pub bodies: u64,
     /// Attempts.
     pub attempts: u64,
+    /// Keys under which bodies were sealed that are all gone.
+    pub body_keys: u64,
     /// Whether some walk is not through: the next call goes on where this one stopped. Once all are, they begin anew.
     pub more: bool,
 }
@@ -97,6 +101,7 @@ pub(crate) struct Walks {
     events: Walk,
     heavy_bodies: Weighed,
     heavy_attempts: Weighed,
+    body_keys: KeyWalk,
     begun: bool,
     weighed_at: Option<Timestamp>,
 }
@@ -116,9 +121,10 @@ impl Walks {
         }
     }
 
-    const fn are_through(&self) -> bool {
+    fn are_through(&self) -> bool {
         let by_age = self.bodies.is_through() && self.attempts.is_through() && self.events.is_through();
-        by_age && self.heavy_bodies.is_through() && self.heavy_attempts.is_through()
+        let by_weight = self.heavy_bodies.is_through() && self.heavy_attempts.is_through();
+        by_age && by_weight && self.body_keys.is_through()
     }
 }
 
@@ -154,6 +160,7 @@ impl StoreQueue {
             self.retire_heavy_attempts(&mut walks.heavy_attempts, retention.attempts_bytes, now, &mut retired)
                 .await,
         );
+        done = done.and(self.retire_body_keys(&mut walks.body_keys, now, &mut retired).await);
         // Walks that are through wait for the others: whoever calls until nothing is left comes to an end.
         retired.more = !walks.are_through();
         if walks.are_through() {
@@ -199,7 +206,7 @@ impl StoreQueue {
                 dead: None,
             };
             if let Judged::Over(_) = self.judge(&workspace, event, done)? {
-                step.batch.delete(keys::body(&workspace, event));
+                self.stage_body_removal(&mut step, &workspace, event);
                 here += 1;
             }
         }
@@ -315,10 +322,9 @@ impl StoreQueue {
         for key in self.store.keys(&fan_out)? {
             step.batch.delete(key);
         }
-        step.batch
-            .delete(keys::event(workspace, event))
-            .delete(keys::body(workspace, event));
-        batch.records += 3 + 3 * deliveries.len();
+        step.batch.delete(keys::event(workspace, event));
+        self.stage_body_removal(step, workspace, event);
+        batch.records += 4 + 3 * deliveries.len();
         batch.retired.events += 1;
         for ended in deliveries {
             let delivery = &ended.found.delivery;

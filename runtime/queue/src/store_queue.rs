@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use tokio::sync::watch;
 
 use crate::accept::{Accept, Accepted};
+use crate::body::Bodies;
 use crate::error::{QueueError, ReplayError, SettleError};
 use crate::keys;
 use crate::lanes::Lanes;
@@ -27,19 +28,27 @@ pub struct StoreQueue {
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) places: Arc<Places>,
     pub(crate) walks: Arc<SharedWalks>,
+    pub(crate) bodies: Bodies,
     rng: Arc<Mutex<StdRng>>,
 }
 
 impl StoreQueue {
     /// Opens the queue and takes over what a former process left: its leases are void, as by
     /// [`expire_leases`](Queue::expire_leases) at `now`.
-    /// Delivery ids and attempt spans are drawn from `rng`. There must be one queue on a store.
+    /// Delivery ids and attempt spans are drawn from `rng`. There must be one queue on a store. Bodies are kept as they came;
+    /// see [`StoreQueue::open_with`].
     pub async fn open(store: Store, now: Timestamp, rng: StdRng) -> Result<Self, QueueError> {
+        Self::open_with(store, Bodies::Plain, now, rng).await
+    }
+
+    /// As [`StoreQueue::open`], with bodies kept so from now on; the seal's keys lie in the same store.
+    pub async fn open_with(store: Store, bodies: Bodies, now: Timestamp, rng: StdRng) -> Result<Self, QueueError> {
         let queue = Self {
             store,
             lanes: Arc::default(),
             places: Arc::default(),
             walks: Arc::default(),
+            bodies,
             rng: Arc::new(Mutex::new(rng)),
         };
         queue.count()?;

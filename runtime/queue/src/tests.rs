@@ -2,6 +2,7 @@
 
 mod abandon;
 mod accept;
+mod bodies;
 mod conforms;
 mod damage;
 mod dead_letters;

@@ -92,6 +92,8 @@ pub struct StoreConfig {
     pub cache_bytes: u64,
     /// Nothing is accepted while the disk has less room than this, in bytes; 0 turns that off.
     pub free_bytes_min: u64,
+    /// Whether the bodies of events are sealed from now on.
+    pub seal_bodies: bool,
 }
 
 /// WebAssembly.
@@ -288,11 +290,14 @@ fn read_store(root: &mut Document<'_>, mut section: Section<'_>, defaults: Optio
     let cache = section.within(root, "cache_bytes", default, 1024 * 1024..=16 * 1024 * 1024 * 1024);
     let default = defaults.map(|config| config.store.free_bytes_min);
     let free = section.within(root, "free_bytes_min", default, 0..=1 << 50);
+    let default = defaults.map(|config| config.store.seal_bodies);
+    let seal = section.value(root, "seal_bodies", default);
     section.finish(root);
     Some(StoreConfig {
         engine: engine?.0,
         cache_bytes: cache?,
         free_bytes_min: free?,
+        seal_bodies: seal?,
     })
 }
 

@@ -269,6 +269,7 @@ impl Metrics {
             dead,
             bodies,
             attempts,
+            body_keys,
             more: _,
         } = *retired;
         for (kind, count) in [
@@ -277,6 +278,7 @@ impl Metrics {
             ("dead-letters", dead),
             ("bodies", bodies),
             ("attempts", attempts),
+            ("body-keys", body_keys),
         ] {
             self.retired.get_or_create(&RecordLabels { kind }).inc_by(count);
         }

@@ -11,6 +11,7 @@ mod connections;
 mod connectors;
 mod consent;
 mod cookie;
+mod credentials;
 mod dead_letters;
 mod delivery;
 mod destination;
@@ -22,6 +23,7 @@ mod policy;
 mod problem_page;
 mod provenance;
 mod redrives;
+mod secret;
 mod sessions;
 mod sign_in;
 mod throttle;
@@ -65,6 +67,10 @@ pub(crate) fn router() -> Router<App> {
             post(consent::connect),
         )
         .route(consent::CALLBACK_PATH, get(consent::callback))
+        .route(
+            "/panel/connections/{name}/secrets/{credential}",
+            get(secret::form).post(secret::set),
+        )
         .route("/panel/connectors", get(connectors::list))
         .route("/panel/events", get(events::list))
         .route("/panel/traces/{correlation_id}", get(trace::show))

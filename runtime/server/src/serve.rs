@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cofferdam_egress::{Gate, GateConfig, GateError, OAuth2, OAuth2Config, SystemResolver};
 use cofferdam_host::{Catalogue, Engine, EngineError, EngineSettings};
-use cofferdam_queue::{QueueError, StoreQueue};
+use cofferdam_queue::{Bodies, QueueError, StoreQueue};
 use cofferdam_store::{OpenError, OpenOptions, Store};
 use cofferdam_vault::{KeyError, KeyHint, Vault, VaultError, VaultKey};
 use tokio::net::TcpListener;
@@ -122,7 +122,8 @@ impl Server {
         let (public_at, admin_at) = (local(&public, config.listen.public), local(&admin, config.listen.admin));
 
         let vault = Arc::new(open_vault(&options, &store).await?);
-        let queue = Arc::new(StoreQueue::open(store.clone(), steady(), rand::make_rng()).await?);
+        let bodies = bodies(config, &vault);
+        let queue = Arc::new(StoreQueue::open_with(store.clone(), bodies, steady(), rand::make_rng()).await?);
         let tokens = Tokens::open(store.clone())?;
         if let Some(path) = tokens.create_first(&options.data).await? {
             tracing::info!(file = %path.display(), "first start: an admin token was made; this file holds it");
@@ -272,6 +273,16 @@ async fn open_vault(options: &ServeOptions, store: &Store) -> Result<Vault, Serv
     match Vault::open(store.clone(), key).await {
         Err(VaultError::WrongKey(hint)) => Err(ServeError::WrongKey { origin, hint }),
         opened => Ok(opened?),
+    }
+}
+
+/// Those that are sealed are opened in any case: the setting holds for what is accepted from now on.
+fn bodies(config: &Config, vault: &Vault) -> Bodies {
+    let keys = Arc::new(vault.body_keys());
+    if config.store.seal_bodies {
+        Bodies::Sealed(keys)
+    } else {
+        Bodies::PlainFromNowOn(keys)
     }
 }
 

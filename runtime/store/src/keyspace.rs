@@ -10,7 +10,7 @@
 pub enum Keyspace {
     /// Queue: workspace, event id → event.
     Event = b'e',
-    /// Queue: workspace, event id → the event's body.
+    /// Queue: workspace, event id → the event's body as it came; with one byte more, sealed.
     Body = b'b',
     /// Queue: workspace, delivery id → delivery.
     Delivery = b'd',

@@ -6,9 +6,12 @@
 //! ([`Change::overlap`]), one that expires is told of ahead of time ([`Vault::tick`]), and what happened to a credential is
 //! a [`Fact`].
 //!
+//! Event bodies are sealed under the same vault key, by keys of their own: [`BodyKeys`].
+//!
 //! It does not decide who may use a credential, and does not hide from someone who can read this process's memory. Somebody
 //! who can write to the disk and has kept an older copy of a record can put that back in its place.
 
+mod body_keys;
 mod change;
 mod envelope;
 mod error;
@@ -22,6 +25,7 @@ mod secret;
 mod tick;
 mod vault;
 
+pub use body_keys::BodyKeys;
 pub use change::{Cause, Change, Expect, OVERLAP_MAX};
 pub use error::VaultError;
 pub use expiry::Overlaps;

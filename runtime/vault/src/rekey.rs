@@ -19,6 +19,7 @@ use cofferdam_domain::Timestamp;
 use cofferdam_store::{Batch, Key, KeyReader, Keyspace, Scan, Store};
 use serde::{Deserialize, Serialize};
 
+use crate::body_keys::{self, body_keys_key};
 use crate::envelope::{KeyCheck, OpenError, Place};
 use crate::error::VaultError;
 use crate::key::VaultKey;
@@ -27,6 +28,9 @@ use crate::vault::{credentials_key, key_check_key, read_credential_key};
 
 /// Records that are sealed or moved in one batch.
 const PAGE: usize = 32;
+
+/// Longest name of a file that an error repeats, in characters.
+const HINT_CHARS_MAX: usize = 1024;
 
 /// A kind of record that is sealed under the vault key.
 struct Kind {
@@ -37,10 +41,16 @@ struct Kind {
 }
 
 /// All of them. A record of any other kind must not be sealed under the vault key.
-const KINDS: &[Kind] = &[Kind {
-    prefix: credentials_key,
-    rewrap: credential,
-}];
+const KINDS: &[Kind] = &[
+    Kind {
+        prefix: credentials_key,
+        rewrap: credential,
+    },
+    Kind {
+        prefix: body_keys_key,
+        rewrap: body_key,
+    },
+];
 
 /// The key of before and the key from now on.
 pub(crate) struct Keys<'a> {
@@ -197,10 +207,19 @@ pub(crate) async fn settle(
 pub(crate) fn hint(store: &Store) -> Result<KeyHint, VaultError> {
     let note = store.get(note_key()).map_err(VaultError::Read)?;
     let note: Option<Note> = note.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let unfinished = under_way(store)?.filter(|mark| !mark.switched);
     Ok(KeyHint {
-        rekeyed: note.map(|note| (note.file, note.at)),
-        unfinished: under_way(store)?.filter(|mark| !mark.switched).map(|mark| mark.file),
+        rekeyed: note.map(|note| (in_one_line(&note.file), note.at)),
+        unfinished: unfinished.map(|mark| in_one_line(&mark.file)),
     })
+}
+
+/// What stands in the store is not authentic: it must not drive a terminal.
+fn in_one_line(file: &str) -> String {
+    let letters = file.chars().take(HINT_CHARS_MAX);
+    letters
+        .map(|letter| if letter.is_control() { '\u{fffd}' } else { letter })
+        .collect()
 }
 
 struct Work<'a> {
@@ -256,6 +275,16 @@ fn credential(keys: &Keys<'_>, key: &[u8], value: &[u8]) -> Result<Vec<u8>, Vaul
         ChangeError::Seal(error) => VaultError::Seal(error),
         ChangeError::Open(_) => crate::vault::damaged(place),
     })
+}
+
+/// A key of bodies under the new key. One that does not unseal is no use under the old key either, and is no reason to keep that:
+/// it is left as it is.
+fn body_key(keys: &Keys<'_>, key: &[u8], value: &[u8]) -> Result<Vec<u8>, VaultError> {
+    let again = body_keys::rewrapped(keys.old, keys.new, key, value)?;
+    Ok(again.unwrap_or_else(|| {
+        tracing::warn!(key = %key.escape_ascii(), "a key of bodies does not unseal; it is left as it is");
+        value.to_vec()
+    }))
 }
 
 fn opens(key: &VaultKey, check: &[u8]) -> Result<bool, VaultError> {

@@ -150,7 +150,7 @@ impl Vault {
             },
             None => {
                 let any = store
-                    .scan(&Scan::prefix(credentials_key(), 1))
+                    .scan(&Scan::prefix(Key::of(Keyspace::Vault), 1))
                     .map_err(VaultError::Read)?;
                 if !any.is_empty() {
                     return Err(VaultError::KeyCheckDamaged);

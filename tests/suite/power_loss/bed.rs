@@ -1,6 +1,7 @@
 //! The queue as the writer uses it and as the verifier does: one place that knows how to ask it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_domain::attempt::AttemptEnd;
@@ -11,8 +12,9 @@ use cofferdam_domain::{
     ConnectionName, EventDraft, FailureClass, LaneEffect, NewEvent, Origin, Outcome, Receipt, Timestamp, Usage,
     WorkspaceName,
 };
-use cofferdam_queue::{Accept, LeaseTerms, Owed, Settlement, StoreQueue};
+use cofferdam_queue::{Accept, Bodies, LeaseTerms, Owed, Settlement, StoreQueue};
 use cofferdam_store::Store;
+use cofferdam_vault::{KeySource, Vault, VaultKey};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -28,6 +30,9 @@ const ORDER_KEYS: u32 = 8;
 
 /// Sizes of bodies, in bytes: none, whole in one record, around the size where they are split, and several pieces.
 const BODY_BYTES: [usize; 9] = [0, 1, 200, 200, 1000, 4000, 4097, 20_000, 65_536];
+
+/// The vault's key, in hex: every process is given the same.
+const VAULT_KEY: &str = "7770776b6579777770776b6579777770776b6579777770776b65797777707777";
 
 /// Where the store lies in the recorded folder.
 pub(crate) const DATA: &str = "data";
@@ -47,10 +52,13 @@ pub(crate) fn now() -> Timestamp {
     Timestamp::from_system(std::time::SystemTime::now())
 }
 
-/// Opens store and queue.
+/// Opens store, vault and queue. Bodies are sealed, so that a key which is not durable before its bodies is a body lost.
 pub(crate) async fn open(engine: Engine, dir: &Path, seed: u64) -> anyhow::Result<StoreQueue> {
     let store = Store::open(&options(engine, dir))?;
-    Ok(StoreQueue::open(store, now(), StdRng::seed_from_u64(seed)).await?)
+    let key = VaultKey::load(KeySource::Env(VAULT_KEY.to_owned()))?;
+    let vault = Vault::open(store.clone(), key).await?;
+    let bodies = Bodies::Sealed(Arc::new(vault.body_keys()));
+    Ok(StoreQueue::open_with(store, bodies, now(), StdRng::seed_from_u64(seed)).await?)
 }
 
 /// Some event, owed to some lanes.

@@ -2,13 +2,15 @@
 //! one thing after the other, in simulated time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use cofferdam_domain::clock::Jump;
 use cofferdam_domain::event::Stamp;
 use cofferdam_domain::lane::core::AttemptId;
 use cofferdam_domain::{DeliveryId, EventDraft, NewEvent, Origin, WorkspaceName};
-use cofferdam_queue::{Accept, Owed, Queue as _, StoreQueue};
+use cofferdam_queue::{Accept, Bodies, Owed, Queue as _, StoreQueue};
 use cofferdam_store::Store;
+use cofferdam_vault::{KeySource, Vault, VaultKey};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
@@ -20,6 +22,9 @@ use super::scenario::{Arrival, Mishap, Scenario};
 
 /// How often the server looks for leases that have run out.
 const TIDY_MS: u64 = 5_000;
+
+/// The vault's key, in hex.
+const VAULT_KEY: &str = "73696d756c6174696f6e73696d756c6174696f6e73696d756c6174696f6e7373";
 
 /// Everything is done so long after the last trouble: the longest Retry-After that is believed, the longest schedule, and the
 /// furthest that the clock is set back, several times.
@@ -292,7 +297,11 @@ impl World {
         self.bed.clock.restart();
         let (now, passed_ms) = (self.bed.clock.now(), self.bed.clock.passed_ms);
         let rng = StdRng::from_rng(&mut self.bed.rng);
-        let queue = StoreQueue::open(self.store.clone(), now, rng).await?;
+        let key = VaultKey::load(KeySource::Env(VAULT_KEY.to_owned()))?;
+        // Its nonces and keys are the one thing that does not come from the seed; nothing is decided by them.
+        let vault = Vault::open(self.store.clone(), key).await?;
+        let bodies = Bodies::Sealed(Arc::new(vault.body_keys()));
+        let queue = StoreQueue::open_with(self.store.clone(), bodies, now, rng).await?;
         self.bed.judge.started(&queue, now, passed_ms).await?;
         for lane in &mut self.lanes {
             lane.start(&queue, now);

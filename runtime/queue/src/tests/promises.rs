@@ -2,9 +2,10 @@
 
 const PAGE: &str = include_str!("../lib.rs");
 
-const SOURCES: [(&str, &str); 14] = [
+const SOURCES: [(&str, &str); 15] = [
     ("abandon", include_str!("abandon.rs")),
     ("accept", include_str!("accept.rs")),
+    ("bodies", include_str!("bodies.rs")),
     ("lease", include_str!("lease.rs")),
     ("order", include_str!("order.rs")),
     ("recover", include_str!("recover.rs")),

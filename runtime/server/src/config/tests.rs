@@ -9,6 +9,18 @@ fn the_documented_defaults_are_the_defaults() {
     assert_eq!(config.limits.body_bytes, BODY_BYTES_MAX);
     assert_eq!(config.drain, Duration::from_secs(30));
     assert_eq!(config.vault.key_file, None);
+    assert!(config.store.seal_bodies);
+}
+
+#[test]
+fn sealing_is_turned_off_by_a_word_and_by_nothing_else() {
+    let off = Config::parse("[store]\nseal_bodies = false\n").unwrap();
+    assert!(!off.store.seal_bodies);
+    for wrong in ["\"no\"", "0", "[]"] {
+        let mistakes = Config::parse(&format!("[store]\nseal_bodies = {wrong}\n")).unwrap_err();
+        assert_eq!(mistakes[0].line, 2, "{mistakes:#?}");
+        assert!(mistakes[0].text.contains("seal_bodies"), "{mistakes:#?}");
+    }
 }
 
 #[test]

@@ -6,11 +6,12 @@ use axum::response::Response;
 use cofferdam_domain::descriptor::UpstreamRequest;
 use cofferdam_domain::{CredentialName, Descriptor, Timestamp, UpstreamGrant, UpstreamName};
 use cofferdam_queue::DeliveryFilter;
-use cofferdam_vault::CredentialInfo;
+use cofferdam_vault::{CredentialInfo, Fact, FactQuery};
 
 use super::connections::{Back, ConnectionRow, version};
 use super::connectors::attached;
 use super::consent::TokensRow;
+use super::credentials::{self, CredentialLine, FACTS_SHOWN, FactRow};
 use super::delivery::DeliveryRow;
 use super::flash::FlashQuery;
 use super::frame::{Frame, Section, page};
@@ -42,6 +43,8 @@ pub(super) struct ConnectionPage {
     pub(super) filter: Option<FilterRow>,
     pub(super) policy: Vec<(&'static str, String)>,
     pub(super) deliveries: Vec<DeliveryRow>,
+    pub(super) credentials: Vec<CredentialLine>,
+    pub(super) facts: Vec<FactRow>,
 }
 
 /// Where a provider sends to.
@@ -99,6 +102,7 @@ pub(super) struct Shown<'a> {
     pub(super) version: Option<String>,
     pub(super) descriptor: Option<&'a Descriptor>,
     pub(super) credentials: &'a [CredentialInfo],
+    pub(super) facts: &'a [Fact],
     pub(super) deliveries: Vec<DeliveryRow>,
 }
 
@@ -115,6 +119,13 @@ pub(super) async fn show(
     let view = view.map_err(|error| Problem::internal("reading the connection", &error))?;
     let credentials = app.vault.list(workspace, Some(&connection.spec.name));
     let credentials = credentials.map_err(|error| Problem::internal("listing credentials", &error))?;
+    let query = FactQuery {
+        connection: Some(connection.spec.name.clone()),
+        limit: FACTS_SHOWN,
+        ..FactQuery::default()
+    };
+    let facts = app.vault.facts(workspace, &query);
+    let facts = facts.map_err(|error| Problem::internal("listing facts", &error))?;
     let connector = app.catalogue.get(&connection.spec.connector);
     let frame = Frame::of(&app, &session, Section::Connections, now)
         .titled(name)
@@ -126,6 +137,7 @@ pub(super) async fn show(
             version: version(&app, &connection),
             descriptor: connector.map(|connector| &connector.descriptor),
             credentials: &credentials,
+            facts: &facts,
             deliveries: deliveries(&app, &view, now)
                 .map_err(|error| Problem::internal("listing deliveries", &error))?,
         },
@@ -198,6 +210,8 @@ impl ConnectionPage {
                 .as_ref()
                 .map(|expression| FilterRow::new(expression, shown.view, now)),
             deliveries: shown.deliveries,
+            credentials: credentials::lines(spec, shown.credentials, now),
+            facts: shown.facts.iter().map(|fact| FactRow::new(fact, now)).collect(),
             frame,
         }
     }

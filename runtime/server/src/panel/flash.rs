@@ -15,6 +15,8 @@ pub(super) enum Flash {
     Discarded,
     Cancelled,
     Deleted,
+    SecretSet,
+    SecretRotated,
     NotDead,
     SignedOut,
     SessionEnded,
@@ -34,7 +36,7 @@ impl FlashQuery {
 }
 
 impl Flash {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::TurnedOn,
         Self::TurnedOff,
         Self::Released,
@@ -42,6 +44,8 @@ impl Flash {
         Self::Discarded,
         Self::Cancelled,
         Self::Deleted,
+        Self::SecretSet,
+        Self::SecretRotated,
         Self::NotDead,
         Self::SignedOut,
         Self::SessionEnded,
@@ -60,6 +64,8 @@ impl Flash {
             Self::Discarded => "discarded",
             Self::Cancelled => "cancelled",
             Self::Deleted => "deleted",
+            Self::SecretSet => "secret-set",
+            Self::SecretRotated => "secret-rotated",
             Self::NotDead => "not-dead",
             Self::SignedOut => "signed-out",
             Self::SessionEnded => "session-ended",
@@ -75,6 +81,10 @@ impl Flash {
             Self::Discarded => "Discarded. It will not be tried again.",
             Self::Cancelled => "Cancelled. What it has changed stays changed; nothing more is.",
             Self::Deleted => "Deleted, with its credentials. What waited for it becomes dead letters.",
+            Self::SecretSet => "Set. It is used from now on, and any value before it stopped at once.",
+            Self::SecretRotated => {
+                "Rotated. Requests carry the new value; the old one is accepted for a while. Change it at the provider now."
+            }
             Self::NotDead => "Nothing was changed: it is no longer a dead letter. Somebody else may have been faster.",
             Self::SignedOut => "Signed out.",
             Self::SessionEnded => "Nothing was changed: your session had ended. Sign in and try again.",
@@ -90,6 +100,8 @@ impl Flash {
             | Self::Discarded
             | Self::Cancelled
             | Self::Deleted
+            | Self::SecretSet
+            | Self::SecretRotated
             | Self::SignedOut => Tone::Good,
             Self::NotDead | Self::SessionEnded => Tone::Warning,
         }

@@ -5,6 +5,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use super::destination::Destination;
 use super::flash::Flash;
@@ -22,6 +23,9 @@ pub(super) struct OwnForm(pub(super) Session);
 
 /// As [`OwnForm`], of an admin: it may change things.
 pub(super) struct Change(pub(super) Session);
+
+/// As [`Change`], with what else the form holds.
+pub(super) struct ChangeOf<T>(pub(super) Session, pub(super) T);
 
 /// Why a form is not taken.
 pub(super) enum Refusal {
@@ -47,25 +51,49 @@ impl FromRequestParts<App> for SignedIn {
 }
 
 #[derive(Deserialize)]
-struct FormToken {
+struct Tokened<T> {
     form_token: String,
+    #[serde(flatten)]
+    rest: T,
+}
+
+/// A form that is a button.
+#[derive(Deserialize)]
+struct Nothing {}
+
+/// A form of the session's own, and what it holds beside its token.
+async fn own_form<T: DeserializeOwned>(request: Request, app: &App) -> Result<(Session, T), Refusal> {
+    let session = sign_in::session(app, request.headers()).ok_or(Refusal::SessionEnded)?;
+    if provenance::is_foreign(request.headers()) {
+        return Err(Refusal::NotOurs);
+    }
+    let form = Form::<Tokened<T>>::from_request(request, app).await;
+    let Form(form) = form.map_err(|_| Refusal::NotOurs)?;
+    if session.owns_form(&form.form_token) {
+        Ok((session, form.rest))
+    } else {
+        Err(Refusal::NotOurs)
+    }
 }
 
 impl FromRequest<App> for OwnForm {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
-        let session = sign_in::session(app, request.headers()).ok_or(Refusal::SessionEnded)?;
-        if provenance::is_foreign(request.headers()) {
-            return Err(Refusal::NotOurs);
-        }
-        let Form(form) = Form::<FormToken>::from_request(request, app)
-            .await
-            .map_err(|_| Refusal::NotOurs)?;
-        if session.owns_form(&form.form_token) {
-            Ok(Self(session))
+        let (session, Nothing {}) = own_form(request, app).await?;
+        Ok(Self(session))
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<App> for ChangeOf<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
+        let (session, rest) = own_form(request, app).await?;
+        if session.may_change() {
+            Ok(Self(session, rest))
         } else {
-            Err(Refusal::NotOurs)
+            Err(Refusal::NotAdmin)
         }
     }
 }
@@ -74,12 +102,8 @@ impl FromRequest<App> for Change {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, app: &App) -> Result<Self, Refusal> {
-        let OwnForm(session) = OwnForm::from_request(request, app).await?;
-        if session.may_change() {
-            Ok(Self(session))
-        } else {
-            Err(Refusal::NotAdmin)
-        }
+        let ChangeOf(session, Nothing {}) = ChangeOf::from_request(request, app).await?;
+        Ok(Self(session))
     }
 }
 

@@ -17,6 +17,7 @@ use super::flash::Flash;
 use super::frame::{Frame, Section};
 use super::problem_page::ProblemPage;
 use super::redrives::{ConfirmPage, RedrivePage, RedriveRow, RedrivesPage};
+use super::secret::SecretPage;
 use super::sign_in::SignInPage;
 use super::trace::TracePage;
 use crate::admin::views::{DeadLetterPage, Health};
@@ -82,6 +83,17 @@ fn pages(role: Role) -> Vec<(&'static str, String)> {
             .unwrap(),
         ),
         (
+            "secret",
+            SecretPage {
+                frame: frame(Section::Connections),
+                connection: "tickets".into(),
+                credential: "bot-token".into(),
+                version: Some(3),
+            }
+            .render()
+            .unwrap(),
+        ),
+        (
             "connection-delete",
             DeletePage {
                 frame: frame(Section::Connections),
@@ -126,6 +138,7 @@ fn connection(frame: Frame) -> String {
         version: Some("1.4.0".into()),
         descriptor: Some(&fixtures::connectors().connectors[0].descriptor),
         credentials: &fixtures::credentials(),
+        facts: &fixtures::facts(),
         deliveries: deliveries.collect(),
     };
     ConnectionPage::new(frame.titled("tickets"), shown).render().unwrap()
@@ -351,5 +364,24 @@ fn a_connections_page_shows_its_rate_order_breaker_and_marks_and_how_its_filter_
         "no such key: labels",
     ] {
         assert!(html.contains(part), "{part} in {html}");
+    }
+}
+
+#[test]
+fn a_connections_page_shows_its_credentials_what_expires_and_what_happened_to_them() {
+    for (role, may_change) in [(Role::Admin, true), (Role::Viewer, false)] {
+        let html = connection(frame(role, Section::Connections));
+        for part in [
+            "expires soon",
+            "in 3 d",
+            "until <time datetime=\"2026-11-23T21:09:00.125Z\"",
+            "not set",
+            "reflected",
+            "sent it back",
+        ] {
+            assert!(html.contains(part), "{part} in {html}");
+        }
+        let link = "href=\"/panel/connections/tickets/secrets/mirror-key\"";
+        assert_eq!(html.contains(link), may_change);
     }
 }

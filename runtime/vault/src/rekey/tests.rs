@@ -191,3 +191,19 @@ async fn a_rekey_with_the_wrong_key_or_of_no_vault_changes_nothing() {
     .await;
     assert!(matches!(error, Err(VaultError::NoVault)));
 }
+
+#[tokio::test]
+async fn the_name_of_a_file_cannot_drive_the_terminal_of_who_reads_the_error() {
+    let store = filled().await;
+    let file = format!("/keys/\u{1b}[2J\n{}", "x".repeat(2 * HINT_CHARS_MAX));
+    let done = rekey(&store, &key("11"), &key("22"), &file, at(7), &mut |_| {
+        ControlFlow::Continue(())
+    })
+    .await;
+    done.unwrap();
+    let said = refused(&store, "11").await;
+    assert!(
+        said.contains("/keys/\u{fffd}[2J\u{fffd}xxx") && said.len() < 2 * HINT_CHARS_MAX,
+        "{said}"
+    );
+}

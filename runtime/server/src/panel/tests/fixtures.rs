@@ -4,13 +4,14 @@ mod flow;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cofferdam_domain::connection::ConnectionSpec;
 use cofferdam_domain::lane::Note;
 use cofferdam_domain::{Connection, Descriptor, Digest, FailureClass, LaneState, Timestamp, WorkspaceName};
 use cofferdam_host::{Exports, LoadProblem};
 use cofferdam_queue::Depth;
-use cofferdam_vault::{CredentialInfo, Renewal};
+use cofferdam_vault::{CredentialInfo, Fact, FactKind, Previous, Renewal};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
@@ -231,10 +232,27 @@ pub(super) fn credentials() -> Vec<CredentialInfo> {
             version: 3,
             created_at: ago(86_400_000 * 30),
             updated_at: ago(3_600_000 * 5),
-            expires_at: None,
+            expires_at: Some(now().after(Duration::from_secs(3 * 86_400))),
             renewal: Renewal::ByPerson,
             refreshed: false,
-            previous: Vec::new(),
+            previous: vec![Previous {
+                version: 2,
+                until: now().after(Duration::from_secs(6 * 3_600)),
+            }],
         })
         .into()
+}
+
+pub(super) fn facts() -> Vec<Fact> {
+    vec![Fact {
+        id: "000000000000002a".parse().unwrap(),
+        at: ago(90_000),
+        workspace: WorkspaceName::default(),
+        connection: "tickets".parse().unwrap(),
+        credential: "bot-token".parse().unwrap(),
+        kind: FactKind::Reflected,
+        version: Some(3),
+        by: Some(HOSTILE.into()),
+        detail: Some(format!("the upstream slack sent it back {HOSTILE}")),
+    }]
 }
