@@ -12,6 +12,7 @@ mod delivery;
 mod github_examples;
 mod ingest;
 mod isolation;
+mod js_connector;
 mod lanes;
 mod manifests;
 mod oauth2;

@@ -25,6 +25,8 @@ fn dependencies() -> BTreeMap<String, Vec<String>> {
 fn each_dangerous_dependency_has_one_home() {
     for (dependency, homes) in [
         ("wasmtime", &["cofferdam-host"][..]),
+        ("wasmtime-wasi", &["cofferdam-host"]),
+        ("wasmtime-wasi-http", &["cofferdam-host"]),
         ("sled", &["cofferdam-store"]),
         ("redb", &["cofferdam-store"]),
         ("axum", &["cofferdam", "cofferdam-server"]),

@@ -440,6 +440,16 @@ async fn requests_enter_in_the_order_in_which_they_were_begun_and_eight_at_once(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn requests_that_are_given_up_hold_up_none_and_are_bounded_in_number() {
+    let give_up = |times: usize| json!({"do": "give-up", "request": fetch("/ok"), "times": times});
+    assert_eq!(act(give_up(255)).await.summary(), "200, after 255");
+    assert_eq!(
+        act(give_up(300)).await.summary(),
+        "error connection-limit-reached, after 256"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nothing_goes_on_behind_the_end_of_a_call() {
     let abandoned = vec![fetch("/hang"); AT_ONCE - 1];
     let called = act(json!({"do": "abandon", "requests": abandoned, "then": fetch("/ok")})).await;

@@ -79,7 +79,9 @@ fn main() -> ExitCode {
         Task::Test => test::everything(),
         Task::Bench { name, json } => bench(name.as_deref(), json),
         Task::Suite { name, arguments } => suite::suite(&name, &arguments),
-        Task::Build => build::host().and_then(|()| build::guests()),
+        Task::Build => build::host()
+            .and_then(|()| build::guests())
+            .and_then(|()| build::javascript_example()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

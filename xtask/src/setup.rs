@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::build::target_dir;
+use crate::build::{root, target_dir};
 use crate::step::{output, run, succeeds};
 
 /// GitHub's published example payloads. The version is pinned: the tests name what is in it.
@@ -94,9 +94,7 @@ pub(crate) fn webhook_examples() -> anyhow::Result<()> {
     if dir.join("package/api.github.com/index.json").exists() {
         return Ok(());
     }
-    if !succeeds(Command::new("npm").arg("--version")) {
-        apt("npm", &["npm"])?;
-    }
+    npm()?;
     eprintln!("  fetching GitHub's published webhook examples from npm");
     fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
     let (_, version) = WEBHOOK_EXAMPLES
@@ -112,6 +110,35 @@ pub(crate) fn webhook_examples() -> anyhow::Result<()> {
         .arg("xzf")
         .arg(format!("{WEBHOOK_EXAMPLES}.tgz"))
         .current_dir(&dir))
+}
+
+/// What the example in JavaScript is built with, as its lock file pins it, in the target folder; beside it the example itself.
+pub(crate) fn javascript_example() -> anyhow::Result<PathBuf> {
+    let example = root().join("examples/js-connector");
+    let dir = target_dir().join("tools/js-connector");
+    fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+    let lock = fs::read(example.join("package-lock.json")).context("the example has a lock file")?;
+    let installed = dir.join("installed.json");
+    for file in ["package.json", "package-lock.json", "build.js", "connector.js"] {
+        fs::copy(example.join(file), dir.join(file)).with_context(|| format!("{file} cannot be copied"))?;
+    }
+    if fs::read(&installed).is_ok_and(|present| present == lock) {
+        return Ok(dir);
+    }
+    npm()?;
+    eprintln!("  fetching componentize-js from npm");
+    // Nothing of it needs a script of its own to run while it is installed.
+    let ci = ["ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund"];
+    output(Command::new("npm").args(ci).current_dir(&dir))?;
+    fs::write(&installed, lock).context("what was installed cannot be noted")?;
+    Ok(dir)
+}
+
+fn npm() -> anyhow::Result<()> {
+    if succeeds(Command::new("npm").arg("--version")) {
+        return Ok(());
+    }
+    apt("npm", &["npm"])
 }
 
 /// Installs Debian packages; on another system, or without the right to, says what is needed.

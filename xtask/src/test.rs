@@ -27,6 +27,7 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     build::host()?;
     steps.next("building the guests for WebAssembly");
     build::guests()?;
+    build::javascript_example()?;
     steps.next("unit tests of the guests, on this machine's own target");
     run(&mut guests_cargo("test"))?;
     steps.next("unit and integration tests");

@@ -17,12 +17,13 @@ mod stdio;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use wasmtime::component::{HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::p2::bindings::io;
 use wasmtime_wasi_http::WasiHttpCtx;
 
 use self::http::GateRules;
+use self::http::order::Order;
 use self::random::Randomness;
 use self::stdio::Lines;
 use crate::environment::{Ambience, Environment};
@@ -62,8 +63,7 @@ pub(crate) struct Wasi {
     meter: Meter,
     /// Each request under way holds one permit.
     turns: Arc<Semaphore>,
-    /// Told when the request that was begun last has entered the gate; none before the first.
-    last_entered: Option<oneshot::Receiver<()>>,
+    order: Order,
     /// Held by every request; when all are gone, nothing of this call goes on.
     alive: mpsc::Sender<Gone>,
     all_gone: mpsc::Receiver<Gone>,
@@ -91,7 +91,7 @@ impl Wasi {
             memory,
             meter,
             turns: Arc::new(Semaphore::new(REQUESTS_AT_ONCE_MAX)),
-            last_entered: None,
+            order: Order::new(),
             alive,
             all_gone,
         }

@@ -12,6 +12,7 @@
 //! - Trailers are neither taken nor given. `incoming-handler` is not offered.
 
 mod errors;
+pub(super) mod order;
 mod outgoing;
 
 use std::sync::Arc;

@@ -28,6 +28,9 @@ pub(crate) enum Act {
     FetchAll { requests: Vec<Fetch> },
     /// Begins all requests, sends one more and takes its answer, and returns without those of the others.
     Abandon { requests: Vec<Fetch>, then: Fetch },
+    /// Begins the request so often, each time giving it up at once, and sends it in the end: `200, after 255`, where the number
+    /// is that of requests that were taken.
+    GiveUp { request: Fetch, times: usize },
     /// Sends the request so often and reads no body, but keeps every one.
     Hoard { request: Fetch, times: usize },
     /// Makes so many of one resource and keeps them: `fields`, `timers`, `streams` or `networks`.
@@ -83,6 +86,13 @@ impl Act {
                 std::mem::forget(begun);
                 let got = then.send().map_err(failure)?;
                 Ok(Receipt::new(format!("abandoned, then {}", got.quoted())))
+            }
+            Self::GiveUp { request, times } => {
+                let taken = (0..times).filter(|_| request.begin().is_ok()).count();
+                let last = request
+                    .send()
+                    .map_or_else(|code| format!("error {code}"), |got| got.status.to_string());
+                Ok(Receipt::new(format!("{last}, after {taken}")))
             }
             Self::Hoard { request, times } => hoard(&request, times),
             Self::Collect { what, times } => {

@@ -273,6 +273,7 @@ fn name(error: &ErrorCode) -> String {
         ErrorCode::HttpResponseBodySize(max) => sized("HTTP-response-body-size", *max),
         ErrorCode::HttpResponseTimeout => "HTTP-response-timeout".to_owned(),
         ErrorCode::HttpProtocolError => "HTTP-protocol-error".to_owned(),
+        ErrorCode::ConnectionLimitReached => "connection-limit-reached".to_owned(),
         ErrorCode::ConnectionTimeout => "connection-timeout".to_owned(),
         ErrorCode::ConnectionTerminated => "connection-terminated".to_owned(),
         ErrorCode::DestinationUnavailable => "destination-unavailable".to_owned(),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use cofferdam_domain::limits::REQUEST_BYTES_MAX;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Full};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 use wasmtime::component::Resource;
 use wasmtime_wasi::runtime::{AbortOnDropJoinHandle, spawn};
 use wasmtime_wasi_http::p2::bindings::http::types::{ErrorCode, Method, Scheme};
@@ -17,9 +17,14 @@ use wasmtime_wasi_http::p2::types::{HostFutureIncomingResponse, HostOutgoingRequ
 use wasmtime_wasi_http::{Error, RequestOptions};
 
 use super::errors::{out_of_memory, to_guest};
+use super::order::Place;
 use crate::environment::{Environment, HttpDestination, HttpRequest, HttpResponse};
 use crate::memory::{CallMemory, Held};
 use crate::wasi::{Gone, Wasi};
+
+/// Requests that one call may begin, those that it gives up before they are sent included. The gate's own bound on those that
+/// are sent is far below.
+const REQUESTS_BEGUN_MAX: u64 = 256;
 
 /// What the library expects of a response: with a task that goes on behind it, of which there is none here.
 type Answered = (http::Response<HyperIncomingBody>, AbortOnDropJoinHandle<()>);
@@ -32,10 +37,7 @@ struct Outgoing {
     environment: Arc<dyn Environment>,
     memory: CallMemory,
     turns: Arc<Semaphore>,
-    /// Told, or dropped, when the request before this one has entered the gate.
-    earlier: Option<oneshot::Receiver<()>>,
-    /// Dropped when this one has.
-    entered: oneshot::Sender<()>,
+    place: Place,
     _alive: mpsc::Sender<Gone>,
 }
 
@@ -51,7 +53,9 @@ impl Wasi {
         if request.body.is_none() && announced_bytes(&request.headers).is_some_and(|announced| announced != 0) {
             return Ok(Err(ErrorCode::HttpRequestBodySize(Some(0))));
         }
-        let (entered, next) = oneshot::channel();
+        let Some(place) = self.order.next(REQUESTS_BEGUN_MAX) else {
+            return Ok(Err(ErrorCode::ConnectionLimitReached));
+        };
         let headers = request.headers.iter();
         let outgoing = Outgoing {
             destination: HttpDestination {
@@ -74,8 +78,7 @@ impl Wasi {
             environment: Arc::clone(&self.environment),
             memory: self.memory.clone(),
             turns: Arc::clone(&self.turns),
-            earlier: self.last_entered.replace(next),
-            entered,
+            place,
             _alive: self.alive.clone(),
         };
         let sending = spawn(self.meter.charged(outgoing.send()));
@@ -90,15 +93,12 @@ impl Outgoing {
         if let Some(body) = self.body {
             request.body = collected(body, &mut held).await?;
         }
-        if let Some(earlier) = self.earlier {
-            // An error means that the earlier one ended without entering.
-            let _ = earlier.await;
-        }
+        self.place.comes().await;
         let _turn = self.turns.acquire().await.map_err(|_| Error::ConnectionLimitReached)?;
         let mut sending = self.environment.send_to(self.destination, request);
         // Polled once, it is in the trail; from then on the next may follow.
         let first = std::future::poll_fn(|context| Poll::Ready(sending.as_mut().poll(context))).await;
-        drop(self.entered);
+        drop(self.place);
         let answer = match first {
             Poll::Ready(answer) => answer,
             Poll::Pending => sending.await,
