@@ -15,6 +15,7 @@ mod outside;
 mod places;
 mod planted;
 mod scenes;
+mod tokens;
 mod walk;
 
 use cofferdam_tests::artifacts::{plugin, test_guest};
@@ -114,6 +115,7 @@ async fn one(engine: Engine) -> anyhow::Result<Vec<Looked>> {
     }
     let last = last.ok_or_else(|| anyhow::anyhow!("there is no inbound kind"))?;
 
+    stage.tokens().await?;
     let open = Upstream::start([], Answer::ok(planted.clone())).await;
     server.api.apply(&outside::file(&planted, "none", &open.url())).await;
     stage.planted(&planted).await?;

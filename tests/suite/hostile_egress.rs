@@ -19,6 +19,7 @@ mod judge;
 mod names;
 mod text;
 mod themes;
+mod tokens;
 mod upstream;
 
 use std::sync::Arc;

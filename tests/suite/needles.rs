@@ -96,6 +96,7 @@ pub(crate) fn forms(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("percent-encoded throughout in lower case", each(&|byte| format!("%{byte:02x}"))),
         ("JSON-escaped throughout", each(&|byte| format!("\\u{byte:04x}"))),
         ("JSON-escaped throughout in upper case", each(&|byte| format!("\\u{byte:04X}"))),
+        ("as text of ISO 8859-1", each(&|byte| char::from(byte).to_string())),
         ("as a list of numbers", listed(", ")),
         ("as a list of numbers without spaces", listed(",")),
     ];

@@ -183,7 +183,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    async fn act(&self, name: &str, id: &str, data: Value) -> DeliveryTrace {
+    pub(crate) async fn act(&self, name: &str, id: &str, data: Value) -> DeliveryTrace {
         let id = format!("{name}-{id}");
         let accepted = self.server.api.send_event(&id, &format!("test.{name}"), data).await;
         let ended = |state: &DeliveryState| matches!(state, DeliveryState::Delivered { .. } | DeliveryState::Dead { .. });

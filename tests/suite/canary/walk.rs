@@ -78,6 +78,7 @@ impl Known {
             ("dead-letters", _) => &self.dead,
             ("traces", _) => &self.correlations,
             ("redrives", _) => &self.redrives,
+            ("upstreams", _) => &vec!["target".to_owned()],
             // A credential of the connection before it: all of them have the same name.
             ("secrets" | "credentials", _) => &vec!["key".to_owned()],
             _ => anyhow::bail!("the suite does not know what stands for {{{name}}} in {pattern}: add it here"),

@@ -10,7 +10,7 @@ use cofferdam_domain::{
     ConnectionName, Exchange, Policy, Timestamp, TraceContext, UpstreamGrant, UpstreamName, WorkspaceName,
 };
 use cofferdam_egress::{
-    Destination, Gate, GateConfig, GuestRequest, GuestResponse, HttpError as GateError, Passport, Route, Trail,
+    Credentials, Destination, Gate, GateConfig, GuestRequest, GuestResponse, HttpError as GateError, Passport, Route, Trail,
 };
 use cofferdam_host::{
     CallLimits, CallReport, Connector, DeliverRequest, Engine, EngineSettings, Environment, HttpDestination, HttpError,
@@ -18,10 +18,11 @@ use cofferdam_host::{
 };
 
 use super::case::{Ask, Case, Rounds};
-use super::credential::Credential;
+use super::credential::{Credential, Kind};
 use super::door::{Door, Report, event};
 use super::names::Names;
 use super::text::fill;
+use super::tokens;
 use super::upstream::Outside;
 
 /// The upstream that a guest reports to; never the gate's.
@@ -90,8 +91,12 @@ impl Bed {
 
         let grant = grant(case, &credential, &text)?;
         let names = Arc::new(Names::new(case.names.clone()));
+        let credentials: Arc<dyn Credentials> = match case.kind {
+            Kind::OAuth => tokens::source(&credential, &workspace()?, &connection()?, Arc::clone(&names) as _).await?,
+            _ => Arc::clone(&credential) as _,
+        };
         let gate = Gate::new(GateConfig {
-            credentials: Arc::clone(&credential) as _,
+            credentials,
             resolver: Arc::clone(&names) as _,
             clock: now,
             own_listeners: Vec::new(),
@@ -181,23 +186,32 @@ fn grant(case: &Case, credential: &Credential, text: &impl Fn(&str) -> Vec<u8>) 
         ("credential", "\"key\"".to_owned()),
     ];
     let mut lines: BTreeMap<&str, String> = usual.into();
+    if case.kind == Kind::OAuth {
+        lines.insert("oauth2", oauth2("http://127.0.0.2:{port}/token"));
+    }
     lines.extend(case.grant.iter().cloned());
     let written: String = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
     let written = String::from_utf8(text(&written))?;
     toml::from_str(&written).with_context(|| format!("the case's grant is none:\n{written}"))
 }
 
+/// How tokens are obtained, as TOML: from this URL.
+pub(crate) fn oauth2(token_url: &str) -> String {
+    format!(
+        "{{ grant = \"client-credentials\", token_url = \"{token_url}\", client_id = \"client\", client_secret = \"app\", \
+         networks = [\"127.0.0.2/32\"] }}"
+    )
+}
+
 fn passport(case: &Case, routes: cofferdam_egress::Routes) -> anyhow::Result<Passport> {
-    let workspace: WorkspaceName = "suite".parse()?;
-    let connection: ConnectionName = "hostile".parse()?;
     let policy = Policy {
         request_timeout_ms: case.request_timeout_ms,
         response_bytes_max: case.response_bytes_max,
         ..Policy::default()
     };
     let passport = Passport {
-        workspace,
-        connection,
+        workspace: workspace()?,
+        connection: connection()?,
         routes,
         request_timeout: Duration::ZERO,
         response_bytes_max: 0,
@@ -209,7 +223,15 @@ fn passport(case: &Case, routes: cofferdam_egress::Routes) -> anyhow::Result<Pas
     Ok(passport.limited_by(&policy))
 }
 
-fn now() -> Timestamp {
+fn workspace() -> anyhow::Result<WorkspaceName> {
+    Ok("suite".parse()?)
+}
+
+fn connection() -> anyhow::Result<ConnectionName> {
+    Ok("hostile".parse()?)
+}
+
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_system(SystemTime::now())
 }
 

@@ -33,8 +33,10 @@ pub(crate) enum Kind {
     NoColon,
     /// A Standard Webhooks secret that is no base64.
     NoBase64,
-    /// A credential that cannot be unsealed; the fault's own text repeats it.
+    /// A credential that cannot be unsealed.
     Unreadable,
+    /// A bearer token that the host obtains from `/token` of the granted upstream, as a client of its own.
+    OAuth,
 }
 
 /// One case's credential.
@@ -43,6 +45,8 @@ pub(crate) struct Credential {
     pub(crate) kind: Kind,
     /// As it lies in the vault.
     pub(crate) value: Vec<u8>,
+    /// The client's secret, where tokens are obtained; it must be nowhere either.
+    pub(crate) client_secret: Vec<u8>,
     reveals: AtomicUsize,
 }
 
@@ -61,6 +65,7 @@ impl Credential {
         Self {
             kind,
             value: value.into_bytes(),
+            client_secret: format!("app/{}+???~~~", HEXLOWER.encode(&rand::random::<[u8; 9]>())).into_bytes(),
             reveals: AtomicUsize::new(0),
         }
     }
@@ -83,6 +88,10 @@ impl Credential {
             Kind::StandardWebhooks => {
                 add("the signing secret", self.secret());
                 add("the signing key", &self.webhook_key());
+            }
+            Kind::OAuth => {
+                add("the access token", &self.value);
+                add("the client's secret", &self.client_secret);
             }
             _ => add("the credential", &self.value),
         }
@@ -109,6 +118,8 @@ impl Credential {
         let text = match form {
             "raw" => return secret.to_vec(),
             "whole" => return self.value.clone(),
+            "client" => return self.client_secret.clone(),
+            "client-base64" => BASE64.encode(&self.client_secret),
             "hex" => HEXLOWER.encode(secret),
             "HEX" => HEXUPPER.encode(secret),
             "base64" => BASE64.encode(secret),
@@ -150,6 +161,7 @@ impl Credential {
         match self.kind {
             Kind::None => "none",
             Kind::Bearer | Kind::Missing | Kind::BrokenLine | Kind::Unreadable => "bearer",
+            Kind::OAuth => "oauth2",
             Kind::Basic | Kind::NoColon => "basic",
             Kind::Header => "header X-Api-Key key ",
             Kind::Query => "query key",
@@ -168,11 +180,16 @@ impl Credential {
             values.join(" AND ")
         };
         let secret = String::from_utf8_lossy(&self.value);
+        if self.kind == Kind::OAuth && head.starts_with("POST /token ") {
+            let client = format!("Basic {}", BASE64.encode(&[b"client:", encoded(&self.client_secret).as_bytes()].concat()));
+            let found = header("authorization");
+            return (found != client).then(|| format!("authorization of the token request is {found:?}"));
+        }
         let (name, expected) = match self.kind {
             Kind::None | Kind::Missing | Kind::BrokenLine | Kind::NoColon | Kind::NoBase64 | Kind::Unreadable => {
                 ("authorization", String::new())
             }
-            Kind::Bearer => ("authorization", format!("Bearer {secret}")),
+            Kind::Bearer | Kind::OAuth => ("authorization", format!("Bearer {secret}")),
             Kind::Basic => ("authorization", format!("Basic {}", BASE64.encode(&self.value))),
             Kind::Header => ("x-api-key", format!("key {secret}")),
             Kind::Query => {
@@ -190,6 +207,11 @@ impl Credential {
         let found = header(name);
         (found != expected).then(|| format!("{name} is {found:?}"))
     }
+}
+
+/// As RFC 6749 section 2.3.1 wants a client's secret in HTTP Basic.
+fn encoded(secret: &[u8]) -> String {
+    url::form_urlencoded::byte_serialize(secret).collect()
 }
 
 impl Credentials for Credential {

@@ -9,6 +9,7 @@ mod names;
 mod order;
 mod redirects;
 mod slots;
+mod tokens;
 mod urls;
 
 use super::case::Case;
@@ -32,6 +33,7 @@ pub(crate) fn all() -> Vec<Theme> {
         theme("upstreams that lie", lies::cases()),
         theme("reflected secrets", forms::cases()),
         theme("secrets asked for through errors", errors::cases()),
+        theme("token endpoints", tokens::cases()),
         theme("decided before any network act", order::cases()),
     ]
 }
