@@ -25,5 +25,6 @@ mod signing;
 mod start;
 mod store;
 mod subscriptions;
+mod threat_model;
 mod wasi;
 mod wasi_guest;

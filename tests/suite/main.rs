@@ -3,9 +3,13 @@
 //!
 //! What is random comes from a seed that is printed with what failed, so that the round can be asked for again.
 
+mod canary;
 mod crash;
 mod engine;
 mod faults;
+mod hostile_egress;
+mod logs;
+mod needles;
 mod plan;
 mod power_loss;
 mod shim;
@@ -25,7 +29,7 @@ use tally::Tally;
 #[derive(Parser)]
 #[command(name = "cofferdam-suite", args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// Which: `crash`, `power-loss`, `faults` or `simulation`.
+    /// Which: `crash`, `power-loss`, `faults`, `simulation`, `hostile-egress` or `canary`.
     #[arg(required = true)]
     name: Option<String>,
     #[command(flatten)]
@@ -71,6 +75,8 @@ fn run(name: &str, arguments: &Arguments) -> anyhow::Result<Tally> {
         "crash" => crash::run(plan.cycles(100)?),
         "power-loss" => power_loss::run(plan.cycles(200)?, arguments.journal.as_deref()),
         "faults" => faults::run(plan),
+        "canary" => canary::run(plan),
+        "hostile-egress" => hostile_egress::run(plan),
         "simulation" => simulation::run(plan.seeds(500)?),
         _ => anyhow::bail!("there is no suite {name:?}; `cargo xtask suite --help` lists them"),
     }

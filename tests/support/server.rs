@@ -173,6 +173,11 @@ impl Running {
         self.log.text()
     }
 
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("it runs")
+    }
+
     /// Resident memory, in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let pid = self.child.id().expect("it runs");

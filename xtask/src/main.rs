@@ -56,6 +56,12 @@ enum Task {
     ///
     /// simulation: the delivery core and the queue in simulated time, against destinations that fail, stall, refuse and lie,
     /// with restarts and clock jumps. Each seed is a run of its own, and the same seed the same run. 500 seeds: about 20 seconds.
+    ///
+    /// hostile-egress: what a connector, an upstream and a name server can try against the gate, as data: each case through both
+    /// doors, by a real component in the real host, over real sockets. Each case once; well under a minute.
+    ///
+    /// canary: a secret of every kind, set on the real server, is searched for in everything that a run leaves: guest memory,
+    /// answers, pages, logs, metrics, command line, data folder. Once on each engine, about a minute.
     Suite {
         /// Which.
         name: String,

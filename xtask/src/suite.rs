@@ -3,12 +3,14 @@
 use crate::step::{Steps, run};
 use crate::{build, setup};
 
-/// What `cargo xtask test` runs of each, with the arguments that make it short: all together about four minutes on 2 cores.
+/// What `cargo xtask test` runs of each, with the arguments that make it short: all together about five minutes on 2 cores.
 pub(crate) const SHORT: &[(&str, &[&str])] = &[
     ("crash", &["--cycles", "30"]),
     ("power-loss", &["--cycles", "30"]),
     ("faults", &[]),
     ("simulation", &["--seeds", "300"]),
+    ("hostile-egress", &[]),
+    ("canary", &[]),
 ];
 
 /// Builds and runs one suite.

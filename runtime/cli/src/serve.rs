@@ -1,5 +1,7 @@
 //! `cofferdam serve`: the server, from its configuration to its last settled attempt.
 
+mod process;
+
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -55,9 +57,23 @@ pub(crate) struct Serve {
     #[arg(long, env = "COFFERDAM_PLUGINS", value_name = "DIR", default_value = "./plugins")]
     plugins: PathBuf,
 
+    /// Let the system keep the memory of a crash, and debuggers look into the server: both hold secrets
+    ///
+    /// For finding a fault on a machine without secrets of worth. Without it a crash leaves no core dump, and nobody but root
+    /// reads the server's memory.
+    #[arg(long, env = "COFFERDAM_CORE_DUMPS")]
+    core_dumps: bool,
+
     /// Print a configuration file with every default, explained, and do nothing else
     #[arg(long)]
     print_config: bool,
+}
+
+/// Whether others may look into the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Privacy {
+    Closed,
+    Open,
 }
 
 /// What `--json` prints once the server answers.
@@ -74,6 +90,13 @@ impl Serve {
                 config::DEFAULT_TEXT.to_owned()
             });
         }
+        // Before the first secret is read.
+        let privacy = if self.core_dumps {
+            Privacy::Open
+        } else {
+            process::forbid_core_dumps()?;
+            Privacy::Closed
+        };
         let vault_key = vault_key(std::env::var_os(VAULT_KEY_VARIABLE))?;
         let mut config = match &self.config {
             Some(path) => Config::load(path)?,
@@ -90,13 +113,20 @@ impl Serve {
             vault_key,
             credentials_dir: credentials_dir(),
         };
-        wait_for(until_stopped(options, *output))
+        wait_for(until_stopped(options, privacy, *output))
     }
 }
 
 /// Until the server is ready nothing has been accepted, so a signal before that ends the process as it always does.
-async fn until_stopped(options: ServeOptions, output: Output) -> anyhow::Result<()> {
+async fn until_stopped(options: ServeOptions, privacy: Privacy, output: Output) -> anyhow::Result<()> {
     let server = Box::pin(Server::start(options)).await?;
+    // Not earlier: the engine opens a file of its own process that would be closed to it from then on.
+    match privacy {
+        Privacy::Closed => process::close_memory()?,
+        Privacy::Open => {
+            tracing::warn!("core dumps are on and the server's memory is open to its user: both hold secrets")
+        }
+    }
     let mut signals = Signals::listen()?;
     let ready = Ready {
         public: server.public(),

@@ -88,7 +88,7 @@ pub(crate) fn attach(slot: &CredentialSlot, secret: &Secret, mut outbound: Outbo
         }
         CredentialSlot::OAuth2(_) => return Err(not_supported()),
     }
-    Ok(needles)
+    Ok(with_texts(needles))
 }
 
 /// Makes a request one that its slot can sign. Asked before the credential is read.
@@ -143,6 +143,20 @@ fn sign(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
         mac.update(part);
     }
     mac.finalize().into_bytes().into()
+}
+
+/// A key need not be text. Whoever writes one into JSON, which holds no bytes, writes a character for each (ISO 8859-1): as
+/// UTF-8, or as `\u00e9`, which the search takes for the same.
+fn with_texts(mut needles: Needles) -> Needles {
+    let as_text = |needle: &Zeroizing<Vec<u8>>| {
+        let mut text = Zeroizing::new(String::with_capacity(2 * needle.len()));
+        text.extend(needle.iter().map(|byte| char::from(*byte)));
+        Zeroizing::new(std::mem::take(&mut *text).into_bytes())
+    };
+    let no_text = needles.iter().filter(|needle| !needle.is_ascii());
+    let texts: Needles = no_text.map(as_text).collect();
+    needles.extend(texts);
+    needles
 }
 
 fn put(headers: &mut HeaderMap, name: HeaderName, prefix: &[u8], value: &[u8]) -> Result<(), Refusal> {

@@ -7,6 +7,9 @@ use cofferdam_sdk::{
 };
 use serde::Deserialize;
 
+use crate::exchange::Exchanges;
+use crate::memory::{self, Needle};
+
 /// One page of linear memory, in bytes.
 const PAGE_BYTES: usize = 64 * 1024;
 
@@ -49,6 +52,15 @@ pub(crate) enum Act {
     EchoLog(Call),
     /// Sends a request and claims success whatever came back.
     Lie(Call),
+    /// Sends requests exactly as they are written here, and reports exactly what came of each.
+    Exchange(Exchanges),
+    /// Sends each request, whatever comes of it, and then looks for needles in all of its memory; the summary says which are
+    /// there.
+    Search {
+        #[serde(default)]
+        calls: Vec<Call>,
+        needles: Vec<Needle>,
+    },
     /// Returns a failure of this kind.
     Say {
         kind: Kind,
@@ -149,6 +161,14 @@ impl Act {
                 Ok(response) => format!("all is well, whatever {} means", response.status),
                 Err(_) => "all is well".to_owned(),
             })),
+            Self::Exchange(exchanges) => exchanges.perform(),
+            Self::Search { calls, needles } => {
+                // The answers are kept until the search is over, as a connector that hoards would.
+                let hoard: Vec<_> = calls.iter().map(Call::send).collect();
+                let searched = memory::search(&needles);
+                drop(black_box(hoard));
+                Ok(Receipt::new(searched.to_string()))
+            }
             Self::Say {
                 kind,
                 code,

@@ -2,6 +2,8 @@
 //! the host must survive of one. See [`act::Act`] for the vocabulary.
 
 mod act;
+mod exchange;
+mod memory;
 
 use cofferdam_sdk::{Attempt, Connector, Descriptor, Event, Failure, Receipt, Sink, Upstream, connector};
 use serde_json::json;

@@ -11,6 +11,7 @@ use wasip2::random::{insecure, insecure_seed, random};
 use wasip2::sockets::network::{ErrorCode, IpAddressFamily};
 use wasip2::sockets::{instance_network, ip_name_lookup, tcp_create_socket, udp_create_socket};
 
+use crate::exchange::Exchanges;
 use crate::fetch::{Begun, Fetch};
 
 /// `{"do": "fetch", "url": "…"}`, `{"do": "exit", "status": 1}` …
@@ -21,6 +22,8 @@ pub(crate) enum Act {
     Fetch(Fetch),
     /// Sends a request and claims success whatever came back.
     Lie(Fetch),
+    /// Sends requests, and reports exactly what came of each to a URL of the test's own.
+    Exchange(Exchanges),
     /// Begins all requests one after the other, then takes their answers in the same order: `200, 500, error CODE`.
     FetchAll { requests: Vec<Fetch> },
     /// Begins all requests, sends one more and takes its answer, and returns without those of the others.
@@ -75,6 +78,7 @@ impl Act {
                 let _ = fetch.send();
                 Ok(Receipt::new("all is well"))
             }
+            Self::Exchange(exchanges) => exchanges.perform(),
             Self::FetchAll { requests } => Ok(Receipt::new(fetch_all(&requests))),
             Self::Abandon { requests, then } => {
                 let begun: Vec<_> = requests.iter().map(Fetch::begin).collect();

@@ -9,11 +9,13 @@ use wasip2::http::types::{
 };
 use wasip2::io::streams::StreamError;
 
+use crate::memory::unhex;
+
 /// Longest part of a body that is reported, in bytes.
 const QUOTED_BYTES_MAX: usize = 900;
 
 /// A request, `GET` unless it says otherwise.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Fetch {
     #[serde(default)]
@@ -28,10 +30,16 @@ pub(crate) struct Fetch {
     method: String,
     #[serde(default)]
     headers: Vec<(String, String)>,
+    /// More headers, whose values are hex digits.
+    #[serde(default)]
+    hex_headers: Vec<(String, String)>,
     #[serde(default)]
     body: Option<String>,
     #[serde(default)]
     body_bytes: Option<usize>,
+    /// Exactly these bytes.
+    #[serde(skip)]
+    raw_body: Option<Vec<u8>>,
     #[serde(default)]
     connect_timeout_ms: Option<u64>,
     #[serde(default)]
@@ -49,6 +57,7 @@ pub(crate) struct Fetch {
 /// What came back.
 pub(crate) struct Got {
     pub(crate) status: u16,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
     pub(crate) body: Vec<u8>,
 }
 
@@ -77,6 +86,17 @@ impl Fetch {
         got
     }
 
+    /// `POST` of these bytes.
+    pub(crate) fn post(url: &str, body: Vec<u8>) -> Result<Got, String> {
+        let fetch = Self {
+            url: url.to_owned(),
+            method: "POST".to_owned(),
+            raw_body: Some(body),
+            ..Self::default()
+        };
+        fetch.begin().and_then(Begun::finish)
+    }
+
     /// Hands it over.
     pub(crate) fn begin(&self) -> Result<Begun, String> {
         let refused = |what: &'static str| move |()| what.to_owned();
@@ -85,6 +105,12 @@ impl Fetch {
         for (name, value) in &self.headers {
             headers
                 .append(name, value.as_bytes())
+                .map_err(|error| format!("append {}", header_error(error)))?;
+        }
+        for (name, digits) in &self.hex_headers {
+            let value = unhex(digits).ok_or("hex_headers hold hex digits")?;
+            headers
+                .append(name, &value)
                 .map_err(|error| format!("append {}", header_error(error)))?;
         }
         let request = OutgoingRequest::new(headers);
@@ -98,15 +124,11 @@ impl Fetch {
         request
             .set_path_with_query(path_with_query.as_deref())
             .map_err(refused("set-path-with-query"))?;
-        let body = match (&self.body, self.body_bytes) {
-            (None, None) => None,
-            (text, bytes) => Some((
-                request.body().map_err(refused("body"))?,
-                bytes.map_or_else(
-                    || text.clone().unwrap_or_default().into_bytes(),
-                    |bytes| vec![b'b'; bytes],
-                ),
-            )),
+        let filler = self.body_bytes.map(|bytes| vec![b'b'; bytes]);
+        let text = self.body.clone().map(String::into_bytes);
+        let body = match self.raw_body.clone().or(filler).or(text) {
+            None => None,
+            Some(bytes) => Some((request.body().map_err(refused("body"))?, bytes)),
         };
         let begun = outgoing_handler::handle(request, self.options()).map_err(|error| name(&error))?;
         if let Some((body, bytes)) = body {
@@ -166,12 +188,14 @@ impl Begun {
     /// Waits for the answer and takes all of it.
     pub(crate) fn finish(self) -> Result<Got, String> {
         let response = self.response()?;
-        for (name, value) in response.headers().entries() {
-            log::info(&format!("header {name}: {}", String::from_utf8_lossy(&value)), &[]);
+        let headers = response.headers().entries();
+        for (name, value) in &headers {
+            log::info(&format!("header {name}: {}", String::from_utf8_lossy(value)), &[]);
         }
         let status = response.status();
         Ok(Got {
             status,
+            headers,
             body: read(&response)?,
         })
     }

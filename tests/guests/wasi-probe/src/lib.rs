@@ -16,7 +16,10 @@
 //! failure of the kind `dependency` with the error as its code.
 
 mod act;
+mod exchange;
 mod fetch;
+#[path = "../../probe/src/memory.rs"]
+mod memory;
 
 use cofferdam_sdk::{Attempt, Connector, Descriptor, Event, Failure, Receipt, Sink, Upstream, connector};
 use serde_json::json;
