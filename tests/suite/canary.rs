@@ -135,7 +135,7 @@ async fn one(engine: Engine) -> anyhow::Result<Vec<Looked>> {
     server.api.apply(&outside::file(&planted, "none", &open.url())).await;
     stage.planted(&planted).await?;
     stage.redrives().await?;
-    stage.look_at_everything("at the end").await?;
+    stage.look_at_everything(walk::AT_THE_END).await?;
     command_line::run(&server, &last, stage.places).await?;
     process(&server, stage.places)?;
     after(server, &mut places, &canaries, &control).await

@@ -105,8 +105,6 @@ pub(crate) struct Seen {
     pub(crate) connections: Option<usize>,
     /// Requests that the granted upstream read.
     pub(crate) requests: Option<usize>,
-    /// Requests to the other server on the address `127.0.0.3`.
-    pub(crate) elsewhere: usize,
     /// Names that were looked up.
     pub(crate) lookups: Option<usize>,
     /// Times that the credential was read.
@@ -380,11 +378,6 @@ impl Case {
 
     pub(crate) fn requests(mut self, count: usize) -> Self {
         self.seen.requests = Some(count);
-        self
-    }
-
-    pub(crate) fn elsewhere(mut self, count: usize) -> Self {
-        self.seen.elsewhere = count;
         self
     }
 

@@ -133,11 +133,6 @@ impl Outside {
         self.elsewhere.connections()
     }
 
-    /// Requests to the other server.
-    pub(crate) fn requests_elsewhere(&self) -> Vec<Vec<u8>> {
-        self.elsewhere.requests()
-    }
-
     /// Connections where nobody may go.
     pub(crate) fn forbidden(&self) -> usize {
         self.forbidden.connections()

@@ -47,7 +47,7 @@ pub(crate) fn cases() -> Vec<Case> {
 
 /// The upstream's credential is a token, and the first request gets one.
 fn obtained(name: &str) -> Case {
-    case(name).kind(Kind::OAuth).reply(token()).and_then(Reply::ok("ok"))
+    case(name).kind(Kind::OAuth).reply(token())
 }
 
 fn token() -> Reply {
@@ -102,7 +102,9 @@ fn astray() -> Vec<Case> {
 
 /// Endpoints that answer with something else than a token. What they write is repeated to nobody.
 fn answers() -> Vec<Case> {
-    let said = |name: &str, reply: Reply, expected: Expected| obtained(name).reply(reply).expect(expected).requests(1);
+    let said = |name: &str, reply: Reply, expected: Expected| {
+        obtained(name).reply(reply).expect(expected).connections(1).requests(1)
+    };
     let secrets = "{secret:client} {secret:client-base64}";
     vec![
         said(
