@@ -22,8 +22,12 @@ fn standard_webhooks_matches_the_reference_vector() {
         sent.headers["webhook-signature"],
         "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
     );
-    // The key is searched for in answers in each of its forms.
-    assert_eq!(sent.needles.len(), 3);
+    // The key is searched for in answers in each of its forms, and as the text that it would be in JSON.
+    assert_eq!(sent.needles.len(), 4);
+    let (key, text) = (&sent.needles[2], &sent.needles[3]);
+    let text = std::str::from_utf8(text).unwrap();
+    let chars: Vec<u8> = text.chars().map(|c| u8::try_from(c).unwrap()).collect();
+    assert_eq!(chars, ***key);
 }
 /// RFC 8032 section 7.1, test 1: the seed and its public key.
 const SEED: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
