@@ -33,12 +33,17 @@ fn exists(name: &str) -> bool {
 
 #[test]
 fn every_defence_of_the_threat_model_names_tests_that_there_are() {
-    let rows = PAGE.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| may try"));
+    let rows = PAGE
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| may try"));
     let (mut defences, mut named) = (0, 0);
     for row in rows {
         let shown = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
         let names: Vec<_> = shown.split('`').skip(1).step_by(2).collect();
-        assert!(!names.is_empty() || shown.starts_with("not defended here"), "nothing shows: {row}");
+        assert!(
+            !names.is_empty() || shown.starts_with("not defended here"),
+            "nothing shows: {row}"
+        );
         for name in &names {
             assert!(exists(name), "there is no test {name:?}, named in: {row}");
         }

@@ -43,14 +43,20 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Tally> {
         // The server's handle says what is wrong by panicking.
         let round = runtime.block_on(runtime.spawn(one(engine)));
         match round.unwrap_or_else(|panicked| Err(panicked.into())) {
-            Ok(looked) => looked.iter().for_each(|looked| row(&engine.to_string(), looked, &mut table, &mut tally)),
+            Ok(looked) => looked
+                .iter()
+                .for_each(|looked| row(&engine.to_string(), looked, &mut table, &mut tally)),
             Err(error) => failed(&engine.to_string(), &format!("{error:#}"), &mut table, &mut tally),
         }
     }
     match runtime.block_on(core_dump::check()) {
         Ok(seen) => {
             tally.count(true);
-            table.row(["any", "core dumps", "1 crash", "yes", &seen].map(str::to_owned).to_vec());
+            table.row(
+                ["any", "core dumps", "1 crash", "yes", &seen]
+                    .map(str::to_owned)
+                    .to_vec(),
+            );
         }
         Err(error) => failed("any", &format!("core dumps: {error:#}"), &mut table, &mut tally),
     }
@@ -68,7 +74,13 @@ fn row(engine: &str, looked: &Looked, table: &mut Table, tally: &mut Tally) {
     };
     let held = if looked.is_clean() { "yes" } else { "NO" };
     let searched = format!("{} pieces, {} KiB", looked.pieces, looked.bytes / 1024);
-    table.row(vec![engine.to_owned(), looked.place.to_string(), searched, held.to_owned(), seen]);
+    table.row(vec![
+        engine.to_owned(),
+        looked.place.to_string(),
+        searched,
+        held.to_owned(),
+        seen,
+    ]);
 }
 
 fn failed(engine: &str, seen: &str, table: &mut Table, tally: &mut Tally) {
@@ -99,7 +111,10 @@ async fn one(engine: Engine) -> anyhow::Result<Vec<Looked>> {
         let target = Target::start(kind).await;
         target.canary.add_to(stage.canaries);
         server.api.apply(&target.file()).await;
-        server.api.set_secret(kind.connection, "key", &target.canary.text()).await;
+        server
+            .api
+            .set_secret(kind.connection, "key", &target.canary.text())
+            .await;
         stage.outbound(&target).await?;
         stage.mistakes(&target.canary).await?;
         carried(&target)?;
@@ -134,7 +149,10 @@ fn carried(target: &Target) -> anyhow::Result<()> {
     let slot = target.canary.kind.slot;
     let signs = slot.starts_with("hmac") || slot.starts_with("standard");
     let carries = |asked: &cofferdam_tests::upstream::Asked| {
-        let values = asked.headers.values().flat_map(|value| value.as_bytes().iter().copied());
+        let values = asked
+            .headers
+            .values()
+            .flat_map(|value| value.as_bytes().iter().copied());
         let all: Vec<u8> = values.chain(asked.uri.to_string().into_bytes()).collect();
         needles.find(&all).is_some()
     };
@@ -173,4 +191,3 @@ async fn after(
     command_line::run_offline(&setup.data(), places).await?;
     Ok(places.search(canaries, control))
 }
-

@@ -120,10 +120,17 @@ async fn one(bed: &Arc<Bed>, theme: Theme, logs: &Logs) -> Outcome {
         match ended {
             Ok((door, judged)) => {
                 outcome.passed[door] += usize::from(judged.failures.is_empty());
-                outcome.failures.extend(judged.failures.iter().map(|failure| format!("{}: {failure}", theme.name)));
+                outcome.failures.extend(
+                    judged
+                        .failures
+                        .iter()
+                        .map(|failure| format!("{}: {failure}", theme.name)),
+                );
                 needles.join(&judged.needles);
             }
-            Err(panicked) => outcome.failures.push(format!("{}: a case panicked: {panicked}", theme.name)),
+            Err(panicked) => outcome
+                .failures
+                .push(format!("{}: a case panicked: {panicked}", theme.name)),
         }
     }
     if let Some(found) = needles.find(&logs.take()) {
@@ -149,7 +156,10 @@ async fn judged(bed: &Bed, case: &Case, door: usize) -> Judged {
             let door = bed.doors().nth(door).expect("it has just been used");
             let faults = judge::faults(case, &ran, door);
             Judged {
-                failures: faults.iter().map(|fault| format!("{} ({name}): {fault}", case.name)).collect(),
+                failures: faults
+                    .iter()
+                    .map(|fault| format!("{} ({name}): {fault}", case.name))
+                    .collect(),
                 needles: ran.credential.needles(),
             }
         }

@@ -63,7 +63,9 @@ impl Needles {
         let mut windows = place.windows(START_BYTES).enumerate();
         windows.find_map(|(at, start)| {
             let known = self.starts.get(start)?;
-            let found = known.iter().find(|form| place[at..].starts_with(&self.forms[**form].1))?;
+            let found = known
+                .iter()
+                .find(|form| place[at..].starts_with(&self.forms[**form].1))?;
             Some(self.forms[*found].0.as_str())
         })
     }
@@ -71,7 +73,10 @@ impl Needles {
     /// Masked, as hex digits, for a guest that searches its memory.
     pub(crate) fn masked(&self) -> Vec<String> {
         let mask = |bytes: &[u8]| bytes.iter().map(|byte| byte ^ MASK).collect::<Vec<_>>();
-        self.forms.iter().map(|(_, bytes)| HEXLOWER.encode(&mask(bytes))).collect()
+        self.forms
+            .iter()
+            .map(|(_, bytes)| HEXLOWER.encode(&mask(bytes)))
+            .collect()
     }
 
     /// The name of what a guest has found.
@@ -93,9 +98,15 @@ pub(crate) fn forms(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         ("in upper-case hex", HEXUPPER.encode(secret).into_bytes()),
         ("percent-encoded", each(&percented)),
         ("percent-encoded throughout", each(&|byte| format!("%{byte:02X}"))),
-        ("percent-encoded throughout in lower case", each(&|byte| format!("%{byte:02x}"))),
+        (
+            "percent-encoded throughout in lower case",
+            each(&|byte| format!("%{byte:02x}")),
+        ),
         ("JSON-escaped throughout", each(&|byte| format!("\\u{byte:04x}"))),
-        ("JSON-escaped throughout in upper case", each(&|byte| format!("\\u{byte:04X}"))),
+        (
+            "JSON-escaped throughout in upper case",
+            each(&|byte| format!("\\u{byte:04X}")),
+        ),
         ("as text of ISO 8859-1", each(&|byte| char::from(byte).to_string())),
         ("as a list of numbers", listed(", ")),
         ("as a list of numbers without spaces", listed(",")),
@@ -197,14 +208,25 @@ mod tests {
 
     #[test]
     fn a_form_that_is_escaped_in_part_is_found() {
-        for place in ["xoxb-17%2FSe+cret?=value", "xoxb-17\\/Se+cre\\u0074?=value", "%78oxb-17/Se+cret?=value"] {
+        for place in [
+            "xoxb-17%2FSe+cret?=value",
+            "xoxb-17\\/Se+cre\\u0074?=value",
+            "%78oxb-17/Se+cret?=value",
+        ] {
             assert!(needles().find(place.as_bytes()).is_some(), "{place}");
         }
     }
 
     #[test]
     fn what_only_resembles_a_secret_is_not_found() {
-        for place in [&b""[..], b"xoxb-17/Se+cret?=valu", b"oxb-17/Se+cret?=value", b"%", b"\\u12", b"[redacted]"] {
+        for place in [
+            &b""[..],
+            b"xoxb-17/Se+cret?=valu",
+            b"oxb-17/Se+cret?=value",
+            b"%",
+            b"\\u12",
+            b"[redacted]",
+        ] {
             assert_eq!(needles().find(place), None);
         }
     }

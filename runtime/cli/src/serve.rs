@@ -123,7 +123,9 @@ async fn until_stopped(options: ServeOptions, privacy: Privacy, output: Output) 
     // Not earlier: the engine opens a file of its own process that would be closed to it from then on.
     match privacy {
         Privacy::Closed => process::close_memory()?,
-        Privacy::Open => tracing::warn!("core dumps are on and the server's memory is open to its user: both hold secrets"),
+        Privacy::Open => {
+            tracing::warn!("core dumps are on and the server's memory is open to its user: both hold secrets")
+        }
     }
     let mut signals = Signals::listen()?;
     let ready = Ready {

@@ -29,7 +29,11 @@ pub(crate) async fn run(server: &Running, canary: &Canary, places: &mut Places) 
     ] {
         for json in [false, true] {
             let (code, told) = ask(server, words, json, None).await?;
-            anyhow::ensure!(code == Some(0), "{words:?} ended with {code:?}: {}", String::from_utf8_lossy(&told));
+            anyhow::ensure!(
+                code == Some(0),
+                "{words:?} ended with {code:?}: {}",
+                String::from_utf8_lossy(&told)
+            );
             places.add(Place::CommandLine, words.join(" "), told);
         }
     }
@@ -49,8 +53,16 @@ pub(crate) async fn run_offline(data: &std::path::Path, places: &mut Places) -> 
     let mut command = Command::new(artifacts::command());
     command.args(["store", "check", "--data"]).arg(data).arg("--json");
     let output = command.output().await?;
-    anyhow::ensure!(output.status.success(), "the store is not sound: {}", String::from_utf8_lossy(&output.stderr));
-    places.add(Place::CommandLine, "store check", [output.stdout, output.stderr].concat());
+    anyhow::ensure!(
+        output.status.success(),
+        "the store is not sound: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    places.add(
+        Place::CommandLine,
+        "store check",
+        [output.stdout, output.stderr].concat(),
+    );
     Ok(())
 }
 

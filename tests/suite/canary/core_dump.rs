@@ -25,20 +25,37 @@ pub(crate) async fn check() -> anyhow::Result<String> {
     let setup = Setup::new();
     let server = setup.command();
     let mut command = Command::new("sh");
-    command.args(["-c", WITH_CORES, "sh"]).arg(server.as_std().get_program());
+    command
+        .args(["-c", WITH_CORES, "sh"])
+        .arg(server.as_std().get_program());
     command.args(server.as_std().get_args()).current_dir(folder.path());
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
     let mut child = command.spawn()?;
-    let stdout = child.stdout.take().ok_or_else(|| anyhow::anyhow!("standard output is a pipe"))?;
+    let stdout = child
+        .stdout
+        .take()
+        .ok_or_else(|| anyhow::anyhow!("standard output is a pipe"))?;
     // The first line says that it answers.
-    anyhow::ensure!(BufReader::new(stdout).lines().next_line().await?.is_some(), "the server ended at its start");
+    anyhow::ensure!(
+        BufReader::new(stdout).lines().next_line().await?.is_some(),
+        "the server ended at its start"
+    );
     let pid = child.id().ok_or_else(|| anyhow::anyhow!("the server ended"))?;
     let limits = std::fs::read_to_string(format!("/proc/{pid}/limits"))?;
-    let line = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap_or_default();
+    let line = limits
+        .lines()
+        .find(|line| line.starts_with("Max core file size"))
+        .unwrap_or_default();
     let set: Vec<_> = line.split_whitespace().skip(4).take(2).collect();
     anyhow::ensure!(set == ["0", "0"], "the server may write cores: {line}");
 
-    let killed = std::process::Command::new("kill").args(["-ABRT", &pid.to_string()]).status()?;
+    let killed = std::process::Command::new("kill")
+        .args(["-ABRT", &pid.to_string()])
+        .status()?;
     anyhow::ensure!(killed.success(), "SIGABRT could not be sent");
     let status = child.wait().await?;
     anyhow::ensure!(status.signal().is_some(), "SIGABRT did not end the server: {status}");

@@ -64,7 +64,10 @@ pub(crate) fn signed(kind: Kind, secret: &str, id: &str, body: &str) -> Vec<(&'s
     } else {
         let timestamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let timestamp = timestamp.map_or(0, |since| since.as_secs()).to_string();
-        headers.push(("webhook-signature", sign::standard_webhooks(secret, id, &timestamp, body.as_bytes())));
+        headers.push((
+            "webhook-signature",
+            sign::standard_webhooks(secret, id, &timestamp, body.as_bytes()),
+        ));
         headers.push(("webhook-id", id.to_owned()));
         headers.push(("webhook-timestamp", timestamp));
     }

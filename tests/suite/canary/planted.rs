@@ -119,11 +119,14 @@ impl Canary {
     /// A body in which an upstream sends the secret back in every form.
     pub(crate) fn in_every_form(&self) -> String {
         let parts = self.parts();
-        let forms = parts.iter().flat_map(|(_, bytes)| forms(bytes)).filter_map(|(name, form)| {
-            // A list of numbers is what a careless log prints; upstreams know no such encoding.
-            let text = String::from_utf8(form).ok()?;
-            (!name.contains("list of numbers")).then_some(text)
-        });
+        let forms = parts
+            .iter()
+            .flat_map(|(_, bytes)| forms(bytes))
+            .filter_map(|(name, form)| {
+                // A list of numbers is what a careless log prints; upstreams know no such encoding.
+                let text = String::from_utf8(form).ok()?;
+                (!name.contains("list of numbers")).then_some(text)
+            });
         forms.collect::<Vec<_>>().join("\n")
     }
 }

@@ -28,10 +28,20 @@ impl Stage<'_> {
         self.in_memory(name, target).await?;
 
         target.upstream.answer_with(target.reflecting(200));
-        let trace = self.act(name, "echo-log", json!({"do": "echo-log", "method": "POST", "body": "x"})).await;
-        expect(&trace, "delivered", |state| matches!(state, DeliveryState::Delivered { .. }))?;
+        let trace = self
+            .act(
+                name,
+                "echo-log",
+                json!({"do": "echo-log", "method": "POST", "body": "x"}),
+            )
+            .await;
+        expect(&trace, "delivered", |state| {
+            matches!(state, DeliveryState::Delivered { .. })
+        })?;
         let reflected = trace.attempts.iter().filter_map(|attempt| attempt.ended.as_ref());
-        let reflected = reflected.flat_map(|end| &end.trail).any(|exchange| exchange.credential_reflected);
+        let reflected = reflected
+            .flat_map(|end| &end.trail)
+            .any(|exchange| exchange.credential_reflected);
         anyhow::ensure!(reflected, "{name}: that the secret came back is not recorded");
 
         for status in [302, 400, 403, 500] {
@@ -45,16 +55,29 @@ impl Stage<'_> {
             }
         }
         target.upstream.answer_with(Answer::held());
-        let trace = self.act(name, "held", json!({"do": "call", "method": "POST", "body": "x"})).await;
+        let trace = self
+            .act(name, "held", json!({"do": "call", "method": "POST", "body": "x"}))
+            .await;
         expect(&trace, "dead", is_dead)?;
         target.upstream.answer_with(Answer::status(200));
         let refused = json!({"do": "call", "headers": [["authorization", "mine"], ["x_api_key", "mine"]]});
         let trace = self.act(name, "refused", refused).await;
-        let results = trace.attempts.iter().filter_map(|attempt| attempt.ended.as_ref()).flat_map(|end| &end.trail);
-        let refused = results.map(|exchange| &exchange.result).any(|result| matches!(result, ExchangeResult::Refused { .. }));
+        let results = trace
+            .attempts
+            .iter()
+            .filter_map(|attempt| attempt.ended.as_ref())
+            .flat_map(|end| &end.trail);
+        let refused = results
+            .map(|exchange| &exchange.result)
+            .any(|result| matches!(result, ExchangeResult::Refused { .. }));
         anyhow::ensure!(refused, "{name}: a header of the guest's own was not refused");
         // The words of a failure are logged, recorded and shown.
-        self.act(name, "says", json!({"do": "say", "kind": "invalid", "message": "no secret here"})).await;
+        self.act(
+            name,
+            "says",
+            json!({"do": "say", "kind": "invalid", "message": "no secret here"}),
+        )
+        .await;
         Ok(())
     }
 
@@ -64,7 +87,11 @@ impl Stage<'_> {
         let mut needles = Needles::default();
         target.canary.add_to(&mut needles);
         let found = self.searched(name, "search", &needles).await?;
-        anyhow::ensure!(found.is_empty(), "{name}: the guest's memory holds {}", found.join(", "));
+        anyhow::ensure!(
+            found.is_empty(),
+            "{name}: the guest's memory holds {}",
+            found.join(", ")
+        );
         let asked = target.upstream.asked();
         anyhow::ensure!(!asked.is_empty(), "{name}: the upstream was never asked");
         Ok(())
@@ -76,7 +103,10 @@ impl Stage<'_> {
         let search = json!({"do": "search", "calls": calls, "needles": needles.masked()});
         let trace = self.act(name, id, search).await;
         let DeliveryState::Delivered { receipt, .. } = &trace.delivery.state else {
-            anyhow::bail!("{name}: the search of its memory did not come to its end: {:?}", trace.delivery.last_failure);
+            anyhow::bail!(
+                "{name}: the search of its memory did not come to its end: {:?}",
+                trace.delivery.last_failure
+            );
         };
         let said = receipt.summary.clone().unwrap_or_default();
         let (searched, found) = said.split_once(" bytes, found ").unwrap_or_default();
@@ -85,17 +115,30 @@ impl Stage<'_> {
         let found: Vec<usize> = serde_json::from_str(found)?;
         // What the search looked at cannot be taken out of the guest; what it found can.
         let names: Vec<_> = found.iter().map(|at| needles.name(*at).to_owned()).collect();
-        self.places.add(Place::GuestMemory, format!("memory of {name}"), vec![0; bytes]);
+        self.places
+            .add(Place::GuestMemory, format!("memory of {name}"), vec![0; bytes]);
         Ok(names)
     }
 
     /// The upstream says 403, the lane is parked, and a new secret sets it going again.
     async fn parked_and_rotated(&mut self, name: &str, target: &Target, call: &Value) -> anyhow::Result<()> {
-        let accepted = self.server.api.send_event("403", &format!("test.{name}"), call.clone()).await;
+        let accepted = self
+            .server
+            .api
+            .send_event("403", &format!("test.{name}"), call.clone())
+            .await;
         let correlation = accepted.accepted[0].correlation_id.clone();
         wait::until("the end of a refused attempt", || async {
             let trace = self.server.api.trace(correlation.as_str()).await;
-            let ended = trace.events.first()?.deliveries.first()?.attempts.first()?.ended.is_some();
+            let ended = trace
+                .events
+                .first()?
+                .deliveries
+                .first()?
+                .attempts
+                .first()?
+                .ended
+                .is_some();
             ended.then_some(())
         })
         .await;
@@ -129,8 +172,13 @@ impl Stage<'_> {
             }
             let answer = request.send().await?;
             let (seen, headers) = (answer.status().as_u16(), format!("{:?}", answer.headers()));
-            self.places.add(Place::HookAnswers, path, format!("{headers}\n{}", answer.text().await?));
-            anyhow::ensure!(seen == status, "{}: hook {id} was answered {seen}, not {status}", kind.connection);
+            self.places
+                .add(Place::HookAnswers, path, format!("{headers}\n{}", answer.text().await?));
+            anyhow::ensure!(
+                seen == status,
+                "{}: hook {id} was answered {seen}, not {status}",
+                kind.connection
+            );
         }
         Ok(())
     }
@@ -140,17 +188,39 @@ impl Stage<'_> {
         let text = canary.text();
         let known = format!("/v1/connections/{}/secrets/key", canary.kind.connection);
         for (path, token, body, status) in [
-            ("/v1/connections/nobody/secrets/key", self.server.api.token.as_str(), text.clone(), 404),
+            (
+                "/v1/connections/nobody/secrets/key",
+                self.server.api.token.as_str(),
+                text.clone(),
+                404,
+            ),
             (known.as_str(), "not-a-token", text.clone(), 401),
             (known.as_str(), self.server.api.token.as_str(), text.repeat(1000), 0),
-            ("/v1/connections/Not%20A%20Name/secrets/key", self.server.api.token.as_str(), text.clone(), 0),
+            (
+                "/v1/connections/Not%20A%20Name/secrets/key",
+                self.server.api.token.as_str(),
+                text.clone(),
+                0,
+            ),
         ] {
             let url = format!("{}{path}", self.server.api.admin);
-            let sent = cofferdam_tests::api::client().put(url).bearer_auth(token).body(body).send().await?;
+            let sent = cofferdam_tests::api::client()
+                .put(url)
+                .bearer_auth(token)
+                .body(body)
+                .send()
+                .await?;
             let seen = sent.status().as_u16();
-            anyhow::ensure!(seen >= 400 && (status == 0 || status == seen), "{path} was answered {seen}");
+            anyhow::ensure!(
+                seen >= 400 && (status == 0 || status == seen),
+                "{path} was answered {seen}"
+            );
             let headers = format!("{:?}", sent.headers());
-            self.places.add(Place::ErrorAnswers, format!("PUT {path}"), format!("{headers}\n{}", sent.text().await?));
+            self.places.add(
+                Place::ErrorAnswers,
+                format!("PUT {path}"),
+                format!("{headers}\n{}", sent.text().await?),
+            );
         }
         Ok(())
     }
@@ -177,7 +247,12 @@ impl Stage<'_> {
         self.places.add(Place::ApiAnswers, path, replayed.to_string());
         let bulk = json!({"filter": {"connection": "bearer"}});
         for path in ["/v1/dead-letters/replay", "/v1/dead-letters/discard"] {
-            let sent = api.request(Method::POST, path).header("content-type", "application/json").body(bulk.to_string()).send().await?;
+            let sent = api
+                .request(Method::POST, path)
+                .header("content-type", "application/json")
+                .body(bulk.to_string())
+                .send()
+                .await?;
             self.places.add(Place::ApiAnswers, path, sent.text().await?);
         }
         Ok(())
@@ -186,8 +261,12 @@ impl Stage<'_> {
     pub(crate) async fn act(&self, name: &str, id: &str, data: Value) -> DeliveryTrace {
         let id = format!("{name}-{id}");
         let accepted = self.server.api.send_event(&id, &format!("test.{name}"), data).await;
-        let ended = |state: &DeliveryState| matches!(state, DeliveryState::Delivered { .. } | DeliveryState::Dead { .. });
-        self.server.api.wait_for_state(accepted.accepted[0].correlation_id.as_str(), ended).await
+        let ended =
+            |state: &DeliveryState| matches!(state, DeliveryState::Delivered { .. } | DeliveryState::Dead { .. });
+        self.server
+            .api
+            .wait_for_state(accepted.accepted[0].correlation_id.as_str(), ended)
+            .await
     }
 }
 

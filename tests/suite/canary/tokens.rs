@@ -22,7 +22,8 @@ impl Stage<'_> {
 
     async fn of_the_client(&mut self) -> anyhow::Result<()> {
         let (server, upstream) = (AuthorizationServer::start().await, reflecting().await);
-        self.connect("oauth-client", "client-credentials", &server, &upstream).await;
+        self.connect("oauth-client", "client-credentials", &server, &upstream)
+            .await;
         server.script([TokenAnswer::no("temporarily_unavailable")]);
         self.act("oauth-client", "unavailable", call()).await;
         self.delivered("oauth-client", &upstream).await
@@ -36,23 +37,40 @@ impl Stage<'_> {
         let started = self.server.api.post(&start).await;
         self.places.add(Place::ApiAnswers, start, started.to_string());
         let started: ConsentStarted = serde_json::from_value(started)?;
-        let page = cofferdam_tests::api::client().get(&started.authorize_url).send().await?;
-        anyhow::ensure!(page.status().is_success(), "the callback was answered {}", page.status());
+        let page = cofferdam_tests::api::client()
+            .get(&started.authorize_url)
+            .send()
+            .await?;
+        anyhow::ensure!(
+            page.status().is_success(),
+            "the callback was answered {}",
+            page.status()
+        );
         let head = format!("{:?}", page.headers());
-        self.places.add(Place::PanelPages, "the callback of a consent", format!("{head}\n{}", page.text().await?));
+        self.places.add(
+            Place::PanelPages,
+            "the callback of a consent",
+            format!("{head}\n{}", page.text().await?),
+        );
         server.script([TokenAnswer::LivesFor(1)]);
         self.delivered(name, &upstream).await?;
         // Answered with 401, the token is renewed once; then the server ends the consent.
         server.script([TokenAnswer::no("invalid_grant")]);
         upstream.script([Answer::status(401)]);
-        self.server.api.send_event("ended", &format!("test.{name}"), call()).await;
+        self.server
+            .api
+            .send_event("ended", &format!("test.{name}"), call())
+            .await;
         upstream.wait_for(upstream.asked().len() + 1).await;
         Ok(())
     }
 
     async fn connect(&self, name: &str, grant: &str, server: &AuthorizationServer, upstream: &Upstream) {
         let file = file(name, "oauth2", &upstream.url()).replace("credential = \"key\"", "credential = \"tokens\"");
-        self.server.api.apply(&format!("{file}{}", server.table("target", grant))).await;
+        self.server
+            .api
+            .apply(&format!("{file}{}", server.table("target", grant)))
+            .await;
         self.server.api.set_secret(name, "app", CLIENT_SECRET).await;
     }
 
@@ -61,7 +79,9 @@ impl Stage<'_> {
         let echo = json!({"do": "echo-log", "method": "POST", "body": "x"});
         self.act(name, "echo-log", echo).await;
         let asked = upstream.asked();
-        let carried = asked.last().is_some_and(|asked| asked.header("authorization").starts_with("Bearer "));
+        let carried = asked
+            .last()
+            .is_some_and(|asked| asked.header("authorization").starts_with("Bearer "));
         anyhow::ensure!(asked.len() > before && carried, "{name}: no token reached the upstream");
         Ok(())
     }

@@ -44,7 +44,9 @@ impl Known {
     async fn ask(server: &Running) -> anyhow::Result<Self> {
         let named = |list: &Value, key: &str| {
             let items = list.as_array().into_iter().flatten();
-            items.filter_map(|item| item[key].as_str().map(str::to_owned)).collect::<Vec<_>>()
+            items
+                .filter_map(|item| item[key].as_str().map(str::to_owned))
+                .collect::<Vec<_>>()
         };
         let connections: Value = server.api.get("/v1/connections").await;
         let letters: DeadLetterPage = server.api.get("/v1/dead-letters").await;
@@ -57,7 +59,10 @@ impl Known {
             let all = events.into_iter().flat_map(|event| event.deliveries);
             deliveries.extend(all.map(|delivery| delivery.delivery.id.to_string()));
         }
-        let dead = letters.letters.iter().filter(|letter| matches!(letter.delivery.state, DeliveryState::Dead { .. }));
+        let dead = letters
+            .letters
+            .iter()
+            .filter(|letter| matches!(letter.delivery.state, DeliveryState::Dead { .. }));
         Ok(Self {
             connections: named(&connections, "name"),
             deliveries,
@@ -75,7 +80,10 @@ impl Known {
         let Some((name, behind)) = rest.split_once('}') else {
             anyhow::bail!("{pattern} is no pattern");
         };
-        let values = match (before.trim_end_matches('/').rsplit('/').next().unwrap_or_default(), name) {
+        let values = match (
+            before.trim_end_matches('/').rsplit('/').next().unwrap_or_default(),
+            name,
+        ) {
             ("connections", _) => &self.connections,
             ("deliveries", _) => &self.deliveries,
             ("dead-letters", _) => &self.dead,
@@ -108,8 +116,16 @@ async fn api(server: &Running, known: &Known, when: &str, places: &mut Places) -
         let (asked, mut answered) = (paths.len(), 0);
         for path in paths {
             let answer = server.api.request(Method::GET, &path).send().await?;
-            let place = if path == "/metrics" { Place::Metrics } else { Place::ApiAnswers };
-            anyhow::ensure!(!answer.status().is_server_error(), "GET {path} was answered {}", answer.status());
+            let place = if path == "/metrics" {
+                Place::Metrics
+            } else {
+                Place::ApiAnswers
+            };
+            anyhow::ensure!(
+                !answer.status().is_server_error(),
+                "GET {path} was answered {}",
+                answer.status()
+            );
             answered += usize::from(answer.status().is_success());
             places.add(place, format!("GET {path} {when}"), whole(answer).await?);
         }
@@ -121,19 +137,33 @@ async fn api(server: &Running, known: &Known, when: &str, places: &mut Places) -
 }
 
 async fn panel(server: &Running, known: &Known, when: &str, places: &mut Places) -> anyhow::Result<()> {
-    let client = Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build()?;
+    let client = Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .build()?;
     let session = sign_in(server, &client, places).await?;
     let mut pages = 0;
     for route in PANEL.split(".route(").skip(1) {
-        let Some((pattern, handlers)) = route.split_once(',') else { continue };
+        let Some((pattern, handlers)) = route.split_once(',') else {
+            continue;
+        };
         let pattern = pattern.trim().trim_matches('"');
-        if !pattern.starts_with('/') || pattern.contains('*') || !handlers.split(".route(").next().is_some_and(|it| it.contains("get(")) {
+        if !pattern.starts_with('/')
+            || pattern.contains('*')
+            || !handlers.split(".route(").next().is_some_and(|it| it.contains("get("))
+        {
             continue;
         }
         for path in known.fill(pattern)? {
-            let asked = client.get(format!("{}{path}", server.api.admin)).header("cookie", &session);
+            let asked = client
+                .get(format!("{}{path}", server.api.admin))
+                .header("cookie", &session);
             let answer = asked.send().await?;
-            anyhow::ensure!(!answer.status().is_server_error(), "GET {path} was answered {}", answer.status());
+            anyhow::ensure!(
+                !answer.status().is_server_error(),
+                "GET {path} was answered {}",
+                answer.status()
+            );
             pages += usize::from(answer.status().is_success());
             places.add(Place::PanelPages, format!("GET {path} {when}"), whole(answer).await?);
         }
@@ -148,10 +178,15 @@ async fn sign_in(server: &Running, client: &Client, places: &mut Places) -> anyh
     let form = client.get(&url).send().await?;
     let cookie = cookies(&form);
     let page = form.text().await?;
-    let token = page.split("name=\"form_token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let token = page
+        .split("name=\"form_token\" value=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
     let token = token.ok_or_else(|| anyhow::anyhow!("the sign-in page has no form token"))?;
     let pairs = [("token", server.api.token.as_str()), ("form_token", token)];
-    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(pairs)
+        .finish();
     let signed_in = client
         .post(&url)
         .header("cookie", cookie)
@@ -159,7 +194,11 @@ async fn sign_in(server: &Running, client: &Client, places: &mut Places) -> anyh
         .body(body)
         .send()
         .await?;
-    anyhow::ensure!(signed_in.status().is_redirection(), "signing in was answered {}", signed_in.status());
+    anyhow::ensure!(
+        signed_in.status().is_redirection(),
+        "signing in was answered {}",
+        signed_in.status()
+    );
     let session = cookies(&signed_in);
     places.add(Place::PanelPages, "sign-in", whole(signed_in).await?);
     Ok(session)

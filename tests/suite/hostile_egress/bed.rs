@@ -10,7 +10,8 @@ use cofferdam_domain::{
     ConnectionName, Exchange, Policy, Timestamp, TraceContext, UpstreamGrant, UpstreamName, WorkspaceName,
 };
 use cofferdam_egress::{
-    Credentials, Destination, Gate, GateConfig, GuestRequest, GuestResponse, HttpError as GateError, Passport, Route, Trail,
+    Credentials, Destination, Gate, GateConfig, GuestRequest, GuestResponse, HttpError as GateError, Passport, Route,
+    Trail,
 };
 use cofferdam_host::{
     CallLimits, CallReport, Connector, DeliverRequest, Engine, EngineSettings, Environment, HttpDestination, HttpError,
@@ -68,7 +69,8 @@ impl Bed {
         let mut loaded = Vec::new();
         for door in doors {
             let connector = Connector::load(&engine, &door.component()).await;
-            let connector = connector.map_err(|problem| anyhow::anyhow!("{}: {}", problem.path.display(), problem.reason))?;
+            let connector =
+                connector.map_err(|problem| anyhow::anyhow!("{}: {}", problem.path.display(), problem.reason))?;
             loaded.push((door, connector));
         }
         Ok(Self { engine, doors: loaded })
@@ -85,7 +87,11 @@ impl Bed {
         let outside = Outside::listen().await?;
         let credential = Arc::new(Credential::random(case.kind));
         let text = |text: &str| fill(text, outside.port(), &credential);
-        let replies: Vec<_> = case.replies.iter().map(|reply| super::text::reply(reply, outside.port(), &credential)).collect();
+        let replies: Vec<_> = case
+            .replies
+            .iter()
+            .map(|reply| super::text::reply(reply, outside.port(), &credential))
+            .collect();
         let body = replies.first().map(|reply| reply.pieces.concat()).unwrap_or_default();
         outside.answer(replies);
 
@@ -102,7 +108,11 @@ impl Bed {
             own_listeners: Vec::new(),
         })?;
         let gate = Arc::new(gate);
-        let asked = connector.descriptor.upstreams.first().context("the guest asks for no upstream")?;
+        let asked = connector
+            .descriptor
+            .upstreams
+            .first()
+            .context("the guest asks for no upstream")?;
         let target: UpstreamName = "target".parse()?;
         let routes = Arc::new(BTreeMap::from([(target, Route::new(&grant, asked))]));
 
@@ -123,7 +133,10 @@ impl Bed {
                 passport: passport(case, Arc::clone(&routes))?,
                 reports: Mutex::default(),
             });
-            calls.push(self.call(connector, told.to_string().into_bytes(), surroundings).await?);
+            calls.push(
+                self.call(connector, told.to_string().into_bytes(), surroundings)
+                    .await?,
+            );
         }
         let lookups = names.lookups();
         Ok(Ran {
@@ -135,7 +148,12 @@ impl Bed {
         })
     }
 
-    async fn call(&self, connector: &Connector, told: Vec<u8>, surroundings: Arc<Surroundings>) -> anyhow::Result<Called> {
+    async fn call(
+        &self,
+        connector: &Connector,
+        told: Vec<u8>,
+        surroundings: Arc<Surroundings>,
+    ) -> anyhow::Result<Called> {
         let request = DeliverRequest {
             event: event(&told),
             body: told,
@@ -148,8 +166,14 @@ impl Bed {
             cpu: Duration::from_secs(20),
             memory_bytes: 64 << 20,
         };
-        let slot = self.engine.lane_slots().try_take().context("a lane has a slot of its own")?;
-        let report = connector.deliver(request, Arc::clone(&surroundings) as _, limits, slot).await;
+        let slot = self
+            .engine
+            .lane_slots()
+            .try_take()
+            .context("a lane has a slot of its own")?;
+        let report = connector
+            .deliver(request, Arc::clone(&surroundings) as _, limits, slot)
+            .await;
         let raw = std::mem::take(&mut *surroundings.reports.lock().unwrap_or_else(PoisonError::into_inner));
         Ok(Called {
             reports: raw.into_iter().map(Report::read).collect::<anyhow::Result<_>>()?,

@@ -158,12 +158,16 @@ impl Reply {
 
     /// 200 with this body.
     pub(crate) fn ok(body: &str) -> Self {
-        Self::bytes(format!("HTTP/1.1 200 OK\r\ncontent-length: {{length}}\r\nconnection: close\r\n\r\n{body}"))
+        Self::bytes(format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {{length}}\r\nconnection: close\r\n\r\n{body}"
+        ))
     }
 
     /// 200 with these header lines and the body `ok`.
     pub(crate) fn with_headers(lines: &str) -> Self {
-        Self::bytes(format!("HTTP/1.1 200 OK\r\n{lines}\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"))
+        Self::bytes(format!(
+            "HTTP/1.1 200 OK\r\n{lines}\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok"
+        ))
     }
 
     /// 200 with this body in two chunks, cut where the round says.
@@ -318,7 +322,8 @@ impl Case {
     }
 
     pub(crate) fn post(self, body: &str) -> Self {
-        self.method("POST").asks(|ask| body.as_bytes().clone_into(&mut ask.body))
+        self.method("POST")
+            .asks(|ask| body.as_bytes().clone_into(&mut ask.body))
     }
 
     pub(crate) fn header(self, name: &str, value: impl AsRef<[u8]>) -> Self {

@@ -149,8 +149,16 @@ impl Credential {
                 let (last, rest) = secret.split_last().expect("a secret is not empty");
                 format!("{}\\u{last:04x}", String::from_utf8_lossy(rest))
             }
-            "percent-of-base64" => BASE64.encode(secret).replace('=', "%3D").replace('+', "%2B").replace('/', "%2F"),
-            "json-of-hex" => HEXLOWER.encode(secret).chars().map(|c| format!("\\u{:04x}", c as u32)).collect(),
+            "percent-of-base64" => BASE64
+                .encode(secret)
+                .replace('=', "%3D")
+                .replace('+', "%2B")
+                .replace('/', "%2F"),
+            "json-of-hex" => HEXLOWER
+                .encode(secret)
+                .chars()
+                .map(|c| format!("\\u{:04x}", c as u32))
+                .collect(),
             unknown => panic!("there is no form {unknown:?}"),
         };
         text.into_bytes()
@@ -176,12 +184,18 @@ impl Credential {
         let (head, body) = text.split_once("\r\n\r\n")?;
         let header = |name: &str| {
             let lines = head.lines().filter_map(|line| line.split_once(": "));
-            let values: Vec<_> = lines.filter(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect();
+            let values: Vec<_> = lines
+                .filter(|(given, _)| given.eq_ignore_ascii_case(name))
+                .map(|(_, value)| value)
+                .collect();
             values.join(" AND ")
         };
         let secret = String::from_utf8_lossy(&self.value);
         if self.kind == Kind::OAuth && head.starts_with("POST /token ") {
-            let client = format!("Basic {}", BASE64.encode(&[b"client:", encoded(&self.client_secret).as_bytes()].concat()));
+            let client = format!(
+                "Basic {}",
+                BASE64.encode(&[b"client:", encoded(&self.client_secret).as_bytes()].concat())
+            );
             let found = header("authorization");
             return (found != client).then(|| format!("authorization of the token request is {found:?}"));
         }
@@ -195,17 +209,35 @@ impl Credential {
             Kind::Query => {
                 let parameter = format!("key={}", String::from_utf8_lossy(&self.form("percent")));
                 let line = head.lines().next().unwrap_or_default();
-                let carried = line.matches(&parameter).count() == 1 && text.matches(&parameter).count() == 1;
-                return (!carried).then(|| format!("{line:?} does not carry it once"));
+                let carried = line.matches(&parameter).count() == 1;
+                let rest = text.replacen(&parameter, "", 1);
+                return match self.needles().find(rest.as_bytes()) {
+                    _ if !carried => Some(format!("{line:?} does not carry it once")),
+                    Some(found) => Some(format!("{found} is elsewhere in the request too")),
+                    None => None,
+                };
             }
             Kind::Hmac => ("x-signature", sign::github(&secret, body.as_bytes())),
             Kind::StandardWebhooks => {
                 let (id, time) = (header("webhook-id"), header("webhook-timestamp"));
-                ("webhook-signature", sign::standard_webhooks(&secret, &id, &time, body.as_bytes()))
+                (
+                    "webhook-signature",
+                    sign::standard_webhooks(&secret, &id, &time, body.as_bytes()),
+                )
             }
         };
         let found = header(name);
-        (found != expected).then(|| format!("{name} is {found:?}"))
+        if found != expected {
+            return Some(format!("{name} is {found:?}"));
+        }
+        let of_slot = |line: &&str| {
+            line.split_once(": ")
+                .is_some_and(|(given, _)| given.eq_ignore_ascii_case(name))
+        };
+        let others: Vec<_> = head.lines().filter(|line| !of_slot(line)).chain([body]).collect();
+        let elsewhere = self.needles();
+        let elsewhere = elsewhere.find(others.join("\n").as_bytes())?;
+        Some(format!("{elsewhere} is elsewhere in the request too"))
     }
 }
 

@@ -77,7 +77,13 @@ impl Door for Contract {
 pub(crate) struct WasiHttp;
 
 /// What a guest is told when its own library refuses what it asks: nothing has reached the host.
-const LIBRARY_REFUSALS: [&str; 5] = ["append ", "set-method", "set-scheme", "set-authority", "set-path-with-query"];
+const LIBRARY_REFUSALS: [&str; 5] = [
+    "append ",
+    "set-method",
+    "set-scheme",
+    "set-authority",
+    "set-path-with-query",
+];
 
 impl Door for WasiHttp {
     fn name(&self) -> &'static str {
@@ -126,7 +132,11 @@ fn by_url(ask: &Ask, base_url: &str) -> Value {
             let (authority, base_path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
             let query = ask.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
             // A name that is no upstream's is a host of nobody's.
-            let authority = if ask.upstream == "target" { authority } else { ask.upstream.as_str() };
+            let authority = if ask.upstream == "target" {
+                authority
+            } else {
+                ask.upstream.as_str()
+            };
             fetch["scheme"] = json!(scheme);
             fetch["authority"] = json!(authority);
             fetch["path_with_query"] = json!(format!("{base_path}{}{query}", ask.path));
@@ -144,7 +154,10 @@ fn by_url(ask: &Ask, base_url: &str) -> Value {
 }
 
 fn in_hex(headers: &[(String, Vec<u8>)]) -> Vec<(&str, String)> {
-    headers.iter().map(|(name, value)| (name.as_str(), HEXLOWER.encode(value))).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.as_str(), HEXLOWER.encode(value)))
+        .collect()
 }
 
 /// What came of one request, as the guest reported it.

@@ -56,7 +56,10 @@ fn one_call(case: &Case, ran: &Ran, called: &Called, door: &dyn Door, nth: &mut 
     }
     let needles = ran.credential.needles();
     let record = serde_json::to_vec(&called.trail).unwrap_or_default();
-    for (place, bytes) in [("the record", record.as_slice()), ("what the call told", called.told.as_bytes())] {
+    for (place, bytes) in [
+        ("the record", record.as_slice()),
+        ("what the call told", called.told.as_bytes()),
+    ] {
         if let Some(found) = needles.find(bytes) {
             faults.push(format!("{found} is in {place}"));
         }
@@ -69,7 +72,11 @@ fn came(expected: &Expected, report: &Report, ran: &Ran, door: &dyn Door, faults
             let text = |text: &str| fill(text, ran.outside.port(), &ran.credential);
             let wanted = (answer.status, text(&answer.body));
             if wanted != (*status, body.clone()) {
-                faults.push(format!("expected {}, seen {}", told(wanted.0, &wanted.1), told(*status, body)));
+                faults.push(format!(
+                    "expected {}, seen {}",
+                    told(wanted.0, &wanted.1),
+                    told(*status, body)
+                ));
             }
             answer_headers(answer, headers, &text, faults);
         }
@@ -77,12 +84,18 @@ fn came(expected: &Expected, report: &Report, ran: &Ran, door: &dyn Door, faults
             let values = headers.iter().flat_map(|(_, value)| value);
             let all: Vec<u8> = body.iter().chain(values).copied().collect();
             if wanted != status || !holds(&all, b"[redacted]") {
-                faults.push(format!("expected {wanted} with something taken out, seen {}", told(*status, body)));
+                faults.push(format!(
+                    "expected {wanted} with something taken out, seen {}",
+                    told(*status, body)
+                ));
             }
         }
         (Expected::AnsweredWith(wanted, bytes), Came::Answer { status, body, .. }) => {
             if (*wanted, *bytes) != (*status, body.len()) {
-                faults.push(format!("expected {wanted} and {bytes} bytes, seen {status} and {} bytes", body.len()));
+                faults.push(format!(
+                    "expected {wanted} and {bytes} bytes, seen {status} and {} bytes",
+                    body.len()
+                ));
             }
         }
         (expected, Came::Error(error)) if door.is(expected, error) => {}
@@ -100,7 +113,11 @@ fn answer_headers(
     faults: &mut Vec<String>,
 ) {
     for (name, value) in &answer.headers {
-        let found: Vec<_> = headers.iter().filter(|(given, _)| given == name).map(|(_, value)| value).collect();
+        let found: Vec<_> = headers
+            .iter()
+            .filter(|(given, _)| given == name)
+            .map(|(_, value)| value)
+            .collect();
         if found != [&text(value)] {
             let found: Vec<_> = found.iter().map(|value| String::from_utf8_lossy(value)).collect();
             faults.push(format!("expected the header {name}: {value}, seen {found:?}"));
@@ -124,7 +141,9 @@ fn recorded(expected: &Expected, exchange: &Exchange, faults: &mut Vec<String>) 
     let agrees = match (expected, &exchange.result) {
         (Expected::Refused(wanted), ExchangeResult::Refused { code, .. }) => wanted == code,
         (Expected::Answered(answer), ExchangeResult::Answered { status, .. }) => answer.status == *status,
-        (Expected::AnsweredWith(wanted, _) | Expected::Cleaned(wanted), ExchangeResult::Answered { status, .. }) => wanted == status,
+        (Expected::AnsweredWith(wanted, _) | Expected::Cleaned(wanted), ExchangeResult::Answered { status, .. }) => {
+            wanted == status
+        }
         (Expected::TimedOut { sent }, ExchangeResult::TimedOut { request_sent }) => sent == request_sent,
         (Expected::Unreachable, ExchangeResult::Unreachable { .. })
         | (Expected::Interrupted, ExchangeResult::Interrupted { .. })
@@ -133,7 +152,10 @@ fn recorded(expected: &Expected, exchange: &Exchange, faults: &mut Vec<String>) 
         _ => false,
     };
     if !agrees {
-        faults.push(format!("expected {expected:?} in the record, seen {:?}", exchange.result));
+        faults.push(format!(
+            "expected {expected:?} in the record, seen {:?}",
+            exchange.result
+        ));
     }
     let reflected = match expected {
         Expected::Answered(answer) => answer.reflected,
@@ -158,7 +180,10 @@ fn got(report: &Report, ran: &Ran, faults: &mut Vec<String>) {
 fn searched(report: &Report, ran: &Ran, faults: &mut Vec<String>) {
     let needles = ran.credential.needles();
     if needles.count() > 0 && report.searched < SEARCHED_BYTES_MIN {
-        faults.push(format!("the guest searched only {} bytes of its memory", report.searched));
+        faults.push(format!(
+            "the guest searched only {} bytes of its memory",
+            report.searched
+        ));
     }
     for at in &report.found {
         faults.push(format!("the guest's memory holds {}", needles.name(*at)));
@@ -172,15 +197,27 @@ fn outside(case: &Case, ran: &Ran, door: &dyn Door, faults: &mut Vec<String>) {
         }
     };
     let expected = |nth| case.expected_of(door.by_url(), nth);
-    let all_refused = (0..case.asks.len())
-        .all(|nth| matches!(expected(nth), Expected::Refused(_) | Expected::Unsayable));
+    let all_refused =
+        (0..case.asks.len()).all(|nth| matches!(expected(nth), Expected::Refused(_) | Expected::Unsayable));
     let none_if_refused = |said: Option<usize>| said.or(all_refused.then_some(0));
     count("connections where nobody may go", Some(0), ran.outside.forbidden());
     count("connections to the other server", Some(0), ran.outside.elsewhere());
-    count("connections to the upstream", none_if_refused(case.seen.connections), ran.outside.connections());
-    count("requests to the upstream", none_if_refused(case.seen.requests), ran.outside.requests().len());
+    count(
+        "connections to the upstream",
+        none_if_refused(case.seen.connections),
+        ran.outside.connections(),
+    );
+    count(
+        "requests to the upstream",
+        none_if_refused(case.seen.requests),
+        ran.outside.requests().len(),
+    );
     count("lookups", none_if_refused(case.seen.lookups), ran.lookups);
-    count("readings of the credential", none_if_refused(case.seen.reveals), ran.credential.reveals());
+    count(
+        "readings of the credential",
+        none_if_refused(case.seen.reveals),
+        ran.credential.reveals(),
+    );
 
     let text = |text: &String| fill(text, ran.outside.port(), &ran.credential);
     let requests = ran.outside.requests();
@@ -190,14 +227,20 @@ fn outside(case: &Case, ran: &Ran, door: &dyn Door, faults: &mut Vec<String>) {
         }
         for never in &case.seen.never_on_the_wire {
             if holds(request, &text(never)) {
-                faults.push(format!("expected no {never:?} on the wire, seen {}", String::from_utf8_lossy(request)));
+                faults.push(format!(
+                    "expected no {never:?} on the wire, seen {}",
+                    String::from_utf8_lossy(request)
+                ));
             }
         }
     }
     for wire in &case.seen.wire {
         let first = requests.first().map(Vec::as_slice).unwrap_or_default();
         if !holds(first, &text(wire)) {
-            faults.push(format!("expected {wire:?} on the wire, seen {}", String::from_utf8_lossy(first)));
+            faults.push(format!(
+                "expected {wire:?} on the wire, seen {}",
+                String::from_utf8_lossy(first)
+            ));
         }
     }
     let answered = (0..case.asks.len()).any(|nth| matches!(expected(nth), Expected::Answered(_)));

@@ -39,7 +39,11 @@ fn fill_bytes(text: &[u8], port: u16, credential: &Credential) -> Vec<u8> {
 
 /// A reply with everything filled in, `{length}` too.
 pub(crate) fn reply(reply: &Reply, port: u16, credential: &Credential) -> Reply {
-    let mut pieces: Vec<_> = reply.pieces.iter().map(|piece| fill_bytes(piece, port, credential)).collect();
+    let mut pieces: Vec<_> = reply
+        .pieces
+        .iter()
+        .map(|piece| fill_bytes(piece, port, credential))
+        .collect();
     if let Some(first) = pieces.first_mut()
         && let Some(end) = find(first, HEAD_END)
     {
@@ -79,7 +83,9 @@ fn gzipped(body: &[u8]) -> Vec<u8> {
 /// RFC 1952 section 8.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            crc >> 1 ^ if crc & 1 == 1 { 0xedb8_8320 } else { 0 }
+        })
     })
 }
 

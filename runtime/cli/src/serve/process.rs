@@ -27,9 +27,14 @@ pub(super) fn close_memory() -> anyhow::Result<()> {
     // SAFETY: this option takes one number and no address.
     #[expect(unsafe_code, reason = "the standard library does not set it")]
     let done = unsafe { libc::prctl(libc::PR_SET_DUMPABLE, off, off, off, off) };
-    checked(done).context("the server's memory cannot be closed to its user; --core-dumps starts the server all the same")
+    checked(done)
+        .context("the server's memory cannot be closed to its user; --core-dumps starts the server all the same")
 }
 
 fn checked(done: libc::c_int) -> io::Result<()> {
-    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }

@@ -39,52 +39,75 @@ pub(crate) fn cases() -> Vec<Case> {
 /// Where else in an answer it can stand.
 fn places() -> Vec<Case> {
     let header = |name: &'static str, value: &str, cleaned: &str| {
-        case(format!("in the header {name}")).reply(Reply::with_headers(&format!("{name}: {value}"))).expect(
-            Expected::Answered(Answer {
+        case(format!("in the header {name}"))
+            .reply(Reply::with_headers(&format!("{name}: {value}")))
+            .expect(Expected::Answered(Answer {
                 status: 200,
                 body: "ok".to_owned(),
                 headers: vec![(name, cleaned.to_owned())],
                 reflected: true,
                 ..Answer::default()
-            }),
-        )
+            }))
     };
     vec![
         header("x-echo", "Bearer {secret:raw}", "Bearer [redacted]"),
         header("x-request-id", "{secret:hex}", "[redacted]"),
         header("x-ratelimit-reset", "{secret:base64}", "[redacted]"),
-        header("location", "https://evil.test/?key={secret:percent}", "https://evil.test/?key=[redacted]"),
-        header("www-authenticate", "Bearer realm=\"{secret:raw}\"", "Bearer realm=\"[redacted]\""),
+        header(
+            "location",
+            "https://evil.test/?key={secret:percent}",
+            "https://evil.test/?key=[redacted]",
+        ),
+        header(
+            "www-authenticate",
+            "Bearer realm=\"{secret:raw}\"",
+            "Bearer realm=\"[redacted]\"",
+        ),
         header("content-type", "text/{secret:raw}", "text/[redacted]"),
-        case("in a header's name").reply(Reply::with_headers("x-{secret:hex}: 1")).expect(Expected::Answered(Answer {
-            status: 200,
-            body: "ok".to_owned(),
-            reflected: true,
-            ..Answer::default()
-        })),
+        case("in a header's name")
+            .reply(Reply::with_headers("x-{secret:hex}: 1"))
+            .expect(Expected::Answered(Answer {
+                status: 200,
+                body: "ok".to_owned(),
+                reflected: true,
+                ..Answer::default()
+            })),
         case("in a cookie").reply(Reply::with_headers("set-cookie: key={secret:hex}")),
         case("in the reason phrase").reply(Reply::bytes("HTTP/1.1 200 {secret:raw}\r\ncontent-length: 2\r\n\r\nok")),
-        case("in an interim answer")
-            .reply(Reply::bytes(
-                "HTTP/1.1 103 Early Hints\r\nx-key: {secret:raw}\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
-            )),
+        case("in an interim answer").reply(Reply::bytes(
+            "HTTP/1.1 103 Early Hints\r\nx-key: {secret:raw}\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        )),
         case("in a chunk's extension").reply(Reply::bytes(
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2;key=\"{secret:raw}\"\r\nok\r\n0\r\n\r\n",
         )),
         case("in a trailer").reply(Reply::bytes(
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-key: {secret:raw}\r\n\r\n",
         )),
-        case("behind the end of the answer").reply(Reply::bytes("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok{secret:raw}")),
-        case("in a compressed body").reply(Reply::ok("<{secret:raw}>").gzipped()).expect(redacted("<[redacted]>")),
-        case("in base64 in a compressed body").reply(Reply::ok("<{secret:base64}>").gzipped()).expect(redacted("<[redacted]>")),
+        case("behind the end of the answer").reply(Reply::bytes(
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok{secret:raw}",
+        )),
+        case("in a compressed body")
+            .reply(Reply::ok("<{secret:raw}>").gzipped())
+            .expect(redacted("<[redacted]>")),
+        case("in base64 in a compressed body")
+            .reply(Reply::ok("<{secret:base64}>").gzipped())
+            .expect(redacted("<[redacted]>")),
         case("a thousand times")
             .reply(Reply::ok(&"{secret:raw} ".repeat(1000)))
             .expect(redacted(&"[redacted] ".repeat(1000))),
         case("in every form at once")
-            .reply(Reply::ok("{secret:raw}|{secret:hex}|{secret:base64}|{secret:percent-all}|{secret:json-all}|{secret:HEX}"))
-            .expect(redacted("[redacted]|[redacted]|[redacted]|[redacted]|[redacted]|[redacted]")),
-        case("twice without anything between").reply(Reply::ok("{secret:raw}{secret:raw}")).expect(Expected::Cleaned(200)),
-        case("behind bytes that begin like it").reply(Reply::ok("xoxb-17/xoxb-{secret:raw}")).expect(redacted("xoxb-17/xoxb-[redacted]")),
+            .reply(Reply::ok(
+                "{secret:raw}|{secret:hex}|{secret:base64}|{secret:percent-all}|{secret:json-all}|{secret:HEX}",
+            ))
+            .expect(redacted(
+                "[redacted]|[redacted]|[redacted]|[redacted]|[redacted]|[redacted]",
+            )),
+        case("twice without anything between")
+            .reply(Reply::ok("{secret:raw}{secret:raw}"))
+            .expect(Expected::Cleaned(200)),
+        case("behind bytes that begin like it")
+            .reply(Reply::ok("xoxb-17/xoxb-{secret:raw}"))
+            .expect(redacted("xoxb-17/xoxb-[redacted]")),
         case("behind as many bytes as fill a buffer")
             .reply(Reply::ok(&format!("{}{{secret:raw}}", "b".repeat(16 * 1024 - 7))))
             .expect(redacted(&format!("{}[redacted]", "b".repeat(16 * 1024 - 7)))),
@@ -97,11 +120,15 @@ fn places() -> Vec<Case> {
             .again()
             .expect(redacted("<[redacted]>")),
         case("an innocent answer is left as it is")
-            .reply(Reply::ok("xoxb-17/ is how tokens begin; %2F and \\u0041 and aGVsbG8= are left alone"))
+            .reply(Reply::ok(
+                "xoxb-17/ is how tokens begin; %2F and \\u0041 and aGVsbG8= are left alone",
+            ))
             .expect(crate::hostile_egress::case::answered(
                 "xoxb-17/ is how tokens begin; %2F and \\u0041 and aGVsbG8= are left alone",
             )),
-        case("from an upstream that got none, nothing is taken out").kind(Kind::None).reply(Reply::ok("[redacted]"))
+        case("from an upstream that got none, nothing is taken out")
+            .kind(Kind::None)
+            .reply(Reply::ok("[redacted]"))
             .expect(crate::hostile_egress::case::answered("[redacted]")),
     ]
 }

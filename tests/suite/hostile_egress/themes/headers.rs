@@ -5,7 +5,11 @@ use crate::hostile_egress::case::{Case, Expected, answered, case};
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<_> = HOSTS
         .iter()
-        .map(|(name, value)| case(format!("{name}: {value}")).header(name, value).refused("header-not-allowed"))
+        .map(|(name, value)| {
+            case(format!("{name}: {value}"))
+                .header(name, value)
+                .refused("header-not-allowed")
+        })
         .collect();
     // Clients that know URLs only add these without being asked: behind that door they are left out, and the host's own stand.
     cases.extend(OF_CLIENTS.iter().map(|(name, value)| {
@@ -16,7 +20,10 @@ pub(crate) fn cases() -> Vec<Case> {
             .never_on_the_wire(&format!("{}: {value}", name.to_lowercase()))
     }));
     cases.extend(BENT.iter().map(|(what, name, value)| {
-        case(*what).header(name, value).refused("bad-header").by_url(Expected::Unsayable)
+        case(*what)
+            .header(name, value)
+            .refused("bad-header")
+            .by_url(Expected::Unsayable)
     }));
     cases.extend([
         case("more headers than the bound")
@@ -34,14 +41,20 @@ pub(crate) fn cases() -> Vec<Case> {
             .post("0\r\n\r\nGET /admin HTTP/1.1\r\nhost: evil.test\r\n\r\n")
             .wire("content-length: 45\r\n")
             .requests(1),
-        case("a header of the guest's own").header("X-Trace-Me", "1").wire("x-trace-me: 1\r\n"),
+        case("a header of the guest's own")
+            .header("X-Trace-Me", "1")
+            .wire("x-trace-me: 1\r\n"),
         case("an idempotency key of the guest's loses against the host's")
             .post("x")
             .header("Idempotency-Key", "the guest's")
             .wire("idempotency-key: key\r\n")
             .never_on_the_wire("the guest's"),
-        case("bytes beyond ASCII in a value are data").header("x-a", b"caf\xe9").wire("x-a: "),
-        case("a tab in a value is data").header("x-a", "a\tb").wire("x-a: a\tb\r\n"),
+        case("bytes beyond ASCII in a value are data")
+            .header("x-a", b"caf\xe9")
+            .wire("x-a: "),
+        case("a tab in a value is data")
+            .header("x-a", "a\tb")
+            .wire("x-a: a\tb\r\n"),
     ]);
     cases
 }
@@ -86,7 +99,11 @@ const BENT: [(&str, &str, &[u8]); 13] = [
     ("a line feed alone in a value", "x-a", b"1\nhost: evil.test"),
     ("a carriage return alone in a value", "x-a", b"1\rhost: evil.test"),
     ("a folded line in a value", "x-a", b"1\r\n folded"),
-    ("the end of the head in a value", "x-a", b"1\r\n\r\nGET /admin HTTP/1.1\r\n"),
+    (
+        "the end of the head in a value",
+        "x-a",
+        b"1\r\n\r\nGET /admin HTTP/1.1\r\n",
+    ),
     ("a NUL in a value", "x-a", b"1\0"),
     ("a DEL in a value", "x-a", b"\x7f"),
     ("a line break in a name", "x\r\nhost", b"evil.test"),

@@ -7,7 +7,12 @@ const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases: Vec<_> = NOT_HTTP
         .iter()
-        .map(|(name, bytes)| case(*name).reply(Reply::bytes(*bytes)).expect(Expected::Protocol).requests(1))
+        .map(|(name, bytes)| {
+            case(*name)
+                .reply(Reply::bytes(*bytes))
+                .expect(Expected::Protocol)
+                .requests(1)
+        })
         .collect();
     cases.extend(sizes());
     cases.extend(times());
@@ -20,15 +25,23 @@ fn sizes() -> Vec<Case> {
     let bound = 64 * 1024;
     let filler = "b".repeat(bound);
     vec![
-        case("a body as large as the bound").reply(Reply::ok(&filler)).expect(Expected::AnsweredWith(200, bound)),
-        case("a body one byte larger").reply(Reply::ok(&format!("{filler}b"))).expect(Expected::TooLarge),
+        case("a body as large as the bound")
+            .reply(Reply::ok(&filler))
+            .expect(Expected::AnsweredWith(200, bound)),
+        case("a body one byte larger")
+            .reply(Reply::ok(&format!("{filler}b")))
+            .expect(Expected::TooLarge),
         case("an announced length over the bound, and nothing behind it")
             .reply(Reply::bytes("HTTP/1.1 200 OK\r\ncontent-length: 65537\r\n\r\n").then(Then::Hold))
             .expect(Expected::TooLarge),
         case("an announced length that no number holds")
-            .reply(Reply::bytes("HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999999\r\n\r\n"))
+            .reply(Reply::bytes(
+                "HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999999\r\n\r\n",
+            ))
             .expect(Expected::Protocol),
-        case("a body without end").reply(Reply::bytes("HTTP/1.1 200 OK\r\n\r\n").then(endless())).expect(Expected::TooLarge),
+        case("a body without end")
+            .reply(Reply::bytes("HTTP/1.1 200 OK\r\n\r\n").then(endless()))
+            .expect(Expected::TooLarge),
         case("chunks without end")
             .reply(Reply::bytes(CHUNKED).then(Then::Endless(b"8\r\nendless!\r\n".to_vec())))
             .expect(Expected::TooLarge),
@@ -58,26 +71,48 @@ fn endless() -> Then {
 /// A megabyte of one letter in a little over a kilobyte.
 fn bomb() -> Vec<u8> {
     let stored = include_bytes!("bomb.gz");
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n", stored.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n",
+        stored.len()
+    );
     [head.as_bytes(), stored].concat()
 }
 
 /// Upstreams that take their time.
 fn times() -> Vec<Case> {
     let slow = |name: &str, reply: Reply| {
-        case(name).reply(reply).timeout_ms(500).expect(Expected::TimedOut { sent: true }).requests(1)
+        case(name)
+            .reply(reply)
+            .timeout_ms(500)
+            .expect(Expected::TimedOut { sent: true })
+            .requests(1)
     };
     vec![
         slow("silence", Reply::bytes("").then(Then::Hold)),
-        slow("a head byte by byte", Reply::bytes("HTTP/1.1 200 OK\r\nx-slow: ").then(Then::Drip(b"s".to_vec(), 50))),
+        slow(
+            "a head byte by byte",
+            Reply::bytes("HTTP/1.1 200 OK\r\nx-slow: ").then(Then::Drip(b"s".to_vec(), 50)),
+        ),
         slow(
             "a body byte by byte",
             Reply::bytes("HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n").then(Then::Drip(b"s".to_vec(), 50)),
         ),
-        slow("a chunk's length byte by byte", Reply::bytes(CHUNKED).then(Then::Drip(b"0".to_vec(), 50))),
-        slow("a head and then silence", Reply::bytes("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").then(Then::Hold)),
-        slow("chunks whose end never comes", Reply::bytes(format!("{CHUNKED}4\r\nhalf\r\n")).then(Then::Hold)),
-        slow("a promise to go on, and silence", Reply::bytes("HTTP/1.1 100 Continue\r\n\r\n").then(Then::Hold)),
+        slow(
+            "a chunk's length byte by byte",
+            Reply::bytes(CHUNKED).then(Then::Drip(b"0".to_vec(), 50)),
+        ),
+        slow(
+            "a head and then silence",
+            Reply::bytes("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").then(Then::Hold),
+        ),
+        slow(
+            "chunks whose end never comes",
+            Reply::bytes(format!("{CHUNKED}4\r\nhalf\r\n")).then(Then::Hold),
+        ),
+        slow(
+            "a promise to go on, and silence",
+            Reply::bytes("HTTP/1.1 100 Continue\r\n\r\n").then(Then::Hold),
+        ),
     ]
 }
 
@@ -149,7 +184,13 @@ const NOT_HTTP: [(&str, &str); 9] = [
     ("a status of two digits", "HTTP/1.1 20 OK\r\n\r\n"),
     ("a version of the future", "HTTP/9.9 200 OK\r\n\r\n"),
     ("a header without a colon", "HTTP/1.1 200 OK\r\nnonsense\r\n\r\n"),
-    ("a space before a colon", "HTTP/1.1 200 OK\r\ncontent-length : 2\r\n\r\nok"),
+    (
+        "a space before a colon",
+        "HTTP/1.1 200 OK\r\ncontent-length : 2\r\n\r\nok",
+    ),
     ("a NUL in a header", "HTTP/1.1 200 OK\r\nx-a: \0\r\n\r\n"),
-    ("a length that is negative", "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\nok"),
+    (
+        "a length that is negative",
+        "HTTP/1.1 200 OK\r\ncontent-length: -1\r\n\r\nok",
+    ),
 ];

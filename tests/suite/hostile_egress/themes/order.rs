@@ -9,16 +9,29 @@ const REQUESTS_PER_CALL_MAX: usize = 32;
 
 pub(crate) fn cases() -> Vec<Case> {
     let mut cases = vec![
-        named("an upstream that is not granted").upstream("elsewhere").refused("upstream-not-granted"),
-        named("a URL of a host that there is").url("http://known.test/ok").refused("upstream-not-granted"),
-        named("a URL of a host that there is not").url("http://unknown.test/ok").refused("upstream-not-granted"),
+        named("an upstream that is not granted")
+            .upstream("elsewhere")
+            .refused("upstream-not-granted"),
+        named("a URL of a host that there is")
+            .url("http://known.test/ok")
+            .refused("upstream-not-granted"),
+        named("a URL of a host that there is not")
+            .url("http://unknown.test/ok")
+            .refused("upstream-not-granted"),
         named("a method").method("DELETE").refused("method-not-granted"),
         named("a path").path("/other").refused("path-not-granted"),
         named("a path that leads astray").path("/ok/../x").refused("bad-path"),
         named("a query").query("a#b").refused("bad-query"),
-        named("a header of the host's").header("host", "x").refused("header-not-allowed"),
-        named("a header that is bent").header("x", "\r").refused("bad-header").by_url(Expected::Unsayable),
-        named("the credential's slot").header("authorization", "x").refused("credential-slot-taken"),
+        named("a header of the host's")
+            .header("host", "x")
+            .refused("header-not-allowed"),
+        named("a header that is bent")
+            .header("x", "\r")
+            .refused("bad-header")
+            .by_url(Expected::Unsayable),
+        named("the credential's slot")
+            .header("authorization", "x")
+            .refused("credential-slot-taken"),
         named("too many headers")
             .asks(|ask| ask.headers = vec![("x-a".to_owned(), Vec::new()); 65])
             .refused("headers-too-large"),
@@ -32,7 +45,10 @@ pub(crate) fn cases() -> Vec<Case> {
             .asks(|ask| ask.timeout_ms = Some(1))
             .refused("upstream-not-granted"),
         // From here on the name has to be looked up; what is then refused is refused before a connection and a credential.
-        named("a network that is not listed").grant("networks", "[]").refused("address-blocked").lookups(1),
+        named("a network that is not listed")
+            .grant("networks", "[]")
+            .refused("address-blocked")
+            .lookups(1),
         named("a blocked network, whether there is a credential or not")
             .kind(Kind::Missing)
             .grant("networks", "[]")
@@ -43,7 +59,11 @@ pub(crate) fn cases() -> Vec<Case> {
             .grant("networks", "[]")
             .refused("address-blocked")
             .lookups(1),
-        named("a missing credential").kind(Kind::Missing).refused("credential-missing").lookups(1).reveals(1),
+        named("a missing credential")
+            .kind(Kind::Missing)
+            .refused("credential-missing")
+            .lookups(1)
+            .reveals(1),
         case("no time left is no time for a lookup")
             .base_url("http://known.test:{port}")
             .asks(|ask| ask.timeout_ms = Some(0))
@@ -51,7 +71,10 @@ pub(crate) fn cases() -> Vec<Case> {
             .connections(0)
             .lookups(0)
             .reveals(0),
-        named("let through: one lookup, one connection, one reading").lookups(1).connections(1).reveals(1),
+        named("let through: one lookup, one connection, one reading")
+            .lookups(1)
+            .connections(1)
+            .reveals(1),
     ];
     let mut flood = named("one request more than a call may send");
     flood.asks = vec![flood.asks[0].clone(); REQUESTS_PER_CALL_MAX + 1];
@@ -67,5 +90,7 @@ pub(crate) fn cases() -> Vec<Case> {
 }
 
 fn named(name: &str) -> Case {
-    case(name).base_url("http://known.test:{port}").name("known.test", &[&["127.0.0.2"]])
+    case(name)
+        .base_url("http://known.test:{port}")
+        .name("known.test", &[&["127.0.0.2"]])
 }

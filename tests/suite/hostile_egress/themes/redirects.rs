@@ -60,7 +60,10 @@ fn handed_on(status: u16, location: &str) -> Expected {
 const LOCATIONS: [(&str, &str); 9] = [
     ("loopback", "http://127.0.0.1:{port}/ok"),
     ("IPv6 loopback", "http://[::1]:{port}/ok"),
-    ("another server of a network that is not listed", "http://127.0.0.3:{port}/ok"),
+    (
+        "another server of a network that is not listed",
+        "http://127.0.0.3:{port}/ok",
+    ),
     ("the metadata service", "http://169.254.169.254/latest/meta-data/"),
     ("the same origin, outside of the granted prefix", "/admin"),
     ("the same origin, inside of it", "/ok/further"),

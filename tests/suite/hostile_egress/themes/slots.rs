@@ -28,14 +28,28 @@ pub(crate) fn cases() -> Vec<Case> {
             .kind(Kind::Query)
             .header("authorization", "Bearer smuggled")
             .refused("header-not-allowed"),
-        case("a parameter that ends like the slot's").kind(Kind::Query).query("monkey=1").wire("/ok?monkey=1&key="),
-        case("a parameter that the slot's name is the value of").kind(Kind::Query).query("a=key").wire("/ok?a=key&key="),
+        case("a parameter that ends like the slot's")
+            .kind(Kind::Query)
+            .query("monkey=1")
+            .wire("/ok?monkey=1&key="),
+        case("a parameter that the slot's name is the value of")
+            .kind(Kind::Query)
+            .query("a=key")
+            .wire("/ok?a=key&key="),
         case("a placeholder for the secret is not filled in")
             .post("{\"token\": \"{{credential}} ${target} {{secrets.key}}\"}")
             .header("x-token", "{{credential}}")
             .wire("x-token: {{credential}}\r\n"),
     ]);
-    for kind in [Kind::Bearer, Kind::Basic, Kind::Header, Kind::Query, Kind::Hmac, Kind::StandardWebhooks, Kind::None] {
+    for kind in [
+        Kind::Bearer,
+        Kind::Basic,
+        Kind::Header,
+        Kind::Query,
+        Kind::Hmac,
+        Kind::StandardWebhooks,
+        Kind::None,
+    ] {
         cases.push(
             case(format!("{kind:?}: left alone, it is where it belongs"))
                 .kind(kind)

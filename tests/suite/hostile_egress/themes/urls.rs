@@ -3,29 +3,74 @@
 use crate::hostile_egress::case::{Case, Expected, answered, case};
 
 pub(crate) fn cases() -> Vec<Case> {
-    let mut cases: Vec<_> = PATHS.iter().map(|(name, path)| case(*name).path(*path).refused("bad-path")).collect();
-    cases.extend(QUERIES.iter().map(|(name, query)| case(*name).query(*query).refused("bad-query")));
-    cases.extend(URLS.iter().map(|(name, url)| case(*name).url(url).refused("upstream-not-granted")));
+    let mut cases: Vec<_> = PATHS
+        .iter()
+        .map(|(name, path)| case(*name).path(*path).refused("bad-path"))
+        .collect();
+    cases.extend(
+        QUERIES
+            .iter()
+            .map(|(name, query)| case(*name).query(*query).refused("bad-query")),
+    );
+    cases.extend(
+        URLS.iter()
+            .map(|(name, url)| case(*name).url(url).refused("upstream-not-granted")),
+    );
     let unsayable = |case: Case| case.by_url(Expected::Unsayable);
-    cases.extend(NO_PATHS.iter().map(|(name, path)| unsayable(case(*name).path(*path).refused("bad-path"))));
-    cases.extend(NO_QUERIES.iter().map(|(name, query)| unsayable(case(*name).query(*query).refused("bad-query"))));
-    cases.extend(NO_URLS.iter().map(|(name, url)| unsayable(case(*name).url(url).refused("upstream-not-granted"))));
+    cases.extend(
+        NO_PATHS
+            .iter()
+            .map(|(name, path)| unsayable(case(*name).path(*path).refused("bad-path"))),
+    );
+    cases.extend(
+        NO_QUERIES
+            .iter()
+            .map(|(name, query)| unsayable(case(*name).query(*query).refused("bad-query"))),
+    );
+    cases.extend(
+        NO_URLS
+            .iter()
+            .map(|(name, url)| unsayable(case(*name).url(url).refused("upstream-not-granted"))),
+    );
     cases.extend([
         // A URL has one text for both, so there it is a query.
-        case("a query inside the path").path("/ok?admin").refused("bad-path").by_url(answered("ok")),
-        case("a path outside the granted prefix").path("/other").refused("path-not-granted"),
-        case("a prefix that is not the whole segment").path("/okay").refused("path-not-granted"),
-        case("a granted prefix in another case").path("/OK").refused("path-not-granted"),
-        case("a granted prefix, percent-encoded").path("/%6fk").refused("path-not-granted"),
-        case("no path where a prefix is granted").path("").refused("path-not-granted"),
-        case("a path longer than the bound").path(format!("/ok/{}", "x".repeat(8 * 1024))).refused("bad-path"),
-        case("an encoded slash is data and stays").path("/ok/a%2Fb").wire("GET /ok/a%2Fb HTTP/1.1\r\n"),
-        case("an at sign behind the path's start is data").path("/ok/@evil.test:80").wire("GET /ok/@evil.test:80 HTTP/1.1\r\n"),
+        case("a query inside the path")
+            .path("/ok?admin")
+            .refused("bad-path")
+            .by_url(answered("ok")),
+        case("a path outside the granted prefix")
+            .path("/other")
+            .refused("path-not-granted"),
+        case("a prefix that is not the whole segment")
+            .path("/okay")
+            .refused("path-not-granted"),
+        case("a granted prefix in another case")
+            .path("/OK")
+            .refused("path-not-granted"),
+        case("a granted prefix, percent-encoded")
+            .path("/%6fk")
+            .refused("path-not-granted"),
+        case("no path where a prefix is granted")
+            .path("")
+            .refused("path-not-granted"),
+        case("a path longer than the bound")
+            .path(format!("/ok/{}", "x".repeat(8 * 1024)))
+            .refused("bad-path"),
+        case("an encoded slash is data and stays")
+            .path("/ok/a%2Fb")
+            .wire("GET /ok/a%2Fb HTTP/1.1\r\n"),
+        case("an at sign behind the path's start is data")
+            .path("/ok/@evil.test:80")
+            .wire("GET /ok/@evil.test:80 HTTP/1.1\r\n"),
         case("a query that looks like a URL is data")
             .query("next=http://127.0.0.1:{port}/&user@evil.test")
             .wire("GET /ok?next=http://127.0.0.1:{port}/&user@evil.test HTTP/1.1\r\n"),
-        case("a method that is not granted").method("DELETE").refused("method-not-granted"),
-        case("a method in lower case is another method").method("get").refused("method-not-granted"),
+        case("a method that is not granted")
+            .method("DELETE")
+            .refused("method-not-granted"),
+        case("a method in lower case is another method")
+            .method("get")
+            .refused("method-not-granted"),
         case("a tunnel, although an admin granted it")
             .grant("methods", "[\"CONNECT\"]")
             .method("CONNECT")
@@ -38,16 +83,26 @@ pub(crate) fn cases() -> Vec<Case> {
             .method("GET /ok HTTP/1.1\r\nHost: evil.test\r\n\r\nGET")
             .refused("method-not-granted")
             .by_url(Expected::Unsayable),
-        case("another upstream's name").upstream("elsewhere").refused("upstream-not-granted"),
-        case("a name that is none").upstream("target\0").refused("upstream-not-granted").by_url(Expected::Unsayable),
-        case("the upstream's name in upper case").upstream("TARGET").refused("upstream-not-granted"),
+        case("another upstream's name")
+            .upstream("elsewhere")
+            .refused("upstream-not-granted"),
+        case("a name that is none")
+            .upstream("target\0")
+            .refused("upstream-not-granted")
+            .by_url(Expected::Unsayable),
+        case("the upstream's name in upper case")
+            .upstream("TARGET")
+            .refused("upstream-not-granted"),
     ]);
     cases
 }
 
 /// Below the base URL.
 const PATHS: [(&str, &str); 22] = [
-    ("an absolute form behind a slash that servers strip", "/http://127.0.0.1:{port}//ok"),
+    (
+        "an absolute form behind a slash that servers strip",
+        "/http://127.0.0.1:{port}//ok",
+    ),
     ("two slashes", "//127.0.0.1:{port}/ok"),
     ("three slashes", "///127.0.0.1:{port}/ok"),
     ("a slash and a backslash", "/\\127.0.0.1:{port}/ok"),
@@ -68,7 +123,10 @@ const PATHS: [(&str, &str); 22] = [
     ("a fragment", "/ok#@127.0.0.1:{port}/"),
     ("an encoded line break", "/ok%0d%0aHost:%20evil.test"),
     ("an encoded NUL", "/ok%00.png"),
-    ("a character beyond ASCII that folds to a dot", "/ok/\u{2024}\u{2024}/admin"),
+    (
+        "a character beyond ASCII that folds to a dot",
+        "/ok/\u{2024}\u{2024}/admin",
+    ),
 ];
 
 /// As [`PATHS`]; the library of the door that takes URLs does not even make a path of them.
@@ -101,7 +159,10 @@ const NO_QUERIES: [(&str, &str); 2] = [
 const URLS: [(&str, &str); 16] = [
     ("a URL of a forbidden host", "http://127.0.0.1:{port}/ok"),
     ("a URL with a user", "http://user@127.0.0.2:{port}/ok"),
-    ("a URL whose user looks like the granted host", "http://127.0.0.2:{port}@127.0.0.1:{port}/ok"),
+    (
+        "a URL whose user looks like the granted host",
+        "http://127.0.0.2:{port}@127.0.0.1:{port}/ok",
+    ),
     ("a URL with a user and password", "http://a:b@127.0.0.2:{port}/ok"),
     ("a URL with a trailing dot", "http://127.0.0.2.:{port}/ok"),
     ("a URL whose host is a number", "http://2130706434:{port}/ok"),
@@ -113,12 +174,21 @@ const URLS: [(&str, &str); 16] = [
     ("a URL without the port", "http://127.0.0.2/ok"),
     ("a URL of another scheme", "https://127.0.0.2:{port}/ok"),
     ("a URL of a scheme that is none", "file://127.0.0.2:{port}/ok"),
-    ("a URL whose host goes on behind the port", "http://127.0.0.2:{port}.evil.test/ok"),
+    (
+        "a URL whose host goes on behind the port",
+        "http://127.0.0.2:{port}.evil.test/ok",
+    ),
     ("a URL without a host", "http:///ok"),
 ];
 
 /// As [`NO_PATHS`].
 const NO_URLS: [(&str, &str); 2] = [
-    ("a URL with an encoded at sign", "http://127.0.0.2:{port}%40127.0.0.1:{port}/ok"),
-    ("a URL with a backslash before the path", "http://127.0.0.2:{port}\\@127.0.0.1:{port}/ok"),
+    (
+        "a URL with an encoded at sign",
+        "http://127.0.0.2:{port}%40127.0.0.1:{port}/ok",
+    ),
+    (
+        "a URL with a backslash before the path",
+        "http://127.0.0.2:{port}\\@127.0.0.1:{port}/ok",
+    ),
 ];

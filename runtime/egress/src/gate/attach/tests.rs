@@ -87,7 +87,11 @@ fn standard_webhooks_matches_the_reference_vector() {
     // The key is searched for in answers in each of its forms, and as the text that it would be in JSON.
     assert_eq!(sent.needles.len(), 4);
     let (key, text) = (&sent.needles[2], &sent.needles[3]);
-    let chars: Vec<u8> = std::str::from_utf8(text).unwrap().chars().map(|c| u8::try_from(c).unwrap()).collect();
+    let chars: Vec<u8> = std::str::from_utf8(text)
+        .unwrap()
+        .chars()
+        .map(|c| u8::try_from(c).unwrap())
+        .collect();
     assert_eq!(chars, ***key);
 }
 
