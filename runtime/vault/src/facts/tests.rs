@@ -104,9 +104,9 @@ async fn facts_past_their_age_go_in_small_steps() {
 async fn pages_over_all_connections_meet_every_fact_once() {
     let bed = Bed::new();
     let mut expected = Vec::new();
-    for now in 0..30 {
-        let (connection, credential) = (["a", "b", "c"][now as usize % 3], ["k", "l"][now as usize % 2]);
-        expected.insert(0, bed.add(connection, credential, now).await);
+    for number in 0..30 {
+        let (connection, credential) = (["a", "b", "c"][number % 3], ["k", "l"][number % 2]);
+        expected.insert(0, bed.add(connection, credential, number as u64).await);
     }
     for (credential, limit) in [(None, 7), (Some("k"), 4), (Some("l"), 100)] {
         let mut query = FactQuery {
