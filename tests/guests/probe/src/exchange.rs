@@ -81,7 +81,11 @@ fn report(came: &Result<Response, HttpError>, searched: &Searched) -> Result<(),
 
 fn answer(response: &Response) -> Value {
     let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let headers: Vec<_> = response.headers.iter().map(|(name, value)| (name, hex(value))).collect();
+    let headers: Vec<_> = response
+        .headers
+        .iter()
+        .map(|(name, value)| (name, hex(value)))
+        .collect();
     json!({ "status": response.status, "headers": headers })
 }
 

@@ -75,7 +75,11 @@ pub(crate) fn search_if(last: bool, needles: &[Needle]) -> Searched {
 /// The bytes of hex digits.
 pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    let value = |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let value = |digit: u8| {
+        char::from(digit)
+            .to_digit(16)
+            .and_then(|value| u8::try_from(value).ok())
+    };
     digits
         .chunks(2)
         .map(|pair| Some(value(*pair.first()?)? << 4 | value(*pair.get(1)?)?))

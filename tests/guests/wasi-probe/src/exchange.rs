@@ -25,7 +25,8 @@ impl Exchanges {
             let came = fetch.begin().and_then(Begun::finish);
             let searched = memory::search_if(nth + 1 == self.sends.len(), &self.needles);
             let told = told(&came, &searched);
-            Fetch::post(REPORT, told).map_err(|code| Failure::dependency(format!("no report could be made: {code}")))?;
+            Fetch::post(REPORT, told)
+                .map_err(|code| Failure::dependency(format!("no report could be made: {code}")))?;
         }
         Ok(Receipt::new("reported"))
     }

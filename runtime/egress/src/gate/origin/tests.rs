@@ -15,6 +15,7 @@ fn granting(upstreams: &[(&str, &str)]) -> Routes {
             slot: CredentialSlot::None,
             credential: None,
             networks: Vec::new(),
+            oauth2: None,
         };
         (name.parse().unwrap(), route)
     };
