@@ -1,14 +1,17 @@
 //! OAuth 2.0 on the real binary: tokens are obtained, renewed and kept by the host, and are found nowhere.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use cofferdam_domain::{DeliveryState, ExchangeResult, FailureClass};
 use cofferdam_egress::TokenState;
 use cofferdam_server::admin::{ConsentStarted, ConsentState, TokensView};
 use cofferdam_tests::oauth2::{CLIENT_SECRET, TOKEN_MARK};
-use cofferdam_tests::{Answer, AuthorizationServer, Running, TokenAnswer, Upstream, api, wait};
+use cofferdam_tests::{Answer, AuthorizationServer, Running, TokenAnswer, Upstream, api, artifacts, wait};
 use reqwest::Method;
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
 
 use crate::connections::{QUICK, probe, probe_server};
 
@@ -400,6 +403,61 @@ async fn a_file_that_leaves_open_how_tokens_are_obtained_is_answered_with_what_t
         .await
         .unwrap();
     assert!(answer.text().await.unwrap().contains("[upstreams.target.oauth2]"));
+}
+
+/// A server that others have written, as a process; its URL.
+async fn server_of_others() -> (Child, String) {
+    let mut server = Command::new("node")
+        .arg(artifacts::authorization_server())
+        .args(["-a", "127.0.0.1", "-p", "0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("Node.js is installed: run `cargo xtask test`");
+    let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
+    loop {
+        let line = lines.next_line().await.unwrap().expect("it says where it listens");
+        if let Some((_, url)) = line.split_once("listening on ") {
+            let url = url.trim().to_owned();
+            tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+            return (server, url);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_others_have_written_gives_consents_and_renews_their_tokens() {
+    let target = Upstream::start([], Answer::status(200)).await;
+    let (_server, url) = server_of_others().await;
+    let ours = AuthorizationServer::start().await;
+    for (grant, sent) in [(CLIENT, 1), (PERSON, 2)] {
+        let running = running(&target, &ours, grant).await;
+        running
+            .api
+            .apply(&file(&target, &ours, grant).replace(&ours.url(), &url))
+            .await;
+        let waiting = send(&running, "1").await;
+        if grant == PERSON {
+            parked(&running, "nobody has connected").await;
+            connect(&running).await;
+        }
+        running.api.wait_delivered(&waiting).await;
+        let bearer = |nth: usize| {
+            let sent = target.asked()[nth].header("authorization").to_owned();
+            sent.strip_prefix("Bearer ").expect("a bearer token").to_owned()
+        };
+        assert_eq!(target.asked().len(), sent);
+        assert_eq!(bearer(sent - 1).split('.').count(), 3, "a JSON Web Token");
+        if grant == PERSON {
+            // A refresh, by way of a 401.
+            target.script([Answer::status(401)]);
+            running.api.wait_delivered(&send(&running, "2").await).await;
+            assert_eq!(target.asked().len(), sent + 2);
+            assert_eq!(tokens(&running).await.tokens.state, TokenState::Ready);
+        }
+    }
+    assert!(ours.requests().is_empty());
 }
 
 fn nowhere(place: &str, bytes: &[u8]) {

@@ -3,7 +3,8 @@
 use std::process::Stdio;
 
 use cofferdam_domain::DeliveryState;
-use cofferdam_tests::{Answer, Upstream, wait};
+use cofferdam_tests::oauth2::CLIENT_SECRET;
+use cofferdam_tests::{Answer, AuthorizationServer, Upstream, wait};
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -170,5 +171,54 @@ async fn in_chromium_a_dead_letter_is_replayed() {
         server.api.dead_letters().await.is_empty().then_some(())
     })
     .await;
+    browser.client.clone().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn in_chromium_an_account_is_connected_across_sites_and_the_page_says_so() {
+    let target = Upstream::start([], Answer::status(200)).await;
+    let server = AuthorizationServer::start().await;
+    let running = probe_server().await;
+    // A browser takes another name for another site, whatever address it has: what comes back from it carries no cookie but
+    // the one that is meant to.
+    let oauth2 = server.table("target", "authorization-code");
+    let oauth2 = oauth2.replace(
+        "authorize_url = \"http://127.0.0.1",
+        "authorize_url = \"http://localhost",
+    );
+    let file = probe("p", &target, &format!("credential = \"tokens\"\n{oauth2}"));
+    running
+        .api
+        .apply(&file.replace("attach = \"bearer\"", "attach = \"oauth2\""))
+        .await;
+    running.api.set_secret("p", "app", CLIENT_SECRET).await;
+
+    let browser = Browser::start().await;
+    let page = format!("{}/panel/connections/p", running.api.admin);
+    browser.client.goto(&page).await.unwrap();
+    let field = browser.client.wait().for_element(Locator::Css("#token")).await.unwrap();
+    field.send_keys(&running.api.token).await.unwrap();
+    browser.click("#sign-in button").await;
+    assert!(browser.text("#tokens-target").await.contains("not connected"));
+    browser.click("#connect-target button").await;
+    let words = browser.text("#content").await;
+    assert!(words.contains("localhost") && words.contains("read"), "{words}");
+    browser.picture("consent-begin").await;
+    let link = browser.client.wait().for_element(Locator::Css("#go")).await.unwrap();
+    let link = link.attr("href").await.unwrap().unwrap();
+    // Somebody else who has the link cannot end it: it belongs to this browser.
+    let elsewhere = cofferdam_tests::api::client().get(&link).send().await.unwrap();
+    assert_eq!(elsewhere.status(), 400);
+    browser.click("#go").await;
+    let words = browser.text("#consent").await;
+    assert!(words.contains("The account is connected"), "{words}");
+    browser.picture("consent-end").await;
+    browser.click("a.button").await;
+    let words = browser.text("#tokens-target").await;
+    assert!(
+        words.contains("ready") && words.contains("connected by first-admin"),
+        "{words}"
+    );
+    browser.picture("connected").await;
     browser.client.clone().close().await.unwrap();
 }

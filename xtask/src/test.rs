@@ -22,6 +22,7 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     setup::guest_toolchain()?;
     setup::browser()?;
     setup::webhook_examples()?;
+    setup::authorization_server()?;
     steps
         .next("building the runtime (the first time: 8 to 10 minutes on 2 cores, most of it the WebAssembly compiler)");
     build::host()?;

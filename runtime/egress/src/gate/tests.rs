@@ -47,6 +47,7 @@ impl Credentials for Counting {
             "good" => Ok(Some(Secret::new(SECRET.into()).unwrap())),
             "basic" => Ok(Some(Secret::new(format!("user:{SECRET}").into()).unwrap())),
             "broken-line" => Ok(Some(Secret::new(b"a\nb".to_vec()).unwrap())),
+            "tokens" => Ok(Some(Secret::new(br#"{"cofferdam-oauth2":1}"#.to_vec()).unwrap())),
             "unreadable" => Err(CredentialsUnavailable(Box::new(io::Error::other("disk")))),
             _ => Ok(None),
         }

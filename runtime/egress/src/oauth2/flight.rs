@@ -49,7 +49,7 @@ impl Inner {
         if let Some(under_way) = &memory.flight {
             return Ok(under_way.clone());
         }
-        if let Some(error) = memory.closed_now(Instant::now()) {
+        if let Some(error) = memory.closed_now(Instant::now(), source.grant.asked()) {
             return Err(error);
         }
         let (said, landed) = watch::channel(None);
@@ -117,14 +117,14 @@ impl Inner {
             Err(NotGranted::Refused(why)) => self.refused(source, holder, seen, over, why).await,
             Err(NotGranted::Blocked(problem)) => {
                 let error = TokenError::Blocked(problem);
-                self.failed(&source.key, holder, None, |_| error).await
+                self.failed(source, holder, None, |_| error).await
             }
             Err(NotGranted::Unavailable {
                 limited,
                 reason,
                 retry_after,
             }) => {
-                self.failed(&source.key, holder, retry_after, |wait| TokenError::Unavailable {
+                self.failed(source, holder, retry_after, |wait| TokenError::Unavailable {
                     limited,
                     reason,
                     wait,
@@ -168,7 +168,7 @@ impl Inner {
                     "an access token could not be made durable, so it is not used yet"
                 );
                 holder.lock().unsaved = Some(Box::new((set, over)));
-                self.failed(&source.key, holder, None, |wait| TokenError::Unavailable {
+                self.failed(source, holder, None, |wait| TokenError::Unavailable {
                     limited: false,
                     reason: "the host could not store its answer".to_owned(),
                     wait,
@@ -217,9 +217,7 @@ impl Inner {
                     connection = %source.key.connection,
                     "an authorization server's refusal could not be made durable"
                 );
-                let _ = self
-                    .failed(&source.key, holder, None, |_| TokenError::Refused(why))
-                    .await;
+                let _ = self.failed(source, holder, None, |_| TokenError::Refused(why)).await;
             }
         }
         let key = &source.key;
@@ -234,7 +232,7 @@ impl Inner {
     /// The server is left alone for a while.
     async fn failed(
         &self,
-        key: &TokenKey,
+        source: &TokenSource,
         holder: &Holder,
         retry_after: Option<Duration>,
         error: impl FnOnce(Duration) -> TokenError,
@@ -246,10 +244,10 @@ impl Inner {
             memory.failing_since.get_or_insert(now);
             let wait = pace::wait(memory.failures, retry_after, (self.spread)());
             let error = error(wait);
-            memory.close(Instant::now(), wait, error.clone());
+            memory.close(Instant::now(), wait, source.grant.asked(), error.clone());
             (error, memory.failures)
         };
-        let reason = error.reason();
+        let (key, reason) = (&source.key, error.reason());
         tracing::warn!(workspace = %key.workspace, connection = %key.connection, credential = %key.credential, failures, %reason, "no access token could be obtained");
         self.sets.note_failure(key, &reason, now).await;
         Err(error)
@@ -294,9 +292,7 @@ impl Inner {
 /// When a person has to act: at the end of the refresh token where the server says it, or of an access token that nothing
 /// renews.
 fn ends_at(set: &TokenSet) -> Option<Timestamp> {
-    if set.consent.is_none() {
-        return None;
-    }
+    set.consent.as_ref()?;
     if set.is_renewable() {
         set.refresh_expires_at
     } else {

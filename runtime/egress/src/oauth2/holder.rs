@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use cofferdam_domain::Timestamp;
+use cofferdam_domain::{Digest, Timestamp};
 use cofferdam_vault::Expect;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -42,6 +42,8 @@ pub(crate) struct Memory {
 
 pub(crate) struct Closed {
     pub(crate) until: Instant,
+    /// What was asked: a server that was asked wrongly is asked rightly at once.
+    pub(crate) asked: Digest,
     pub(crate) error: TokenError,
 }
 
@@ -54,8 +56,9 @@ impl Holder {
 
 impl Memory {
     /// The error that stands while the server is left alone, with the wait that is left of it.
-    pub(crate) fn closed_now(&self, now: Instant) -> Option<TokenError> {
-        let closed = self.closed.as_ref().filter(|closed| now < closed.until)?;
+    pub(crate) fn closed_now(&self, now: Instant, asked: Digest) -> Option<TokenError> {
+        let closed = self.closed.as_ref();
+        let closed = closed.filter(|closed| now < closed.until && closed.asked == asked)?;
         let left = closed.until.duration_since(now);
         Some(match closed.error.clone() {
             TokenError::Unavailable { limited, reason, .. } => TokenError::Unavailable {
@@ -68,9 +71,10 @@ impl Memory {
     }
 
     /// The server is left alone for a while.
-    pub(crate) fn close(&mut self, now: Instant, wait: Duration, error: TokenError) {
+    pub(crate) fn close(&mut self, now: Instant, wait: Duration, asked: Digest, error: TokenError) {
         self.closed = Some(Closed {
             until: now + wait,
+            asked,
             error,
         });
     }
@@ -84,7 +88,7 @@ impl Memory {
 
     /// Whether it can be forgotten.
     pub(crate) fn is_idle(&self, now: Instant) -> bool {
-        self.flight.is_none() && self.unsaved.is_none() && self.closed_now(now).is_none()
+        self.flight.is_none() && self.unsaved.is_none() && self.closed.as_ref().is_none_or(|closed| closed.until <= now)
     }
 }
 

@@ -124,7 +124,7 @@ pub(crate) async fn ask(
         }
     };
     match answered {
-        Ok(answer) => checked(answer, source),
+        Ok(answer) => checked(&answer, source),
         Err(error) => Err(not_granted(error)),
     }
 }
@@ -223,7 +223,7 @@ fn unusable(reason: &str) -> NotGranted {
 }
 
 /// Bounds and meaning of a yes.
-fn checked(answer: Answer, source: &TokenSource) -> Result<Granted, NotGranted> {
+fn checked(answer: &Answer, source: &TokenSource) -> Result<Granted, NotGranted> {
     let bearer = match &answer.token_type {
         BasicTokenType::Bearer => true,
         BasicTokenType::Mac => false,

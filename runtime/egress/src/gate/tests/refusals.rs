@@ -183,6 +183,7 @@ async fn a_credential_that_is_missing_or_unusable_sends_nothing() {
     for (credential, code) in [
         ("absent", RefusalCode::CredentialMissing),
         ("broken-line", RefusalCode::CredentialUnusable),
+        ("tokens", RefusalCode::CredentialUnusable),
     ] {
         let world =
             World::new(&upstream.url(), "bearer").route(|route| route.credential = Some(credential.parse().unwrap()));
@@ -235,6 +236,12 @@ fn every_refusal_code_has_a_name_of_its_own_and_a_case() {
     assert_eq!(names.len(), RefusalCode::ALL.len());
     let mut covered: Vec<_> = cases().iter().map(|case| case.code).collect();
     covered.extend([RefusalCode::CredentialUnusable, RefusalCode::TooManyRequestsInCall]);
+    // In `oauth2/tests/failures.rs`.
+    covered.extend([
+        RefusalCode::CredentialConsentNeeded,
+        RefusalCode::CredentialRefused,
+        RefusalCode::TokenEndpointBlocked,
+    ]);
     for code in RefusalCode::ALL {
         assert!(covered.contains(&code), "{code}");
     }

@@ -172,6 +172,20 @@ async fn a_blocked_endpoint_is_a_refusal_of_its_own_and_is_looked_up_again_later
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_was_asked_wrongly_is_asked_rightly_at_once() {
+    let mut world = World::new("client-credentials");
+    world
+        .server
+        .next([Reply::Fails(EndpointError::Blocked("loopback".to_owned()))]);
+    assert_eq!(world.says().await, "token-endpoint-blocked");
+    let mut grant = (*world.source.grant).clone();
+    grant.networks = vec!["127.0.0.0/8".parse().unwrap()];
+    world.source.grant = Arc::new(grant);
+    world.server.next([tokens("at-1", None, 3600)]);
+    assert_eq!(world.says().await, "at-1");
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_that_is_said_of_a_failure_holds_a_servers_text_or_a_secret() {
     let garbage = format!("{{\"access_token\": 7, \"{APP}\": \"rt-0 at-0\"}}");
     for reply in [
