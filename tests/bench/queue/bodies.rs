@@ -16,13 +16,13 @@ use super::accept::per_second;
 use super::bed::{BODY_BYTES, connection, lease, now, open_store, owed, settle};
 use crate::report::{Report, median};
 
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 
 /// How long each kind is watched in a round, on a disk.
 const SPAN: Duration = Duration::from_secs(1);
 
 /// Events of each kind in a round in memory.
-const EVENTS: u64 = 2_000;
+const EVENTS: u64 = 1_000;
 
 /// A body of several records.
 const LARGE_BYTES: usize = 64 * 1024;
