@@ -124,7 +124,7 @@ async fn until_stopped(options: ServeOptions, privacy: Privacy, output: Output) 
     match privacy {
         Privacy::Closed => process::close_memory()?,
         Privacy::Open => {
-            tracing::warn!("core dumps are on and the server's memory is open to its user: both hold secrets")
+            tracing::warn!("core dumps are on and the server's memory is open to its user: both hold secrets");
         }
     }
     let mut signals = Signals::listen()?;

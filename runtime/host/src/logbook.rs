@@ -119,7 +119,8 @@ mod tests {
                 2 * LOG_FIELDS_MAX,
             );
         }
-        assert_eq!((book.lock().kept.len(), book.lock().dropped), (fit, 1));
+        let counted = |lines: &Lines| (lines.kept.len(), lines.dropped);
+        assert_eq!(counted(&book.lock()), (fit, 1));
         // What is left takes lines until it is used to the byte.
         let mut left = LOG_BYTES_PER_CALL_MAX - fit * full;
         while left > 0 {

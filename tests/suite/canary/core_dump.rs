@@ -18,7 +18,7 @@ const WITH_CORES: &str = "ulimit -c \"$(ulimit -H -c)\"; exec \"$@\"";
 pub(crate) async fn check() -> anyhow::Result<String> {
     let folder = tempfile::tempdir()?;
     let control = Command::new("sh")
-        .args(["-c", &format!("{WITH_CORES}"), "sh", "sh", "-c", "kill -ABRT $$"])
+        .args(["-c", WITH_CORES, "sh", "sh", "-c", "kill -ABRT $$"])
         .current_dir(folder.path())
         .status()
         .await?;

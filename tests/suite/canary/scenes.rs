@@ -145,8 +145,7 @@ impl Stage<'_> {
         self.look_at_everything(&format!("while {name} is parked")).await?;
         let next = target.canary.kind.canary();
         next.add_to(self.canaries);
-        let body = Answer::ok(format!("{}\n{}", target.canary.in_every_form(), next.in_every_form()));
-        target.upstream.answer_with(body);
+        target.upstream.answer_with(Answer::ok(next.in_every_form()));
         self.server.api.set_secret(name, "key", &next.text()).await;
         self.server.api.wait_delivered(correlation.as_str()).await;
         self.server.api.set_secret(name, "key", &target.canary.text()).await;

@@ -3,7 +3,7 @@
 
 use cofferdam_server::admin::ConsentStarted;
 use cofferdam_tests::oauth2::{CLIENT_SECRET, TOKEN_MARK};
-use cofferdam_tests::{Answer, AuthorizationServer, TokenAnswer, Upstream};
+use cofferdam_tests::{Answer, AuthorizationServer, TokenAnswer, Upstream, wait};
 use serde_json::json;
 
 use super::outside::file;
@@ -24,9 +24,22 @@ impl Stage<'_> {
         let (server, upstream) = (AuthorizationServer::start().await, reflecting().await);
         self.connect("oauth-client", "client-credentials", &server, &upstream)
             .await;
-        server.script([TokenAnswer::no("temporarily_unavailable")]);
-        self.act("oauth-client", "unavailable", call()).await;
-        self.delivered("oauth-client", &upstream).await
+        self.delivered("oauth-client", &upstream).await?;
+        // A server that says no, and repeats what it was sent.
+        for (name, code) in [
+            ("oauth-down", "temporarily_unavailable"),
+            ("oauth-refused", "invalid_client"),
+        ] {
+            self.connect(name, "client-credentials", &server, &upstream).await;
+            server.script([TokenAnswer::no(code)]);
+            let asked = server.requests().len();
+            self.server.api.send_event(name, &format!("test.{name}"), call()).await;
+            wait::until("a token request", || async {
+                (server.requests().len() > asked).then_some(())
+            })
+            .await;
+        }
+        Ok(())
     }
 
     async fn of_a_person(&mut self) -> anyhow::Result<()> {

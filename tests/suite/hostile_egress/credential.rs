@@ -209,8 +209,13 @@ impl Credential {
             Kind::Query => {
                 let parameter = format!("key={}", String::from_utf8_lossy(&self.form("percent")));
                 let line = head.lines().next().unwrap_or_default();
-                let carried = line.matches(&parameter).count() == 1 && text.matches(&parameter).count() == 1;
-                return (!carried).then(|| format!("{line:?} does not carry it once"));
+                let carried = line.matches(&parameter).count() == 1;
+                let rest = text.replacen(&parameter, "", 1);
+                return match self.needles().find(rest.as_bytes()) {
+                    _ if !carried => Some(format!("{line:?} does not carry it once")),
+                    Some(found) => Some(format!("{found} is elsewhere in the request too")),
+                    None => None,
+                };
             }
             Kind::Hmac => ("x-signature", sign::github(&secret, body.as_bytes())),
             Kind::StandardWebhooks => {
@@ -222,7 +227,17 @@ impl Credential {
             }
         };
         let found = header(name);
-        (found != expected).then(|| format!("{name} is {found:?}"))
+        if found != expected {
+            return Some(format!("{name} is {found:?}"));
+        }
+        let of_slot = |line: &&str| {
+            line.split_once(": ")
+                .is_some_and(|(given, _)| given.eq_ignore_ascii_case(name))
+        };
+        let others: Vec<_> = head.lines().filter(|line| !of_slot(line)).chain([body]).collect();
+        let elsewhere = self.needles();
+        let elsewhere = elsewhere.find(others.join("\n").as_bytes())?;
+        Some(format!("{elsewhere} is elsewhere in the request too"))
     }
 }
 

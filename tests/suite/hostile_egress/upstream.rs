@@ -25,6 +25,9 @@ const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// How often another port is tried when one of the addresses has it in use.
 const PORTS_TRIED_MAX: usize = 64;
 
+/// What stands for no end: far over every bound, and no more than a machine that takes all of it can hold.
+const ENDLESS_BYTES: usize = 16 << 20;
+
 /// Most of a request that is read.
 const REQUEST_BYTES_MAX: usize = 16 << 20;
 
@@ -203,9 +206,12 @@ async fn answer(stream: &mut TcpStream, nth: usize, reply: &Reply) -> std::io::R
         Then::Close | Then::Greet => stream.shutdown().await?,
         // Unread bytes or a zero linger make the system send RST instead of FIN.
         Then::Reset => stream.set_zero_linger()?,
-        Then::Endless(bytes) => loop {
-            stream.write_all(bytes).await?;
-        },
+        Then::Endless(bytes) => {
+            for _ in 0..ENDLESS_BYTES / bytes.len() {
+                stream.write_all(bytes).await?;
+            }
+            std::future::pending::<()>().await;
+        }
         Then::Drip(bytes, pause_ms) => {
             for byte in bytes.iter().cycle() {
                 stream.write_all(&[*byte]).await?;
