@@ -28,7 +28,7 @@ pub struct GuestRequest {
 /// A whole response, decoded, with the credential taken out if the upstream reflected it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GuestResponse {
-    /// HTTP status; a redirect is handed on, not followed.
+    /// HTTP status; a redirect that the host does not follow is handed on.
     pub status: u16,
     /// Names in lower case, and values; without hop-by-hop headers, `content-length` and cookies.
     pub headers: Vec<(String, Vec<u8>)>,
@@ -73,11 +73,12 @@ impl HttpError {
     /// that promises that nothing has happened.
     pub(crate) fn after_change(self) -> Self {
         match self {
-            Self::Unreachable(_) | Self::TimedOut { request_sent: false } => Self::Interrupted(format!(
-                "the upstream took the request and pointed elsewhere for the outcome: {self}"
-            )),
+            Self::RateLimited { .. } | Self::Unreachable(_) | Self::TimedOut { request_sent: false } => {
+                Self::Interrupted(format!(
+                    "the upstream took the request and pointed elsewhere for the outcome: {self}"
+                ))
+            }
             Self::Refused(_)
-            | Self::RateLimited { .. }
             | Self::TimedOut { request_sent: true }
             | Self::Interrupted(_)
             | Self::ResponseTooLarge(_)

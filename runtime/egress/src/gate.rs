@@ -223,7 +223,7 @@ impl Gate {
         check_size(&request.body)?;
 
         // Whether it may go now. The turn is over when the exchange is, however that ends.
-        let turn = self.turn(passport, request, route, entry).await?;
+        let mut turn = self.turn(passport, request, route, entry).await?;
 
         // Where it leads.
         let channel = self.channel(passport, leg, route)?;
@@ -236,7 +236,8 @@ impl Gate {
             (None, Some(key)) => entry.idempotency_key(key),
             (None, None) => trace.span_id(),
         };
-        if passport.idempotency_key.is_some() && is_change(method.as_str()) {
+        // The key is for the upstream that was granted, not for where it points.
+        if leg.origin.is_none() && passport.idempotency_key.is_some() && is_change(method.as_str()) {
             headers.insert(HeaderName::from_static("idempotency-key"), text(&message_id));
         }
 
@@ -251,6 +252,7 @@ impl Gate {
             now: (self.config.clock)(),
             signature: route.signature.as_ref(),
         };
+        let identity = self.identity(passport, route, &channel)?;
         let needles = self.attach(passport, route, &addresses, outbound)?;
         let token = self
             .access_token(passport, &request.upstream, route, &addresses, &url)
@@ -258,7 +260,6 @@ impl Gate {
         if let Some(token) = &token {
             attach::bearer(&mut headers, token)?;
         }
-        let identity = self.identity(passport, route, &channel)?;
         let secrets = token.as_ref().map_or(&needles, |token| &token.needles);
         let mut scanner = scanner(secrets, identity.as_deref())?;
         let slot = (!secrets.is_empty()).then(|| attach::slot_label(&route.slot));
@@ -291,6 +292,9 @@ impl Gate {
         if let (401, Some(mut again), Some(token)) = (answer.status, again, &token)
             && let Some(renewed) = self.config.credentials.renewed(token).await?
         {
+            // It counts like any other request.
+            drop(turn);
+            turn = self.turn(passport, request, route, entry).await?;
             attach::bearer(again.headers_mut(), &renewed)?;
             let needles: Needles = token.needles.iter().chain(&renewed.needles).cloned().collect();
             scanner = self::scanner(&needles, identity.as_deref())?;
@@ -305,7 +309,12 @@ impl Gate {
 
         // What came back, without what went out.
         let cleaned = answer::clean(answer, scanner).await?;
-        let retry_after_ms = turn.hear(&cleaned.response, (self.config.clock)());
+        let now = (self.config.clock)();
+        let retry_after_ms = match leg.origin {
+            None => turn.hear(&cleaned.response, now),
+            // Where a redirect led says nothing of the upstream's own limits.
+            Some(_) => budget::feedback::asked_ms(&cleaned.response, now),
+        };
         entry.note(|exchange| exchange.credential_reflected = cleaned.reflected);
         if cleaned.response.body.len() as u64 > passport.response_bytes_max {
             return Err(HttpError::ResponseTooLarge(passport.response_bytes_max));

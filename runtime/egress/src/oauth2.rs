@@ -67,7 +67,13 @@ pub use self::token_set::Consent;
 pub(crate) use self::token_set::is_token_set;
 
 /// Most token requests at once, over all connections.
-const REQUESTS_MAX: usize = 16;
+const REQUESTS_MAX: usize = 64;
+
+/// Most of them of one connection, so that a server that never answers holds up nobody else's.
+const OWN_REQUESTS_MAX: usize = 2;
+
+/// Connections whose share is remembered before those that nobody waits for are forgotten.
+const SHARES_MAX: usize = 1024;
 
 /// Most token sets that the process remembers more of than what lies in the vault.
 const HOLDERS_MAX: usize = 8192;
@@ -117,6 +123,7 @@ struct Inner {
     spread: fn() -> f64,
     holders: Mutex<HashMap<TokenKey, Arc<Holder>>>,
     requests: Semaphore,
+    shares: Mutex<HashMap<(WorkspaceName, ConnectionName), Arc<Semaphore>>>,
 }
 
 /// What lies in the vault, and how it stands.
@@ -151,6 +158,7 @@ impl OAuth2 {
                 spread: || rand::random::<f64>(),
                 holders: Mutex::default(),
                 requests: Semaphore::new(REQUESTS_MAX),
+                shares: Mutex::default(),
             }),
         })
     }

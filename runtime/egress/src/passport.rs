@@ -53,7 +53,7 @@ impl Passport {
     }
 
     /// Where the access tokens of an upstream come from; none without a credential to keep them in or a way to obtain them.
-    pub(crate) fn token_source(&self, upstream: &str, route: &Route) -> Option<TokenSource> {
+    pub fn token_source(&self, upstream: &str, route: &Route) -> Option<TokenSource> {
         Some(TokenSource {
             key: TokenKey {
                 workspace: self.workspace.clone(),

@@ -240,7 +240,9 @@ pub(crate) async fn tell_reflected(app: &App, connection: &Connection, upstreams
     let (workspace, name) = (&connection.workspace, &connection.spec.name);
     for upstream in upstreams {
         let grant = connection.spec.upstreams.get(&upstream);
-        let Some(credential) = grant.and_then(|grant| grant.credential.as_ref()) else {
+        let Some(credential) =
+            grant.and_then(|grant| grant.credential.as_ref().or(grant.tls.client_certificate.as_ref()))
+        else {
             continue;
         };
         let detail = format!("the upstream {upstream} sent it back; it was taken out of the answer");

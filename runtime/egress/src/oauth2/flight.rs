@@ -1,12 +1,12 @@
 //! One request for a token, from the decision to ask until its answer is durable.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use cofferdam_domain::Timestamp;
 use cofferdam_domain::connection::OAuth2GrantKind;
 use cofferdam_vault::{Cause as WriteCause, Edition, Expect};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use super::error::TokenError;
@@ -17,7 +17,7 @@ use super::sets::{NotWritten, Write};
 use super::source::{TokenKey, TokenSource};
 use super::standing::{NoConsent, Standing};
 use super::token_set::{Refused, TokenSet};
-use super::{Inner, Seen, pace};
+use super::{Inner, OWN_REQUESTS_MAX, SHARES_MAX, Seen, pace};
 
 /// How often an answer is written again when the store fails.
 const WRITES_MAX: u32 = 5;
@@ -80,7 +80,22 @@ impl Inner {
         }
     }
 
+    fn share(&self, key: &TokenKey) -> Arc<Semaphore> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if shares.len() >= SHARES_MAX {
+            shares.retain(|_, share| Arc::strong_count(share) > 1);
+        }
+        let own = (key.workspace.clone(), key.connection.clone());
+        let share = shares
+            .entry(own)
+            .or_insert_with(|| Arc::new(Semaphore::new(OWN_REQUESTS_MAX)));
+        Arc::clone(share)
+    }
+
     async fn fly(self: &Arc<Self>, source: &TokenSource, holder: &Holder, cause: Cause) -> Landing {
+        // The connection's own first: what waits for that waits in nobody else's way.
+        let share = self.share(&source.key);
+        let _own = share.acquire().await.map_err(|_| TokenError::Unreadable)?;
         let _permit = self.requests.acquire().await.map_err(|_| TokenError::Unreadable)?;
         let unsaved = holder.lock().unsaved.take();
         if let Some(unsaved) = unsaved {
@@ -143,6 +158,14 @@ impl Inner {
         over: Expect,
         cause: Cause,
     ) -> Landing {
+        if set.to_secret().is_err() {
+            let unkept = |wait| TokenError::Unavailable {
+                limited: false,
+                reason: "its tokens are too large to be kept".to_owned(),
+                wait,
+            };
+            return self.failed(source, holder, None, unkept).await;
+        }
         match self.written(&source.key, &set, over, WriteCause::Refreshed).await {
             Ok(version) => {
                 let mut memory = holder.lock();

@@ -60,6 +60,14 @@ pub enum TokenState {
 }
 
 impl TokenState {
+    /// Whether a request that takes a token may well get one.
+    pub const fn is_usable(self) -> bool {
+        match self {
+            Self::Ready | Self::Failing => true,
+            Self::NotConnected | Self::ConsentNeeded | Self::Refused | Self::Unusable => false,
+        }
+    }
+
     /// The name in the API.
     pub const fn as_str(self) -> &'static str {
         match self {

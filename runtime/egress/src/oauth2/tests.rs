@@ -279,6 +279,7 @@ fn engine(server: &Arc<Server>, sets: &Arc<Sets>, began: Instant, at: Timestamp)
             spread: || 1.0,
             holders: Mutex::default(),
             requests: Semaphore::new(REQUESTS_MAX),
+            shares: Mutex::default(),
         }),
     }
 }

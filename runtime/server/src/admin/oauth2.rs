@@ -248,7 +248,8 @@ fn not_taken(why: NotTaken) -> ConsentLost {
             "This consent was begun in another browser, or this one keeps no cookies. End it there, or begin again."
         }
     };
-    tracing::warn!(?why, "a person came back with a consent that is not taken");
+    // Anybody who reaches the page can ask for it as often as they like.
+    tracing::debug!(?why, "a person came back with a consent that is not taken");
     ConsentLost {
         problem: Problem::new(StatusCode::BAD_REQUEST, "unknown-consent", detail),
         connection: None,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_domain::attempt::Exchange;
-use cofferdam_domain::{Connection, Timestamp, UpstreamName};
+use cofferdam_domain::{Connection, CredentialName, CredentialSlot, Timestamp, UpstreamName};
 use cofferdam_egress::{
-    Destination, Gate, GuestRequest, GuestResponse, HttpError as GateError, Passport, RefusalCode, Route, Trail,
+    Destination, Gate, GuestRequest, GuestResponse, HttpError as GateError, OAuth2, Passport, RefusalCode, Route, Trail,
 };
 use cofferdam_host::{Connector, Environment, HttpDestination, HttpError, HttpRequest, HttpResponse, SendFuture};
 use cofferdam_queue::Leased;
@@ -21,6 +21,7 @@ use crate::budgets;
 pub(super) struct GateEnvironment {
     gate: Arc<Gate>,
     vault: Arc<Vault>,
+    oauth2: OAuth2,
     passport: Passport,
     settings: String,
 }
@@ -60,6 +61,7 @@ impl GateEnvironment {
         Self {
             gate: Arc::clone(&app.gate),
             vault: Arc::clone(&app.vault),
+            oauth2: app.oauth2.clone(),
             passport,
             settings: settings(connection),
         }
@@ -93,16 +95,27 @@ impl Environment for GateEnvironment {
     }
 
     fn credential_exists(&self, upstream: &str) -> bool {
-        let route = upstream
-            .parse()
-            .ok()
-            .and_then(|name: UpstreamName| self.passport.routes.get(&name));
-        let Some(credential) = route.and_then(|route| route.credential.as_ref()) else {
+        let name: Option<UpstreamName> = upstream.parse().ok();
+        let Some(route) = name.as_ref().and_then(|name| self.passport.routes.get(name)) else {
             return false;
         };
-        self.vault
-            .exists(&self.passport.workspace, &self.passport.connection, credential)
-            .unwrap_or(false)
+        let is_set = |credential: &CredentialName| {
+            self.vault
+                .exists(&self.passport.workspace, &self.passport.connection, credential)
+                .unwrap_or(false)
+        };
+        let certificate = route.tls.client_certificate.as_ref();
+        let attached = match (&route.slot, &route.credential) {
+            (CredentialSlot::None, _) => certificate.is_some(),
+            (CredentialSlot::OAuth2(_), _) => self
+                .passport
+                .token_source(upstream, route)
+                // A token need not be there yet: the host obtains it when it is used.
+                .is_some_and(|source| self.oauth2.status(&source).state.is_usable()),
+            (_, Some(credential)) => is_set(credential),
+            (_, None) => false,
+        };
+        attached && certificate.is_none_or(is_set)
     }
 }
 

@@ -130,6 +130,13 @@ impl Template {
             .any(|part| matches!(part, Part::Placeholder(one) if *one == placeholder))
     }
 
+    /// Whether any of its literal text occurs in `value`.
+    pub fn has_literal_in(&self, value: &str) -> bool {
+        self.parts
+            .iter()
+            .any(|part| matches!(part, Part::Literal(text) if value.contains(text.as_str())))
+    }
+
     /// What is signed, one part after the other, with nothing between them. Nothing is copied.
     pub fn render<'a>(&'a self, message: Message<'a>) -> impl Iterator<Item = &'a [u8]> {
         self.parts.iter().map(move |part| match part {

@@ -26,6 +26,8 @@ const KEY_PAIR_BYTES: usize = 64;
 
 /// Signs id, time and body.
 pub(super) fn attach(secret: &[u8], outbound: &mut Outbound<'_>, needles: &mut Needles) -> Result<(), Refusal> {
+    // A file that holds a secret often ends in a line break.
+    let secret = secret.trim_ascii();
     let timestamp = (outbound.now.as_millis() / 1000).to_string();
     let signed = [
         outbound.message_id.as_bytes(),

@@ -19,6 +19,8 @@ use cofferdam_domain::retry::RATE_LIMIT_WAIT;
 use http::HeaderMap;
 use sfv::{BareItem, Dictionary, FieldType, Item, List, ListEntry, Parameters, Parser};
 
+use crate::exchange::GuestResponse;
+
 /// Numbers from here on are times since 1970, in seconds and in milliseconds.
 const EPOCH_SECONDS_MIN: f64 = 1e9;
 const EPOCH_MILLIS_MIN: f64 = 1e12;
@@ -95,7 +97,12 @@ pub(super) fn read(status: u16, headers: &Headers, wall: Timestamp) -> Feedback 
     }
 }
 
-/// How long an answer that no budget hears of asks to wait, in milliseconds.
+/// How long a cleaned answer that no budget hears of asks to wait, in milliseconds.
+pub(crate) fn asked_ms(response: &GuestResponse, wall: Timestamp) -> Option<u64> {
+    read(response.status, &response.headers, wall).retry_after_ms
+}
+
+/// The same of a token endpoint's answer.
 pub(crate) fn retry_after_ms(headers: &HeaderMap, wall: Timestamp) -> Option<u64> {
     let told = ["date", "retry-after"].map(|name| Some((name.to_owned(), headers.get(name)?.as_bytes().to_vec())));
     let told: Vec<_> = told.into_iter().flatten().collect();

@@ -35,6 +35,12 @@ pub(super) fn verify(grant: &InboundGrant, secrets: &[Secret], incoming: &Incomi
     };
     let timestamp = named(Placeholder::Timestamp, signature.timestamp_header.as_ref())?;
     let id = named(Placeholder::Id, signature.id_header.as_ref())?;
+    // What separates the parts must not be in one of them: the same bytes would then be signed with another time in them.
+    if template.has(Placeholder::Id) && template.has(Placeholder::Timestamp) && template.has_literal_in(id) {
+        return Err(Unverified::Malformed(
+            "the signed id holds what separates the signed parts",
+        ));
+    }
     let sent = if template.has(Placeholder::Timestamp) {
         let at = signature.timestamp_unit.parse(timestamp).ok_or(Unverified::Malformed(
             "the timestamp is not in the unit of the connection",
