@@ -1,9 +1,10 @@
-//! `cargo xtask bench`: what a call costs, what the whole path carries, what it takes in memory, what the queue does
+//! `cargo xtask bench`: what a call costs, what the gate costs, what the whole path carries, what it takes in memory, what the queue does
 //! under load and depth, and what it costs to seal bodies.
 //!
 //! Every comparison is a ratio of two things measured in turns in the same run, since machines are noisy.
 
 mod call;
+mod gate;
 mod memory;
 mod pipeline;
 mod queue;
@@ -21,7 +22,7 @@ use report::Report;
 #[derive(Parser)]
 #[command(name = "cofferdam-bench")]
 struct Arguments {
-    /// Only these: `call`, `pipeline`, `memory`, `queue`, `bodies`; none means all.
+    /// Only these: `call`, `gate`, `pipeline`, `memory`, `queue`, `bodies`; none means all.
     #[arg(value_enum)]
     names: Vec<Name>,
     /// Print one JSON object whose keys are the row names.
@@ -38,6 +39,7 @@ struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Name {
     Call,
+    Gate,
     Pipeline,
     Memory,
     Queue,
@@ -69,6 +71,10 @@ fn main() -> ExitCode {
         if wanted(Name::Call) {
             eprintln!("measuring calls (about 10 s)");
             call::measure(&mut report).await;
+        }
+        if wanted(Name::Gate) {
+            eprintln!("measuring the gate (about 15 s)");
+            gate::measure(&mut report).await;
         }
         if wanted(Name::Pipeline) {
             eprintln!("measuring the whole path (about 30 s)");

@@ -34,7 +34,7 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     steps.next("unit tests of the guests, on this machine's own target");
     run(&mut guests_cargo("test"))?;
     steps.next("unit and integration tests");
-    run(cargo().args(["test", "--locked", "--workspace"]))?;
+    run(cargo().args(["test", "--locked", "--workspace", "--no-fail-fast"]))?;
     steps.next("proofs, short");
     build::suite()?;
     for (name, arguments) in suite::SHORT {

@@ -14,7 +14,7 @@ pub(crate) mod headers;
 pub(crate) mod origin;
 pub(crate) mod record;
 mod redirect;
-mod reflect;
+pub(crate) mod reflect;
 pub(crate) mod resolve;
 mod target;
 pub(crate) mod tls;

@@ -24,6 +24,7 @@ pub use gate::budget::BudgetKey;
 pub use gate::headers::added_by_clients;
 pub use gate::origin::Destination;
 pub use gate::record::Trail;
+pub use gate::reflect::is_suspicious;
 pub use gate::resolve::{Lookup, Resolver, SystemResolver};
 pub use gate::tls::{BadTls, check_tls};
 pub use gate::{Gate, GateConfig, GateError};

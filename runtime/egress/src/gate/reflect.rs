@@ -39,6 +39,12 @@ struct Span {
     end: usize,
 }
 
+/// Whether a body may hold a secret in any of its forms: the first look that every answer gets. For those who measure it.
+pub fn is_suspicious(secret: &[u8], body: &[u8]) -> bool {
+    let patterns = Patterns::new([secret]).ok().map(Arc::new);
+    Scanner::new(patterns).is_some_and(|scanner| Watch::new(&scanner).finish(body))
+}
+
 impl Scanner {
     /// A scanner for all of these together; none without any.
     pub(crate) fn new(patterns: impl IntoIterator<Item = Arc<Patterns>>) -> Option<Self> {
