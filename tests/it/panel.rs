@@ -5,6 +5,8 @@ use std::process::Stdio;
 use cofferdam_domain::DeliveryState;
 use cofferdam_tests::oauth2::CLIENT_SECRET;
 use cofferdam_tests::{Answer, AuthorizationServer, Running, Upstream, wait};
+use fantoccini::elements::Element;
+use fantoccini::error::CmdError;
 use fantoccini::{Client, ClientBuilder, Locator};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -72,21 +74,25 @@ impl Browser {
     }
 
     async fn click(&self, css: &str) {
-        let found = self.client.wait().for_element(Locator::Css(css)).await;
-        let element = found.unwrap_or_else(|error| panic!("{css} is not on the page: {error}"));
-        element
-            .click()
-            .await
-            .unwrap_or_else(|error| panic!("{css} cannot be clicked: {error}"));
+        self.with(css, async |element| element.click().await).await;
     }
 
     async fn text(&self, css: &str) -> String {
-        let found = self.client.wait().for_element(Locator::Css(css)).await;
-        found
-            .unwrap_or_else(|error| panic!("{css} is not on the page: {error}"))
-            .text()
-            .await
-            .unwrap()
+        self.with(css, async |element| element.text().await).await
+    }
+
+    /// Does something with the element, and again if the page was left between finding it and that.
+    async fn with<T>(&self, css: &str, what: impl AsyncFn(Element) -> Result<T, CmdError>) -> T {
+        wait::until(css, async || {
+            let found = self.client.wait().for_element(Locator::Css(css)).await;
+            let element = found.unwrap_or_else(|error| panic!("{css} is not on the page: {error}"));
+            match what(element).await {
+                Ok(done) => Some(done),
+                Err(error) if error.is_stale_element_reference() => None,
+                Err(error) => panic!("{css}: {error}"),
+            }
+        })
+        .await
     }
 
     /// Keeps a picture in the target folder, to be looked at.

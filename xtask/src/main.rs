@@ -60,7 +60,7 @@ enum Task {
     /// hostile-egress: what a connector, an upstream and a name server can try against the gate, as data: each case through both
     /// doors, by a real component in the real host, over real sockets. Each case once; well under a minute.
     ///
-    /// canary: a secret of every kind, set on the real server, is searched for in everything that a run leaves: guest memory,
+    /// canary: secrets of many kinds, set on the real server, are searched for in everything that a run leaves: guest memory,
     /// answers, pages, logs, metrics, command line, data folder. Once on each engine, about a minute.
     Suite {
         /// Which.

@@ -1,4 +1,5 @@
-//! The canaries: one secret of every kind that the host holds, and what must be found nowhere for each.
+//! The canaries: one secret of each of these kinds, and what must be found nowhere for each. Client certificates, described HMACs
+//! and the further schemes of hooks are not among them.
 
 use data_encoding::{BASE64, HEXLOWER};
 
@@ -24,8 +25,11 @@ pub(crate) struct Kind {
     make: fn() -> Vec<u8>,
 }
 
-/// Every kind that there is.
-pub(crate) const KINDS: [Kind; 9] = [
+/// An AWS key's name, which is no secret, before the key.
+const ACCESS_KEY_ID: &[u8] = b"AKIDCANARY:";
+
+/// What is planted.
+pub(crate) const KINDS: [Kind; 10] = [
     outbound("bearer", "bearer", token),
     outbound("basic", "basic", password),
     outbound("header", "header X-Api-Key key ", token),
@@ -33,6 +37,7 @@ pub(crate) const KINDS: [Kind; 9] = [
     outbound("query", "query key", token),
     outbound("hmac", "hmac-sha256 X-Signature sha256=", token),
     outbound("signed", "standard-webhooks", webhook),
+    outbound("aws", "aws-sigv4 eu-central-1 execute-api", access_key),
     inbound("in-github", "github", token),
     inbound("in-standard", "standard-webhooks", webhook),
 ];
@@ -68,6 +73,10 @@ fn password() -> Vec<u8> {
     [b"user:", token().as_slice()].concat()
 }
 
+fn access_key() -> Vec<u8> {
+    [ACCESS_KEY_ID, token().as_slice()].concat()
+}
+
 fn webhook() -> Vec<u8> {
     format!("whsec_{}", BASE64.encode(&rand::random::<[u8; 24]>())).into_bytes()
 }
@@ -101,6 +110,9 @@ impl Canary {
         let mut parts = vec![(name("the secret"), self.value.clone())];
         if let Some(password) = self.value.strip_prefix(b"user:") {
             parts.push((name("the password"), password.to_vec()));
+        }
+        if let Some(key) = self.value.strip_prefix(ACCESS_KEY_ID) {
+            parts.push((name("the secret access key"), key.to_vec()));
         }
         if let Some(text) = self.value.strip_prefix(b"whsec_") {
             parts.push((name("the secret's text"), text.to_vec()));
