@@ -105,6 +105,11 @@ pub(crate) struct Seen {
     pub(crate) connections: Option<usize>,
     /// Requests that the granted upstream read.
     pub(crate) requests: Option<usize>,
+    /// Requests to the other server on the address `127.0.0.3`.
+    pub(crate) elsewhere: usize,
+    /// What the whole trail of a call must say, exchange by exchange: a status or the code of a refusal. None: one exchange
+    /// for each ask, as [`Expected`] implies.
+    pub(crate) trail: Option<Vec<&'static str>>,
     /// Names that were looked up.
     pub(crate) lookups: Option<usize>,
     /// Times that the credential was read.
@@ -378,6 +383,16 @@ impl Case {
 
     pub(crate) fn requests(mut self, count: usize) -> Self {
         self.seen.requests = Some(count);
+        self
+    }
+
+    pub(crate) fn elsewhere(mut self, count: usize) -> Self {
+        self.seen.elsewhere = count;
+        self
+    }
+
+    pub(crate) fn trail(mut self, exchanges: &[&'static str]) -> Self {
+        self.seen.trail = Some(exchanges.to_vec());
         self
     }
 

@@ -40,7 +40,7 @@ fn one_call(case: &Case, ran: &Ran, called: &Called, door: &dyn Door, nth: &mut 
         let expected = case.expected_of(door.by_url(), *nth % case.asks.len());
         *nth += 1;
         came(expected, report, ran, door, faults);
-        if *expected != Expected::Unsayable {
+        if *expected != Expected::Unsayable && case.seen.trail.is_none() {
             match trail.next() {
                 Some(exchange) => recorded(expected, exchange, faults),
                 None => faults.push("the request is not in the trail".to_owned()),
@@ -51,7 +51,12 @@ fn one_call(case: &Case, ran: &Ran, called: &Called, door: &dyn Door, nth: &mut 
     if let Some(last) = called.reports.last() {
         searched(last, ran, faults);
     }
-    if trail.next().is_some() {
+    if let Some(wanted) = &case.seen.trail {
+        let seen: Vec<_> = called.trail.iter().map(|exchange| in_short(&exchange.result)).collect();
+        if seen != *wanted {
+            faults.push(format!("expected the trail {wanted:?}, seen {seen:?}"));
+        }
+    } else if trail.next().is_some() {
         faults.push("there is more in the trail than was asked".to_owned());
     }
     let needles = ran.credential.needles();
@@ -63,6 +68,14 @@ fn one_call(case: &Case, ran: &Ran, called: &Called, door: &dyn Door, nth: &mut 
         if let Some(found) = needles.find(bytes) {
             faults.push(format!("{found} is in {place}"));
         }
+    }
+}
+
+fn in_short(result: &ExchangeResult) -> String {
+    match result {
+        ExchangeResult::Answered { status, .. } => status.to_string(),
+        ExchangeResult::Refused { code, .. } => code.clone(),
+        other => format!("{other:?}"),
     }
 }
 
@@ -201,7 +214,11 @@ fn outside(case: &Case, ran: &Ran, door: &dyn Door, faults: &mut Vec<String>) {
         (0..case.asks.len()).all(|nth| matches!(expected(nth), Expected::Refused(_) | Expected::Unsayable));
     let none_if_refused = |said: Option<usize>| said.or(all_refused.then_some(0));
     count("connections where nobody may go", Some(0), ran.outside.forbidden());
-    count("connections to the other server", Some(0), ran.outside.elsewhere());
+    count(
+        "connections to the other server",
+        Some(case.seen.elsewhere),
+        ran.outside.elsewhere(),
+    );
     count(
         "connections to the upstream",
         none_if_refused(case.seen.connections),
@@ -241,6 +258,12 @@ fn outside(case: &Case, ran: &Ran, door: &dyn Door, faults: &mut Vec<String>) {
                 "expected {wire:?} on the wire, seen {}",
                 String::from_utf8_lossy(first)
             ));
+        }
+    }
+    let needles = ran.credential.needles();
+    for request in ran.outside.requests_elsewhere() {
+        if let Some(found) = needles.find(&request) {
+            faults.push(format!("{found} went to the other server"));
         }
     }
     let answered = (0..case.asks.len()).any(|nth| matches!(expected(nth), Expected::Answered(_)));

@@ -4,6 +4,7 @@ mod addresses;
 mod errors;
 mod forms;
 mod headers;
+mod hops;
 mod lies;
 mod names;
 mod order;
@@ -28,6 +29,7 @@ pub(crate) fn all() -> Vec<Theme> {
         theme("IP notations", addresses::cases()),
         theme("DNS that changes", names::cases()),
         theme("redirects", redirects::cases()),
+        theme("redirects that are followed", hops::cases()),
         theme("header smuggling", headers::cases()),
         theme("the credential's slot", slots::cases()),
         theme("upstreams that lie", lies::cases()),

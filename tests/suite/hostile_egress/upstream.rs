@@ -25,6 +25,9 @@ const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 3);
 /// How often another port is tried when one of the addresses has it in use.
 const PORTS_TRIED_MAX: usize = 64;
 
+/// What the other server says.
+const HONEST: &str = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\nconnection: close\r\n\r\nelsewhere";
+
 /// What stands for no end: far over every bound, and no more than a machine that takes all of it can hold.
 const ENDLESS_BYTES: usize = 16 << 20;
 
@@ -64,7 +67,7 @@ impl Book {
         requests.push(request);
         let replies = self.replies.lock().unwrap_or_else(PoisonError::into_inner);
         let reply = replies.get(nth).or(replies.last()).cloned();
-        (nth, reply.unwrap_or_else(|| Reply::ok("elsewhere")))
+        (nth, reply.unwrap_or_else(|| Reply::bytes(HONEST)))
     }
 
     fn greeting(&self) -> Option<Reply> {
@@ -134,6 +137,11 @@ impl Outside {
     /// Connections to the other server.
     pub(crate) fn elsewhere(&self) -> usize {
         self.elsewhere.connections()
+    }
+
+    /// Requests to the other server.
+    pub(crate) fn requests_elsewhere(&self) -> Vec<Vec<u8>> {
+        self.elsewhere.requests()
     }
 
     /// Connections where nobody may go.

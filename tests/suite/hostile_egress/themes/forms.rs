@@ -72,7 +72,9 @@ fn places() -> Vec<Case> {
                 reflected: true,
                 ..Answer::default()
             })),
-        case("in a cookie").reply(Reply::with_headers("set-cookie: key={secret:hex}")),
+        case("in a cookie")
+            .reply(Reply::with_headers("set-cookie: key={secret:hex}"))
+            .expect(redacted("ok")),
         case("in the reason phrase").reply(Reply::bytes("HTTP/1.1 200 {secret:raw}\r\ncontent-length: 2\r\n\r\nok")),
         case("in an interim answer").reply(Reply::bytes(
             "HTTP/1.1 103 Early Hints\r\nx-key: {secret:raw}\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
