@@ -32,12 +32,15 @@ const PAGE: usize = 32;
 /// Longest name of a file that an error repeats, in characters.
 const HINT_CHARS_MAX: usize = 1024;
 
+/// Seals a record, by its key and value, under the new key.
+type Rewrap = fn(&Keys<'_>, &[u8], &[u8]) -> Result<Vec<u8>, VaultError>;
+
 /// A kind of record that is sealed under the vault key.
 struct Kind {
     /// Where its records lie.
     prefix: fn() -> Key,
     /// Seals a record under the second key instead of the first.
-    rewrap: fn(&Keys<'_>, &[u8], &[u8]) -> Result<Vec<u8>, VaultError>,
+    rewrap: Rewrap,
 }
 
 /// All of them. A record of any other kind must not be sealed under the vault key.
