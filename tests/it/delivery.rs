@@ -96,11 +96,11 @@ async fn slacks_200_that_says_no_is_an_auth_failure_that_parks_the_lane_until_th
     let correlation = accepted.accepted[0].correlation_id.to_string();
     let parked = wait::until("the parked lane", || async {
         let view = server.api.connection("slack-alerts").await;
-        (view.health == Health::Parked).then_some(view)
+        // A read may show the lane a moment before the commit that parked it is counted.
+        (view.health == Health::Parked && view.depth.pending == 1).then_some(view)
     })
     .await;
     assert_eq!(parked.lane.parked.as_ref().unwrap().class, FailureClass::Auth);
-    assert_eq!(parked.depth.pending, 1);
     assert_eq!(slack.asked().len(), 1);
 
     server.api.set_secret("slack-alerts", "bot", "xoxb-a-new-token").await;
