@@ -88,7 +88,7 @@ impl Browser {
             let element = found.unwrap_or_else(|error| panic!("{css} is not on the page: {error}"));
             match what(element).await {
                 Ok(done) => Some(done),
-                Err(error) if error.is_stale_element_reference() => None,
+                Err(error) if has_gone(&error) => None,
                 Err(error) => panic!("{css}: {error}"),
             }
         })
@@ -102,6 +102,11 @@ impl Browser {
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join(format!("{name}.png")), png).unwrap();
     }
+}
+
+/// Whether the element belonged to a page that has been left. The driver has two ways of saying it.
+fn has_gone(error: &CmdError) -> bool {
+    error.is_stale_element_reference() || error.to_string().contains("does not belong to the document")
 }
 
 #[tokio::test]
