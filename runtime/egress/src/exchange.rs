@@ -92,3 +92,23 @@ impl From<Refusal> for HttpError {
         Self::Refused(refusal)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_the_way_of_a_redirect_after_a_change_nothing_promises_that_nothing_has_happened() {
+        for error in [
+            HttpError::RateLimited {
+                wait: Duration::from_secs(5),
+            },
+            HttpError::Unreachable("gone".to_owned()),
+            HttpError::TimedOut { request_sent: false },
+        ] {
+            assert!(matches!(error.after_change(), HttpError::Interrupted(_)));
+        }
+        let ambiguous = HttpError::TimedOut { request_sent: true };
+        assert_eq!(ambiguous.clone().after_change(), ambiguous);
+    }
+}
