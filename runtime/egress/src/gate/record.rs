@@ -203,7 +203,8 @@ impl Entry {
     /// The idempotency key of this exchange: `key` for a call's first change at an upstream, `key-2` for its second, and
     /// so on, since an upstream takes two different requests under one key for a mistake. A request that the call
     /// repeats unchanged keeps the key it had. It is stable over attempts as long as the connector makes its changes in
-    /// the same order.
+    /// the same order: what is refused counts too, since whether it is refused can differ between attempts, and when that
+    /// is known differs with the timing of requests that are under way at once.
     pub(crate) fn idempotency_key(&self, key: &str) -> String {
         let slots = self.trail.lock();
         let identity = |exchange: &Exchange| (exchange.method.clone(), exchange.path_hash, exchange.request_hash);
@@ -213,10 +214,7 @@ impl Entry {
         let mut earlier = Vec::new();
         for slot in &slots[..self.index] {
             let exchange = &slot.exchange;
-            let counts = !slot.hop
-                && exchange.upstream == own.upstream
-                && is_change(&exchange.method)
-                && !matches!(exchange.result, ExchangeResult::Refused { .. });
+            let counts = !slot.hop && exchange.upstream == own.upstream && is_change(&exchange.method);
             if counts && !earlier.contains(&identity(exchange)) {
                 earlier.push(identity(exchange));
             }

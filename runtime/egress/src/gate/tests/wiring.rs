@@ -121,6 +121,20 @@ async fn each_change_of_a_call_has_its_own_idempotency_key_and_a_repetition_keep
 }
 
 #[tokio::test]
+async fn a_refused_change_keeps_its_number_so_that_the_next_one_has_the_same_key_in_every_attempt() {
+    let upstream = Upstream::saying("ok").await;
+    let world = World::new(&upstream.url(), "none");
+    let refused = GuestRequest {
+        path: "/../x".to_owned(),
+        ..post("a")
+    };
+    world.send(refused).await.unwrap_err();
+    world.send(post("b")).await.unwrap();
+    let sent = upstream.requests().pop().unwrap();
+    assert_eq!(header(&sent, "idempotency-key"), ["key-2"], "{sent}");
+}
+
+#[tokio::test]
 async fn a_credential_goes_into_its_own_slot_only() {
     let upstream = Upstream::saying("ok").await;
     let send = async |slot: &str| {
