@@ -196,6 +196,7 @@ fn outcome(outcome: Outcome, class: Option<FailureClass>, now: Timestamp) -> Set
         end,
         lane: Vec::new(),
         produced: Vec::new(),
+        kept: Default::default(),
         now,
     }
 }

@@ -106,6 +106,7 @@ pub(super) fn settlement(
         end,
         lane,
         produced: Vec::new(),
+        kept: Default::default(),
         now,
     }
 }
