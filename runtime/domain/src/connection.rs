@@ -26,8 +26,8 @@ pub use self::budget::BudgetGrant;
 pub use self::inbound::{InboundGrant, InboundScheme};
 pub use self::oauth2::{OAuth2Grant, OAuth2GrantKind};
 pub use self::poll::{
-    Missed, POLL_EVERY_MAX, POLL_EVERY_MIN, POLL_JITTER_DEFAULT_DIVISOR, POLL_JITTER_DEFAULT_MAX, POLL_JITTER_MAX, PollGrant,
-    StateGrant,
+    Missed, POLL_EVERY_MAX, POLL_EVERY_MIN, POLL_JITTER_DEFAULT_DIVISOR, POLL_JITTER_DEFAULT_MAX, POLL_JITTER_MAX,
+    PollGrant, StateGrant,
 };
 pub use self::slot::{BadSlot, CredentialSlot, PREFIX_BYTES_MAX};
 pub use self::span::{BadSpan, Span};

@@ -218,11 +218,19 @@ mod tests {
         let mut full = view(1024);
         let room = 1024 - STATE_ENTRY_BYTES - 1;
         assert_eq!(full.set("k".into(), some(room + 1)), Err(StateRefusal::Full(1024)));
-        assert_eq!((full.used(), full.bytes()), (Used::Not, 0), "a refused write changes nothing");
+        assert_eq!(
+            (full.used(), full.bytes()),
+            (Used::Not, 0),
+            "a refused write changes nothing"
+        );
         assert_eq!(full.set("k".into(), some(room)), Ok(()));
         assert_eq!(full.bytes(), 1024);
         assert_eq!(full.set("l".into(), some(0)), Err(StateRefusal::Full(1024)));
-        assert_eq!(full.set("k".into(), some(room - 20)), Ok(()), "a replaced value makes room");
+        assert_eq!(
+            full.set("k".into(), some(room - 20)),
+            Ok(()),
+            "a replaced value makes room"
+        );
         assert_eq!(full.set("l".into(), some(3)), Ok(()));
         assert_eq!(full.bytes(), 1024);
         assert_eq!(state_bytes(full.values()), 1024);

@@ -393,12 +393,20 @@ mod tests {
         let raw = encode_content(KeptVersion(7), &values);
         assert_eq!(decode_content(&raw).unwrap(), (KeptVersion(7), values.clone()));
         let empty = encode_content(KeptVersion(u64::MAX), &StateValues::new());
-        assert_eq!(decode_content(&empty).unwrap(), (KeptVersion(u64::MAX), StateValues::new()));
+        assert_eq!(
+            decode_content(&empty).unwrap(),
+            (KeptVersion(u64::MAX), StateValues::new())
+        );
         // Cut anywhere but between two entries it is refused; between two it is the wrong version's or another record.
-        let refused = (0..raw.len()).filter(|end| decode_content(&raw[..*end]).is_err()).count();
+        let refused = (0..raw.len())
+            .filter(|end| decode_content(&raw[..*end]).is_err())
+            .count();
         assert_eq!(refused, raw.len() - values.len());
         let newer = [&[2], &raw[1..]].concat();
-        assert!(matches!(decode_content(&newer), Err(RecordError::Version { found: Some(2), .. })));
+        assert!(matches!(
+            decode_content(&newer),
+            Err(RecordError::Version { found: Some(2), .. })
+        ));
         let no_text = [&raw[..9], &[0, 0, 0, 1, 0xff, 0, 0, 0, 0]].concat();
         assert!(matches!(decode_content(&no_text), Err(RecordError::Malformed { .. })));
     }
