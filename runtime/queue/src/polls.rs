@@ -26,7 +26,7 @@ pub struct PollStanding {
     pub last: Option<Timestamp>,
     /// The latest poll, whoever asked for it; none if there was none, or retention has taken it.
     pub latest: Option<Delivery>,
-    raw: Vec<u8>,
+    pub(crate) raw: Vec<u8>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -6,6 +6,7 @@ mod bodies;
 mod conforms;
 mod damage;
 mod dead_letters;
+mod kept;
 mod lease;
 mod order;
 mod promises;
