@@ -432,7 +432,7 @@ async fn one_poll_of_a_connection_is_made_at_a_time_and_calls_with_a_state_too()
 }
 
 /// Puts the last time of the schedule so long back, while no server runs.
-fn set_back(setup: &Setup, by_ms: u64) -> Timestamp {
+async fn set_back(setup: &Setup, by_ms: u64) -> Timestamp {
     let store = Store::open(&OpenOptions::new(setup.data())).unwrap();
     let key = Key::of(Keyspace::ConnectorState)
         .text("default")
@@ -444,7 +444,7 @@ fn set_back(setup: &Setup, by_ms: u64) -> Timestamp {
     record["last"] = last.into();
     let mut batch = Batch::new();
     batch.put(key, [&[1][..], record.to_string().as_bytes()].concat());
-    store.commit_blocking(batch).unwrap();
+    store.commit(batch).await.unwrap();
     Timestamp::from_millis(last)
 }
 
@@ -459,7 +459,7 @@ async fn times_that_passed_while_the_server_was_down_are_one_poll_or_none_as_the
         wait_settled(&server).await;
         let (_, _, setup) = server.stop().await;
         // As if it had been down for five hours and a half.
-        let last = set_back(&setup, 5 * HOUR + HOUR / 2);
+        let last = set_back(&setup, 5 * HOUR + HOUR / 2).await;
         let server = setup.start().await;
         let view = wait::until("the next time", || async {
             let view = polling(&server).await;
@@ -552,6 +552,69 @@ async fn a_poll_can_be_asked_for_hastened_and_begun_from_the_start() {
         (feed.asked() == ["", "1", "2", "2", "", "1"]).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_grant_that_was_taken_away_holds_for_a_poll_that_waits_already() {
+    let feed = Feed::start(0, 1).await;
+    feed.instead("", 503, &json!({}));
+    let server = feed_server().await;
+    let slow = format!("{ONCE}[policy.retry]\nschedule_ms = [0, 3600000]\n");
+    polled(&server, &feed, &slow).await;
+    let poll = wait_poll(&server, |poll| {
+        matches!(poll.delivery.state, DeliveryState::Pending { .. }) && poll.attempts.len() == 1
+    })
+    .await;
+    server.api.post("/v1/connections/source/poll").await;
+    feed.wait_asked(2).await;
+    wait_settled(&server).await;
+
+    // Dead, and replayed once there is no grant any more.
+    feed.instead("0", 404, &json!({}));
+    let asked: PollAsked = serde_json::from_value(server.api.post("/v1/connections/source/poll").await).unwrap();
+    let id = asked.delivery;
+    wait_poll(&server, |poll| {
+        matches!(poll.delivery.state, DeliveryState::Dead { .. })
+    })
+    .await;
+    polled(&server, &feed, "").await;
+    let before = feed.asked().len();
+    server.api.post(&format!("/v1/dead-letters/{id}/replay")).await;
+    let refused = wait::until("the refusal", || async {
+        let poll = server.api.delivery(id).await;
+        let refused = |it: &cofferdam_domain::classify::Failure| it.code.as_deref() == Some("poll-not-granted");
+        poll.delivery.last_failure.as_ref().is_some_and(refused).then_some(poll)
+    })
+    .await;
+    assert!(matches!(refused.delivery.state, DeliveryState::Dead { .. }));
+    assert_eq!(feed.asked().len(), before);
+    assert_ne!(poll.delivery.id, id);
+}
+
+#[tokio::test]
+async fn a_connector_that_says_more_and_nothing_else_is_asked_no_quicker_than_the_quickest_schedule() {
+    let feed = Feed::start(0, 1).await;
+    feed.instead("", 200, &json!({"next": "a", "more": true}));
+    feed.instead("a", 200, &json!({"next": "b", "more": true}));
+    let server = feed_server().await;
+    polled(&server, &feed, ONCE).await;
+    let last = wait_poll(&server, |poll| is_delivered(poll) && poll.delivery.runs == 1).await;
+    let began = last.delivery.accepted_at;
+    let at_end = wait::until("the third page", || async {
+        let polls = events(&server, "dev.cofferdam.poll").await;
+        (polls.len() == 3 && feed.asked().len() == 3).then_some(polls)
+    })
+    .await;
+    let run = server.api.trace(at_end[0].correlation_id.as_str()).await;
+    let started: Vec<_> = run
+        .events
+        .iter()
+        .map(|it| it.deliveries[0].attempts[0].started_at)
+        .collect();
+    for (page, pair) in started.windows(2).enumerate() {
+        assert!(pair[1].since(pair[0]).as_millis() >= 995, "page {page}: {started:?}");
+    }
+    assert!(began >= started[0]);
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ impl PollGrant {
 mod tests {
     use super::*;
 
-    fn check(grant: serde_json::Value, expected: &[&str]) {
+    fn check(grant: &serde_json::Value, expected: &[&str]) {
         let problems = serde_json::from_value::<PollGrant>(grant.clone()).unwrap().problems();
         let begins = |(problem, expected): (&String, &&str)| problem.starts_with(expected);
         assert!(
@@ -139,31 +139,34 @@ mod tests {
 
     #[test]
     fn every_value_out_of_bounds_is_named() {
-        check(serde_json::json!({}), &[]);
-        check(serde_json::json!({ "every": "1s" }), &[]);
-        check(serde_json::json!({ "every": "366d" }), &[]);
+        check(&serde_json::json!({}), &[]);
+        check(&serde_json::json!({ "every": "1s" }), &[]);
+        check(&serde_json::json!({ "every": "366d" }), &[]);
         check(
-            serde_json::json!({ "every": "999ms" }),
+            &serde_json::json!({ "every": "999ms" }),
             &["poll.every is 999ms; it must be 1s to 366d"],
         );
-        check(serde_json::json!({ "every": "367d" }), &["poll.every is 367d"]);
+        check(&serde_json::json!({ "every": "367d" }), &["poll.every is 367d"]);
         check(
-            serde_json::json!({ "every": "5m", "cron": "* * * * *" }),
+            &serde_json::json!({ "every": "5m", "cron": "* * * * *" }),
             &["poll.cron stands beside"],
         );
         check(
-            serde_json::json!({ "every": "5m", "timezone": "UTC" }),
+            &serde_json::json!({ "every": "5m", "timezone": "UTC" }),
             &["poll.timezone means nothing"],
         );
-        check(serde_json::json!({ "cron": "" }), &["poll.cron must be 1 to 256 bytes"]);
-        check(serde_json::json!({ "cron": "x".repeat(257) }), &["poll.cron must be"]);
-        check(serde_json::json!({ "every": "10s", "jitter": "5s" }), &[]);
         check(
-            serde_json::json!({ "every": "10s", "jitter": "5001ms" }),
+            &serde_json::json!({ "cron": "" }),
+            &["poll.cron must be 1 to 256 bytes"],
+        );
+        check(&serde_json::json!({ "cron": "x".repeat(257) }), &["poll.cron must be"]);
+        check(&serde_json::json!({ "every": "10s", "jitter": "5s" }), &[]);
+        check(
+            &serde_json::json!({ "every": "10s", "jitter": "5001ms" }),
             &["poll.jitter is 5001ms; it must be at most 5s"],
         );
         check(
-            serde_json::json!({ "cron": "0 * * * *", "jitter": "61m" }),
+            &serde_json::json!({ "cron": "0 * * * *", "jitter": "61m" }),
             &["poll.jitter is 61m; it must be at most 1h"],
         );
     }

@@ -109,7 +109,17 @@ impl Runner {
                     }
                     (None, DeliveryKind::Receive) => receive_again(&app, &connection, &connector, &leased).await,
                     (None, DeliveryKind::Poll) => {
-                        poll(&app, &connection, &connector, &leased, &environment, &opened, slot).await
+                        // Boxed, as the settle is: what it holds of a page would make every attempt's future as large.
+                        Box::pin(poll(
+                            &app,
+                            &connection,
+                            &connector,
+                            &leased,
+                            &environment,
+                            &opened,
+                            slot,
+                        ))
+                        .await
                     }
                 }
             };
@@ -136,7 +146,7 @@ impl Runner {
                     halted(&connector, trail)
                 }
             };
-            settle(&app, &connection, &connector, leased, called, classified).await;
+            Box::pin(settle(&app, &connection, &connector, leased, called, classified)).await;
         }
         .instrument(span)
         .await;

@@ -34,6 +34,7 @@ pub(super) async fn open(app: &App, connection: &Connection, kind: DeliveryKind)
         // The provider's request has no attempt at first, so it has no state at any time.
         DeliveryKind::Receive => return Ok(opened),
         DeliveryKind::Deliver => {}
+        DeliveryKind::Poll if connection.spec.poll.is_none() => return Err(not_granted(connection)),
         DeliveryKind::Poll => {
             let read = app.queue.open_cursor(workspace, name, steady()).await;
             let (version, cursor) = read.map_err(|error| unreadable("cursor", "reset-cursor", connection, &error))?;
@@ -71,6 +72,18 @@ impl Opened {
             cursor,
             again: None,
         }
+    }
+}
+
+/// A poll that was made while there was a grant, or is replayed after it was taken away.
+fn not_granted(connection: &Connection) -> Failure {
+    let name = &connection.spec.name;
+    Failure {
+        class: FailureClass::Policy,
+        code: Some("poll-not-granted".to_owned()),
+        message: format!("connection {name} has no [poll] in its file any more, so it is not polled"),
+        ambiguous: false,
+        retry_after_ms: None,
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_domain::classify::Failure;
+use cofferdam_domain::connection::POLL_EVERY_MIN;
 use cofferdam_domain::event::{Origin, POLLED_BY, Stamp};
 use cofferdam_domain::limits::{MESSAGE_BYTES_MAX, PAGES_PER_RUN_MAX, one_line};
 use cofferdam_domain::{
@@ -112,7 +113,7 @@ async fn take(app: &App, connection: &Connection, leased: &Leased, page: Page) -
     let produced = subscriptions::fan_out(app, stamped, hooks::window(connection))
         .await
         .map_err(|problem| ours(not_taken(problem, FailureClass::Dependency)))?;
-    page_refused(app, &produced).map_err(|problem| ours(not_taken(problem, FailureClass::RateLimited)))?;
+    page_refused(app, &produced, more).map_err(|problem| ours(not_taken(problem, FailureClass::RateLimited)))?;
     let turn: Option<Turn> = serde_json::from_slice(&leased.body).ok();
     let page = turn.as_ref().map_or(1, |turn| turn.page);
     let goes_on = more && page < PAGES_PER_RUN_MAX;
@@ -125,6 +126,13 @@ async fn take(app: &App, connection: &Connection, leased: &Leased, page: Page) -
         };
         let mut again = accept(connection, &next);
         // The pages of one run are one thing that happened.
+        if events == 0 {
+            // A connector that says "more" and nothing else for ever is as quick as the quickest schedule, and no quicker.
+            again
+                .fan_out
+                .iter_mut()
+                .for_each(|owed| owed.first_wait = POLL_EVERY_MIN);
+        }
         again.new.event.correlation_id = leased.event.correlation_id.clone();
         again.new.event.trace = leased.attempt.trace.child(&mut rand::rng());
         again

@@ -33,8 +33,8 @@ pub(super) fn refuse_when_disk_is_almost_full(app: &App, door: Door) -> Result<(
 }
 
 /// Whether a page that a poll has found may not be taken now, and when it may be: the same marks as for what is sent.
-pub(crate) fn page_refused(app: &App, accepts: &[Accept]) -> Result<(), Problem> {
-    if accepts.is_empty() {
+pub(crate) fn page_refused(app: &App, accepts: &[Accept], more: bool) -> Result<(), Problem> {
+    if accepts.is_empty() && !more {
         return Ok(());
     }
     refuse_when_disk_is_almost_full(app, Door::Poll)?;

@@ -49,7 +49,13 @@ pub(super) fn kept(view: &ConnectionView, now: Timestamp) -> Vec<(&'static str, 
             || "nothing yet".to_owned(),
             |size| format!("{} in {} entries", units::bytes(size.bytes), units::count(size.keys)),
         );
-        rows.push(("State", format!("{held}, of {}", units::bytes(state.bytes_max))));
+        rows.push((
+            "State",
+            format!(
+                "{held}, of {}; its calls are made one at a time",
+                units::bytes(state.bytes_max)
+            ),
+        ));
         rows.extend(state.problem.clone().map(|problem| ("State trouble", problem)));
     }
     let Some(polling) = &view.polling else {
