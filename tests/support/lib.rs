@@ -4,12 +4,14 @@
 
 pub mod api;
 pub mod artifacts;
+pub mod feed;
 pub mod oauth2;
 pub mod server;
 pub mod sign;
 pub mod upstream;
 pub mod wait;
 
+pub use feed::Feed;
 pub use oauth2::{AuthorizationServer, TokenAnswer};
 pub use server::{Running, Setup};
 pub use upstream::{Answer, Upstream};

@@ -73,6 +73,7 @@ pub(crate) fn guests() -> anyhow::Result<()> {
     let others = [
         "examples/first-connector",
         "tests/guests/broken",
+        "tests/guests/feed",
         "tests/guests/inbox",
         "tests/guests/probe",
         "tests/guests/wasi-probe",

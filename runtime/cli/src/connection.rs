@@ -1,6 +1,7 @@
 //! `cofferdam connection`: connectors installed, granted and toggled.
 
 mod budgets;
+mod kept;
 mod matching;
 
 use std::collections::BTreeSet;
@@ -51,6 +52,34 @@ Examples:
     },
     /// Show every connection: how it is doing, and what waits, runs and died
     List,
+    /// Show a connection: how it is doing, what its connector keeps, and when it is polled
+    Show {
+        /// The connection
+        name: ConnectionName,
+    },
+    /// Poll a connection now; its schedule goes on as it is
+    ///
+    /// One that waits for its time is due now instead. What it finds, and why it fails, is in its trace.
+    Poll {
+        /// The connection
+        name: ConnectionName,
+    },
+    /// Reset the cursor of a connection's polls: the next one begins from the start
+    ///
+    /// What it finds again is taken again, unless its connector gives each event a key of its own that is still remembered.
+    ResetCursor {
+        /// The connection
+        name: ConnectionName,
+
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// What a connector keeps between calls
+    State {
+        #[command(subcommand)]
+        command: kept::StateCommand,
+    },
     /// Show what may be asked of each upstream: limits, what is left, and what an upstream makes wait
     ///
     /// A connection's file limits an upstream by [upstreams.NAME.budget]: requests and per_ms, burst, concurrency, and share,
@@ -123,6 +152,12 @@ impl Connection {
                     config::DEFAULT_POLICY_TEXT.to_owned()
                 });
             }
+            ConnectionCommand::Show { name } => return kept::show(&self.api, &name, output).await,
+            ConnectionCommand::Poll { name } => return kept::poll(&self.api, &name, output).await,
+            ConnectionCommand::ResetCursor { name, yes } => {
+                return kept::reset_cursor(&self.api, &name, yes, output).await;
+            }
+            ConnectionCommand::State { command } => return command.run(&self.api, output).await,
             ConnectionCommand::Match(what) => return what.run(&self.api, output).await,
             ConnectionCommand::Delete { name, dead_letter, yes } => {
                 return delete(&self.api, &name, dead_letter, yes, output).await;

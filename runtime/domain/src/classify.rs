@@ -260,6 +260,20 @@ pub fn classify(result: CallResult, trail: &[Exchange]) -> Verdict {
     }
 }
 
+/// As [`classify`], for a poll: `304 Not Modified` (RFC 9110 section 15.4.5) is how an upstream says that there is nothing
+/// new, so the connector's word stands.
+pub fn classify_poll(result: CallResult, trail: &[Exchange]) -> Verdict {
+    let unchanged = trail
+        .last()
+        .is_some_and(|last| matches!(last.result, ExchangeResult::Answered { status: 304, .. }));
+    match result {
+        CallResult::Done(_) | CallResult::Failed(_) if unchanged => classify(result, &[]),
+        CallResult::Done(_) | CallResult::Failed(_) | CallResult::Faulted(_) | CallResult::Refused(_) => {
+            classify(result, trail)
+        }
+    }
+}
+
 /// The class of a status or of a gate's answer; none when nothing is wrong.
 fn class_of(result: &ExchangeResult) -> Option<FailureClass> {
     match result {

@@ -5,8 +5,10 @@ mod budget;
 pub mod header;
 mod inbound;
 pub mod oauth2;
+mod poll;
 pub mod signature;
 mod slot;
+mod span;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -23,7 +25,12 @@ pub use self::base_url::{BadBaseUrl, BaseUrl};
 pub use self::budget::BudgetGrant;
 pub use self::inbound::{InboundGrant, InboundScheme};
 pub use self::oauth2::{OAuth2Grant, OAuth2GrantKind};
+pub use self::poll::{
+    Missed, POLL_EVERY_MAX, POLL_EVERY_MIN, POLL_JITTER_DEFAULT_DIVISOR, POLL_JITTER_DEFAULT_MAX, POLL_JITTER_MAX,
+    PollGrant, StateGrant,
+};
 pub use self::slot::{BadSlot, CredentialSlot, PREFIX_BYTES_MAX};
+pub use self::span::{BadSpan, Span};
 pub use self::upstream::{CA_BYTES_MAX, REDIRECT_ORIGINS_MAX, REDIRECTS_MAX, UpstreamGrant, UpstreamTls};
 
 /// A connector installed in a workspace.
@@ -74,6 +81,12 @@ pub struct ConnectionSpec {
     /// Whether and how incoming requests are taken.
     #[serde(default)]
     pub inbound: Option<InboundGrant>,
+    /// Whether its connector may keep something between calls, and how much. Its calls are then made one at a time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<StateGrant>,
+    /// Whether and when its connector is asked for news.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub poll: Option<PollGrant>,
     /// Limits and retries.
     #[serde(default)]
     pub policy: Policy,

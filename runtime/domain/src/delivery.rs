@@ -117,6 +117,8 @@ pub enum DeliveryKind {
     Deliver,
     /// `source.receive` again, on a raw request that it could not handle at first.
     Receive,
+    /// `poller.poll`: the event says why now, and what the connector finds is made durable with the end of the attempt.
+    Poll,
 }
 
 /// Where a delivery stands.

@@ -14,6 +14,12 @@ use crate::trace::TraceContext;
 /// The type of an event that is a raw incoming request which no connector has understood yet.
 pub const RAW_REQUEST_TYPE: &str = "dev.cofferdam.request.raw";
 
+/// The type of an event that is a connection's turn to be polled. It is owed to that connection alone.
+pub const POLL_TYPE: &str = "dev.cofferdam.poll";
+
+/// The extension of an event that a poll made: the correlation id of the poll.
+pub const POLLED_BY: &str = "polledby";
+
 /// One thing that happened. Immutable; the body is kept apart and named by its hash.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {

@@ -17,6 +17,7 @@ pub mod id;
 pub mod lane;
 pub mod limits;
 pub mod retry;
+pub mod state;
 pub mod subscription;
 pub mod time;
 pub mod trace;

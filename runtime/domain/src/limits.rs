@@ -9,6 +9,15 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Most events in one CloudEvents batch, and most drafts of one `receive`.
 pub const EVENTS_PER_REQUEST_MAX: usize = 64;
 
+/// Most drafts of one page of a poll.
+pub const EVENTS_PER_PAGE_MAX: usize = 1000;
+
+/// Longest cursor of a poll, in bytes.
+pub const CURSOR_BYTES_MAX: usize = 4096;
+
+/// Most polls in a row that ask for more without waiting for the schedule.
+pub const PAGES_PER_RUN_MAX: u32 = 1000;
+
 /// Longest event type, source, subject, schema and extension value, in bytes.
 pub const ATTRIBUTE_BYTES_MAX: usize = 1024;
 

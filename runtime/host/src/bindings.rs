@@ -33,5 +33,6 @@ macro_rules! export_world {
 export_world!(describes, "describes");
 export_world!(sinks, "sinks");
 export_world!(sources, "sources");
+export_world!(pollers, "pollers");
 
 pub use imports::cofferdam::connector::{credentials, http, log, settings, state, types};

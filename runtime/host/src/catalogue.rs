@@ -10,6 +10,7 @@ use cofferdam_domain::attempt::ConnectorRef;
 use cofferdam_domain::{ConnectorName, Descriptor, Digest};
 use wasmtime::component::{Component, InstancePre};
 
+use crate::bindings::pollers::PollersIndices;
 use crate::bindings::sinks::SinksIndices;
 use crate::bindings::sources::SourcesIndices;
 use crate::compile::{COMPONENT_BYTES_MAX, CompileError};
@@ -30,6 +31,7 @@ pub struct Connector {
     /// Where the exports are, looked up once: none if it lacks them.
     pub(crate) sink: Option<SinksIndices>,
     pub(crate) source: Option<SourcesIndices>,
+    pub(crate) poller: Option<PollersIndices>,
     /// What it says about itself.
     pub descriptor: Descriptor,
     /// Of its bytes.
@@ -99,11 +101,17 @@ impl Connector {
             .then(|| SourcesIndices::new(&instance))
             .transpose()
             .map_err(wrong_type)?;
+        let poller = exports
+            .poller
+            .then(|| PollersIndices::new(&instance))
+            .transpose()
+            .map_err(wrong_type)?;
         Ok(Self {
             engine: engine.clone(),
             instance,
             sink,
             source,
+            poller,
             descriptor,
             digest,
             path: path.to_owned(),

@@ -2,7 +2,10 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::time::Duration;
+
+use cofferdam_domain::state::StateView;
 
 /// The answer to `http.send`, under way.
 pub type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'a>>;
@@ -15,6 +18,10 @@ pub trait Environment: Send + Sync + 'static {
     /// `destination`. An environment that knows no URLs takes it for a request to no upstream.
     fn send_to(&self, _destination: HttpDestination, request: HttpRequest) -> SendFuture<'_> {
         self.send(request)
+    }
+    /// The connection's state as this call sees it; none where it is not granted.
+    fn state(&self) -> Option<&Mutex<StateView>> {
+        None
     }
     /// What clocks and random numbers show.
     fn ambience(&self) -> Ambience {

@@ -24,6 +24,8 @@ pub(crate) struct Guest {
     pub(crate) watch: MemoryWatch,
     pub(crate) logs: LogBook,
     memory: CallMemory,
+    /// What of the memory is the view of the state.
+    state_bytes: usize,
     meter: Meter,
     wasi: Option<Box<Wasi>>,
 }
@@ -35,6 +37,7 @@ impl Guest {
             watch: MemoryWatch::new(memory.clone()),
             logs: LogBook::default(),
             memory,
+            state_bytes: 0,
             meter,
             wasi: None,
         }

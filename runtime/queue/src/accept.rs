@@ -28,6 +28,9 @@ pub const FAN_OUT_MAX: usize = 1024;
 /// Most dedupe keys that one sweep forgets.
 const SWEEP_KEYS_MAX: usize = 1024;
 
+/// The order key that all polls of a connection share. No event has it: attributes hold no control characters.
+const POLL_ORDER_KEY: &str = "\u{1}poll";
+
 /// An event to take in, and to whom it is owed.
 #[derive(Clone, Debug)]
 pub struct Accept {
@@ -74,6 +77,17 @@ impl Owed {
             kind: DeliveryKind::Deliver,
             first_wait,
             order_key: None,
+            dead: None,
+        }
+    }
+
+    /// A connection's turn to be polled: due at once, and one after the other.
+    pub fn poll(connection: ConnectionName) -> Self {
+        Self {
+            connection,
+            kind: DeliveryKind::Poll,
+            first_wait: Duration::ZERO,
+            order_key: Some(POLL_ORDER_KEY.to_owned()),
             dead: None,
         }
     }

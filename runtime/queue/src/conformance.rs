@@ -217,6 +217,7 @@ fn settlement(outcome: Outcome, now: Timestamp) -> Settlement {
         end,
         lane: Vec::new(),
         produced: Vec::new(),
+        kept: Default::default(),
         now,
     }
 }

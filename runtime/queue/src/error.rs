@@ -1,6 +1,6 @@
 //! What the queue cannot do, and why.
 
-use cofferdam_domain::DeliveryId;
+use cofferdam_domain::{ConnectionName, DeliveryId};
 use cofferdam_store::{CommitError, NotThisKey, StoreError};
 
 use crate::accept::FAN_OUT_MAX;
@@ -76,6 +76,10 @@ pub enum SettleError {
     /// The lease is not the present one: it ran out, or was settled before.
     #[error("the lease of delivery {0} is no longer the present one")]
     Stale(DeliveryId),
+    /// What the attempt began with has changed meanwhile: a person has cleared the state or reset the cursor, or the
+    /// connection is another one by now. Nothing is settled.
+    #[error("what connection {0} keeps was changed by another while the attempt ran")]
+    KeptChanged(ConnectionName),
     /// The queue failed.
     #[error(transparent)]
     Queue(#[from] QueueError),

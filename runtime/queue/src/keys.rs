@@ -60,6 +60,26 @@ pub(crate) fn tally(workspace: &WorkspaceName, connection: &ConnectionName) -> K
     in_workspace(Keyspace::Tally, workspace).text(connection.as_str())
 }
 
+/// The parts of what a connection keeps: see `kept.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum KeptPart {
+    StateHead = b's',
+    StateContent = b'd',
+    Cursor = b'c',
+    Schedule = b'p',
+}
+
+impl KeptPart {
+    pub(crate) const ALL: [Self; 4] = [Self::StateHead, Self::StateContent, Self::Cursor, Self::Schedule];
+}
+
+pub(crate) fn kept(workspace: &WorkspaceName, connection: &ConnectionName, part: KeptPart) -> Key {
+    in_workspace(Keyspace::ConnectorState, workspace)
+        .text(connection.as_str())
+        .bytes(&[part as u8])
+}
+
 /// The workspace and connection of a tally key.
 pub(crate) fn read_tally(key: &[u8]) -> Result<(WorkspaceName, ConnectionName), NotThisKey> {
     let mut reader = KeyReader::of(Keyspace::Tally, key)?;

@@ -18,6 +18,8 @@
 //! | A replay keeps idempotency key and correlation id and begins a new series | `conformance::dead_letters::a_replay_is_a_new_series_under_the_same_names` |
 //! | An abandoned lane's deliveries are dead letters, none lost, none of a neighbour's | `conformance::dead_letters::an_abandoned_lane_is_dead_letters`, `abandon::abandoning_one_lane_leaves_its_neighbours_alone` |
 //! | What waits is never retired, nor anything about its event; what is retired leaves nothing behind | `retention::what_waits_keeps_its_event_and_everything_about_it`, `retention::nothing_at_all_is_left_of_what_is_retired` |
+//! | What a connector keeps changes with the settle of a delivered attempt and with nothing else, and never over what that attempt did not see | `kept::what_an_attempt_keeps_…`, `kept::of_two_that_saw_the_same_…`, `kept::what_was_cleared_or_deleted_and_made_again_…` |
+//! | A poll is made once, whoever makes it, and its page and cursor are one batch | `kept::a_poll_is_made_once_…`, `kept::a_page_and_its_cursor_…` |
 //! | Where a seal is given, a body is stored sealed and handed out as it came, and its key goes after the last body that it could be for; what was stored before is read | `bodies::a_body_is_stored_sealed_…`, `bodies::a_queue_without_keys_…`, `bodies::retention_removes_a_body_however_it_lies_…`, the vault's own |
 //! | Damage of one record stops neither its lane nor others | `damage`, `accept::a_dedupe_record_that_cannot_be_read_…`, `order::a_holder_that_cannot_be_read_gives_its_turn_up` |
 //! | Counts, bytes and lag follow every commit, and are the same after a restart | `recover::counts_are_the_same_…`, `recover::bytes_that_wait_…`, `lease::how_long_a_head_has_been_due_…`, `retention::a_start_counts_what_was_delivered_by_its_tally_…` |
@@ -39,10 +41,12 @@ mod count;
 mod damage;
 mod dead_letters;
 mod error;
+mod kept;
 mod keys;
 mod lanes;
 mod lease;
 mod order;
+mod polls;
 mod queue;
 mod read;
 mod record;
@@ -63,8 +67,10 @@ pub use accept::{Accept, Accepted, FAN_OUT_MAX, Owed};
 pub use body::{Bodies, BodyError, BodyPlace, BodySeal, KeySpan, Unsealed};
 pub use dead_letters::{COUNT_EXAMINED_MAX, DeadCount, DeadCursor, DeadFilter};
 pub use error::{QueueError, ReplayError, SettleError};
+pub use kept::{CursorChange, CursorFacts, KeptChange, KeptVersion, StateChange, StateSize};
 pub use lanes::Depth;
 pub use lease::{LEASES_PER_CALL_MAX, LeaseTerms, Leased};
+pub use polls::{PollStanding, SUPERSEDED_BY};
 pub use queue::Queue;
 pub use read::{ATTEMPTS_MAX, DeliveryFilter, PAGE_MAX, Page};
 pub use record::RecordError;

@@ -8,6 +8,7 @@ use cofferdam_domain::{Attempt, Delivery, DeliveryState, FailureClass, LaneEffec
 
 use crate::accept::{Accept, Accepted};
 use crate::error::{QueueError, SettleError};
+use crate::kept::KeptChange;
 use crate::keys;
 use crate::lease::{Leased, count_fault};
 use crate::record;
@@ -23,6 +24,8 @@ pub struct Settlement {
     pub lane: Vec<LaneEffect>,
     /// Events that the attempt made: what a source read out of a raw request.
     pub produced: Vec<Accept>,
+    /// What the connector keeps from it. Empty, unless the outcome is delivered.
+    pub kept: KeptChange,
     /// The time of settling.
     pub now: Timestamp,
 }
@@ -41,9 +44,13 @@ impl StoreQueue {
         let Settlement {
             end,
             lane,
-            produced,
+            mut produced,
+            mut kept,
             now,
         } = settlement;
+        // Staged together with the rest: their bodies may be the first of their day, and share its key.
+        let asks_again = kept.again.is_some();
+        produced.extend(kept.again.take());
         let produced = self.prepare(produced, now)?;
         let attempt = Attempt {
             ended: Some(end.clone()),
@@ -58,7 +65,12 @@ impl StoreQueue {
             step.batch.put(attempt_key.clone(), record::encode(&attempt));
             self.stage_change(&mut step, found, &delivery)?;
             self.stage_lane(&mut step, &attempt, &lane, now)?;
-            let produced = self.stage(&mut step, &produced, now)?;
+            self.stage_kept(&mut step, &attempt, &kept, now)?;
+            let mut produced = self.stage(&mut step, &produced, now)?;
+            let again = if asks_again { produced.pop() } else { None };
+            if let Some(again) = again.and_then(|again| again.deliveries.first().copied()) {
+                self.stage_again(&mut step, (&attempt.workspace, &attempt.connection), again, now)?;
+            }
             if self.commit(step).await? == Stepped::Done {
                 return Ok(Settled { delivery, produced });
             }

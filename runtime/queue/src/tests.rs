@@ -6,6 +6,7 @@ mod bodies;
 mod conforms;
 mod damage;
 mod dead_letters;
+mod kept;
 mod lease;
 mod order;
 mod promises;
@@ -196,6 +197,7 @@ fn outcome(outcome: Outcome, class: Option<FailureClass>, now: Timestamp) -> Set
         end,
         lane: Vec::new(),
         produced: Vec::new(),
+        kept: Default::default(),
         now,
     }
 }

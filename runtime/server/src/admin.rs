@@ -10,6 +10,7 @@ pub(crate) mod deletion;
 mod deliveries;
 mod health;
 mod host;
+pub mod kept;
 pub(crate) mod letter_filter;
 pub(crate) mod oauth2;
 mod openapi;
@@ -51,6 +52,9 @@ pub fn router(app: App) -> Router {
         .route("/v1/connections/{name}/enable", post(connections::enable))
         .route("/v1/connections/{name}/disable", post(connections::disable))
         .route("/v1/connections/{name}/release", post(connections::release))
+        .route("/v1/connections/{name}/poll", post(kept::poll))
+        .route("/v1/connections/{name}/cursor", delete(kept::reset_cursor))
+        .route("/v1/connections/{name}/state", delete(kept::clear_state))
         .route("/v1/connections/{name}/secrets/{credential}", secret)
         .route(
             "/v1/connections/{name}/secrets/{credential}/rotate",

@@ -66,6 +66,8 @@ pub struct App {
     pub(crate) admin_hosts: Arc<[String]>,
     /// What is kept, and for how long.
     pub(crate) retention: Retention,
+    /// The most that any connection may keep between calls, in bytes.
+    pub(crate) state_bytes_max: u64,
     /// Bounds on what comes in.
     pub(crate) limits: Limits,
 }

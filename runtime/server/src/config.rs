@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cofferdam_domain::connection::BaseUrl;
+use cofferdam_domain::state::{STATE_BYTES_MAX, STATE_BYTES_MIN};
 use cofferdam_queue::Retention;
 use cofferdam_store::Engine;
 use serde::Deserialize;
@@ -103,6 +104,8 @@ pub struct HostConfig {
     pub calls: u32,
     /// Largest memory any connection may be allowed.
     pub memory_bytes: usize,
+    /// The most that any connection may keep between calls, in bytes.
+    pub state_bytes: u64,
 }
 
 /// Secrets.
@@ -315,10 +318,13 @@ fn read_host(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option
     let calls = section.within(root, "calls", defaults.map(|config| config.host.calls.into()), 1..=1024);
     let default = defaults.map(|config| config.host.memory_bytes as u64);
     let memory = section.within(root, "memory_bytes", default, 1024 * 1024..=4 * 1024 * 1024 * 1024);
+    let default = defaults.map(|config| config.host.state_bytes);
+    let state = section.within(root, "state_bytes", default, STATE_BYTES_MIN..=STATE_BYTES_MAX);
     section.finish(root);
     Some(HostConfig {
         calls: u32::try_from(calls?).ok()?,
         memory_bytes: usize::try_from(memory?).ok()?,
+        state_bytes: state?,
     })
 }
 

@@ -4,8 +4,10 @@
 mod abandon;
 mod attempt;
 mod environment;
+mod keeping;
 mod lane;
 mod pace;
+mod poll;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

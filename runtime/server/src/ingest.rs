@@ -16,7 +16,7 @@ use axum::routing::post;
 
 use crate::app::App;
 
-pub(crate) use accept::room;
+pub(crate) use accept::{page_refused, room};
 pub(crate) use authenticate::warn_of_unchecked_hooks;
 pub(crate) use events::receive as receive_events;
 pub use events::{EventAccepted, EventsAccepted};

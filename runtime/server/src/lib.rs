@@ -21,6 +21,7 @@ mod oauth2;
 mod panel;
 pub mod problem;
 mod redrive;
+mod schedule;
 mod serve;
 pub mod subscriptions;
 pub mod telemetry;

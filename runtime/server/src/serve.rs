@@ -172,6 +172,7 @@ impl Server {
             house: Arc::default(),
             admin_hosts: config.listen.admin_names().into(),
             retention: config.retention,
+            state_bytes_max: config.host.state_bytes,
             limits: config.limits.clone(),
         };
 

@@ -50,7 +50,7 @@ pub enum Keyspace {
     Connection = b'n',
     /// Server: API tokens.
     Token = b't',
-    /// Server: what connectors keep between calls.
+    /// Queue: workspace, connection, part → what its connector keeps between calls: state, cursor, schedule.
     ConnectorState = b'g',
 }
 

@@ -115,6 +115,7 @@ pub(super) async fn settle(queue: &StoreQueue, leased: Leased, outcome: Outcome)
         end,
         lane: Vec::new(),
         produced: Vec::new(),
+        kept: Default::default(),
         now: at,
     };
     queue.settle(leased, settlement).await.expect("the lease stands");

@@ -142,6 +142,7 @@ pub(crate) fn settlement(end: End) -> Settlement {
         },
         lane: vec![LaneEffect::None],
         produced: Vec::new(),
+        kept: Default::default(),
         now: at,
     }
 }

@@ -51,6 +51,7 @@ pub(super) async fn write(bed: &mut Bed, leased: &Leased, settlement: Settlement
     let settled = match queue.settle(leased.clone(), settlement).await {
         Ok(settled) => Some(settled.delivery),
         Err(SettleError::Stale(_)) => None,
+        Err(SettleError::KeptChanged(name)) => anyhow::bail!("{name} keeps nothing, and yet it was changed"),
         Err(SettleError::Queue(error)) => return Err(error.into()),
     };
     let class = failure.map(|failure| failure.class);
@@ -77,6 +78,7 @@ pub(super) async fn give_back(bed: &mut Bed, queue: &StoreQueue, leased: Leased)
     let taken = match queue.release(leased.clone()).await {
         Ok(()) => true,
         Err(SettleError::Stale(_)) => false,
+        Err(SettleError::KeptChanged(name)) => anyhow::bail!("{name} keeps nothing, and yet it was changed"),
         Err(SettleError::Queue(error)) => return Err(error.into()),
     };
     bed.note(format!("{} is given back: {taken}", leased.delivery.id));
@@ -106,6 +108,7 @@ pub(super) fn settlement(
         end,
         lane,
         produced: Vec::new(),
+        kept: Default::default(),
         now,
     }
 }

@@ -205,3 +205,30 @@ fn a_refusal_is_policy_unless_a_credential_would_cure_it() {
         check(&done(), vec![refused(code)], Some(FailureClass::Auth));
     }
 }
+
+#[test]
+fn to_a_poll_an_upstream_may_answer_that_nothing_is_new_and_to_a_delivery_not() {
+    let class = |result: CallResult, statuses: &[u16]| {
+        let trail: Vec<_> = statuses.iter().map(|status| exchange(answered(*status))).collect();
+        let of = |verdict| match verdict {
+            Verdict::Delivered(_) => None,
+            Verdict::Failed(failure) => Some(failure.class),
+        };
+        (of(classify_poll(result.clone(), &trail)), of(classify(result, &trail)))
+    };
+    use FailureClass::{ConnectorFault, Dependency};
+    let configuration = Some(FailureClass::Configuration);
+    assert_eq!(class(done(), &[200]), (None, None));
+    assert_eq!(class(done(), &[304]), (None, configuration));
+    assert_eq!(class(done(), &[500, 304]), (None, configuration));
+    assert_eq!(class(done(), &[304, 500]), (Some(Dependency), Some(Dependency)));
+    assert_eq!(class(done(), &[301]), (configuration, configuration));
+    assert_eq!(
+        class(said(GuestFailureKind::Dependency), &[304]),
+        (Some(Dependency), configuration)
+    );
+    assert_eq!(
+        class(fault(FaultKind::Trap), &[304]),
+        (Some(ConnectorFault), Some(ConnectorFault))
+    );
+}

@@ -2,10 +2,11 @@
 
 const PAGE: &str = include_str!("../lib.rs");
 
-const SOURCES: [(&str, &str); 15] = [
+const SOURCES: [(&str, &str); 16] = [
     ("abandon", include_str!("abandon.rs")),
     ("accept", include_str!("accept.rs")),
     ("bodies", include_str!("bodies.rs")),
+    ("kept", include_str!("kept.rs")),
     ("lease", include_str!("lease.rs")),
     ("order", include_str!("order.rs")),
     ("recover", include_str!("recover.rs")),

@@ -5,6 +5,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use cofferdam_domain::connection::ConnectionSpec;
 use cofferdam_domain::{Connection, ConnectionName, CredentialSlot, Digest, InboundScheme, WorkspaceName};
+use cofferdam_host::Connector;
 use cofferdam_queue::Queue;
 use cofferdam_store::Batch;
 
@@ -15,6 +16,7 @@ use crate::app::App;
 use crate::clock::{now, steady};
 use crate::config;
 use crate::problem::Problem;
+use crate::schedule::Schedule;
 
 pub(super) async fn list(State(app): State<App>, Viewer(caller): Viewer) -> Result<Json<Vec<ConnectionView>>, Problem> {
     let views = views::connections(&app, &caller.workspace).await;
@@ -82,8 +84,8 @@ pub(super) async fn apply(
     view(&app, &connection).await
 }
 
-/// A connection of a name that none has begins with nothing of a deleted one that had it: no parking, no credential, and
-/// nothing that waits. What the batch holds goes with the new connection's first record.
+/// A connection of a name that none has begins with nothing of a deleted one that had it: no parking, no credential, no state
+/// or cursor, and nothing that waits. What the batch holds goes with the new connection's first record.
 async fn start_afresh(app: &App, workspace: &WorkspaceName, name: &ConnectionName) -> Result<Batch, Problem> {
     let mut batch = Batch::new();
     if app.connections.get(workspace, name).is_some() {
@@ -99,6 +101,7 @@ async fn start_afresh(app: &App, workspace: &WorkspaceName, name: &ConnectionNam
     }
     let removed = app.vault.remove_all(&mut batch, workspace, name, None, now());
     removed.map_err(|error| Problem::internal("making the connection", &error))?;
+    app.queue.forget_kept(&mut batch, workspace, name);
     let released = app.queue.release_lane(workspace, name, steady()).await;
     released.map_err(|error| Problem::internal("making the connection", &error))?;
     Ok(batch)
@@ -170,7 +173,39 @@ fn check_against_connector(app: &App, spec: &ConnectionSpec) -> Result<Digest, P
             spec.connector
         ));
     }
+    check_kept(app, spec, connector)?;
     Ok(connector.digest)
+}
+
+/// Whether the connector asks for the state and the schedule that it is granted.
+fn check_kept(app: &App, spec: &ConnectionSpec, connector: &Connector) -> Result<(), Problem> {
+    let bad = |detail: String| Err(Problem::new(StatusCode::BAD_REQUEST, "bad-connection", detail));
+    if let Some(state) = &spec.state {
+        if !connector.descriptor.wants_state {
+            return bad(format!(
+                "connector {} does not ask for state, so it can have no [state]",
+                spec.connector
+            ));
+        }
+        if state.bytes_max > app.state_bytes_max {
+            return bad(format!(
+                "state.bytes_max is {}; this server allows {} (host.state_bytes of its configuration)",
+                state.bytes_max, app.state_bytes_max
+            ));
+        }
+    }
+    if let Some(poll) = &spec.poll {
+        if !connector.exports.poller {
+            return bad(format!(
+                "connector {} cannot be polled, so it can have no [poll]",
+                spec.connector
+            ));
+        }
+        if let Err(problem) = Schedule::new(poll, connector.descriptor.poll_every_s, String::new()) {
+            return bad(problem.to_string());
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn enable(

@@ -1,6 +1,6 @@
 //! Deleting a connection, the same for the API and the panel.
 //!
-//! The connection and its credentials go in one batch, so that no crash leaves a credential that a later connection of the
+//! The connection, its credentials and what its connector keeps go in one batch, so that no crash leaves a credential that a later connection of the
 //! same name would find. What waits for it becomes dead letters after that, step by step (`dispatch/abandon.rs`), also
 //! after a crash: a lane without a connection is what says that there is something to do.
 
@@ -89,6 +89,7 @@ pub(crate) async fn deleted(
         .vault
         .remove_all(&mut batch, &by.workspace, name, Some(&by.name), now());
     let credentials = credentials.map_err(|error| Problem::internal("deleting the credentials", &error))?;
+    app.queue.forget_kept(&mut batch, &by.workspace, name);
     let deleted = app.connections.delete(&by.workspace, name, batch).await;
     deleted.map_err(actions::connection_problem)?;
     app.gate.forget(&by.workspace, name);

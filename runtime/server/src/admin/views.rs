@@ -16,6 +16,7 @@ use cofferdam_host::{Exports, LoadProblem};
 use cofferdam_queue::{DeadCursor, DeadFilter, Depth, Queue, QueueError};
 use serde::{Deserialize, Serialize};
 
+use super::kept::{self, Polling, StateKept};
 use super::letter_filter::cursor_text;
 use crate::app::App;
 use crate::clock::steady;
@@ -78,6 +79,12 @@ pub struct ConnectionView {
     /// How the access tokens of its upstreams stand, of those that take OAuth 2.0.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub oauth2: BTreeMap<UpstreamName, TokenStatus>,
+    /// How its state stands; none where none is granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state_kept: Option<StateKept>,
+    /// How it is polled; none where that is not granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub polling: Option<Polling>,
 }
 
 /// Everything that followed from one thing that happened.
@@ -200,6 +207,8 @@ pub async fn connection_view(app: &App, connection: &Connection) -> Result<Conne
         oauth2: crate::oauth2::sources(app, connection)
             .map(|source| (source.upstream.clone(), app.oauth2.status(&source)))
             .collect(),
+        state_kept: kept::state_kept(app, connection),
+        polling: kept::polling(app, connection),
     })
 }
 

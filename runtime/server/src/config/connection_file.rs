@@ -1,11 +1,13 @@
 //! Reading a connection file: what an admin writes of one connection.
 
-use cofferdam_domain::connection::ConnectionSpec;
+use cofferdam_domain::connection::{ConnectionSpec, StateGrant};
 use cofferdam_domain::limits::SETTINGS_BYTES_MAX;
 use cofferdam_egress::check_tls;
 
 use super::FILE_BYTES_MAX;
 use super::reader::{self, Mistake};
+use crate::clock::now;
+use crate::schedule;
 use crate::subscriptions::Filter;
 
 /// Reads a connection file. What serde finds is one mistake with its line; the rest of the rules are checked together.
@@ -40,6 +42,8 @@ pub fn parse_connection(text: &str) -> Result<ConnectionSpec, Vec<Mistake>> {
             "settings take {settings} bytes of JSON; {SETTINGS_BYTES_MAX} are allowed"
         ));
     }
+    problems.extend(spec.state.iter().flat_map(StateGrant::problems));
+    problems.extend(spec.poll.iter().flat_map(|poll| schedule::problems(poll, now())));
     if let Some(inbound) = &spec.inbound {
         problems.extend(inbound.problems());
     }

@@ -12,18 +12,21 @@ use cofferdam_domain::delivery::DeliveryKind;
 use cofferdam_domain::lane::core::AttemptId;
 use cofferdam_domain::retry;
 use cofferdam_domain::{
-    CallResult, Connection, Fault, FaultKind, LaneEffect, LogLine, Outcome, Receipt, Timestamp, Usage, Verdict,
-    classify,
+    CallResult, Connection, FailureClass, Fault, FaultKind, LaneEffect, LogLine, Outcome, Receipt, Timestamp, Usage,
+    Verdict, classify,
 };
 use cofferdam_host::{Connector, DeliverRequest, Slot};
-use cofferdam_queue::{Accept, Leased, Queue, SettleError, Settlement};
+use cofferdam_queue::{Accept, KeptChange, Leased, Queue, QueueError, SettleError, Settlement};
+use cofferdam_store::CommitError;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::call_limits;
 use super::environment::GateEnvironment;
+use super::keeping::{self, Opened};
 use super::lane::give_back;
 use super::pace::{Pace, attempt_of};
+use super::poll::{no_later_than_its_schedule, poll};
 use crate::app::App;
 use crate::clock::{now, steady};
 use crate::credentials;
@@ -33,14 +36,17 @@ use crate::metrics::{AttemptLabels, Lane};
 use crate::problem::chain;
 
 /// How the call ended, with everything it left.
-struct Called {
-    result: CallResult,
-    trail: Vec<Exchange>,
-    logs: Vec<LogLine>,
-    logs_dropped: u32,
-    usage: Usage,
-    connector: ConnectorRef,
-    produced: Vec<Accept>,
+pub(super) struct Called {
+    pub(super) result: CallResult,
+    pub(super) trail: Vec<Exchange>,
+    pub(super) logs: Vec<LogLine>,
+    pub(super) logs_dropped: u32,
+    pub(super) usage: Usage,
+    pub(super) connector: ConnectorRef,
+    pub(super) produced: Vec<Accept>,
+    pub(super) kept: KeptChange,
+    /// It failed by a bound of the host's own: the lane need not back off for it.
+    pub(super) own_mark: bool,
 }
 
 /// What it means and what follows.
@@ -83,14 +89,38 @@ impl Runner {
             let poisoned = retry::poisoned(&connection.spec.policy.retry, &leased.delivery);
             // The call ends by the wall's clock, which is the one that the guest is told of.
             let deadline = now().after(call_limits(&connection.spec.policy).deadline);
-            let environment = Arc::new(GateEnvironment::new(&app, &connection, &connector, &leased, deadline));
+            let (mut opened, given_up_by) =
+                match (poisoned, keeping::open(&app, &connection, leased.delivery.kind).await) {
+                    (Some(failure), _) | (None, Err(failure)) => (Opened::default(), Some(failure)),
+                    (None, Ok(opened)) => (opened, None),
+                };
+            let environment = Arc::new(
+                GateEnvironment::new(&app, &connection, &connector, &leased, deadline).with_view(opened.view.take()),
+            );
             let call = async {
-                match (poisoned, leased.delivery.kind) {
+                match (given_up_by, leased.delivery.kind) {
                     (Some(failure), _) => given_up(&connector, failure),
                     (None, DeliveryKind::Deliver) => {
-                        deliver(&connection, &connector, &leased, &environment, deadline, slot).await
+                        let called = deliver(&connection, &connector, &leased, &environment, deadline, slot).await;
+                        Called {
+                            kept: environment.with_state(|view| opened.change(view, None)),
+                            ..called
+                        }
                     }
                     (None, DeliveryKind::Receive) => receive_again(&app, &connection, &connector, &leased).await,
+                    (None, DeliveryKind::Poll) => {
+                        // Boxed, as the settle is: what it holds of a page would make every attempt's future as large.
+                        Box::pin(poll(
+                            &app,
+                            &connection,
+                            &connector,
+                            &leased,
+                            &environment,
+                            &opened,
+                            slot,
+                        ))
+                        .await
+                    }
                 }
             };
             // Dropped, the call takes its instance with it; what it has sent is in the environment's trail.
@@ -103,7 +133,7 @@ impl Runner {
             let attempt = attempt_of(&leased);
             let (called, classified) = match called {
                 Some(called) => {
-                    let classified = classify(&connection, &pace, attempt, &leased, &called);
+                    let classified = classify(&connection, &connector, &pace, attempt, &leased, &called);
                     (called, classified)
                 }
                 None => {
@@ -116,14 +146,14 @@ impl Runner {
                     halted(&connector, trail)
                 }
             };
-            settle(&app, &connection, leased, called, classified).await;
+            Box::pin(settle(&app, &connection, &connector, leased, called, classified)).await;
         }
         .instrument(span)
         .await;
     }
 }
 
-/// A delivery that may be what ends the process is not tried once more.
+/// A delivery that may be what ends the process is not tried once more, nor is one whose connection's state cannot be read.
 fn given_up(connector: &Connector, failure: Failure) -> Called {
     Called {
         result: CallResult::Refused(failure),
@@ -149,7 +179,7 @@ fn halted(connector: &Connector, trail: Vec<Exchange>) -> (Called, Classified) {
 
 impl Called {
     /// A call that has left nothing yet.
-    fn nothing(connector: &Connector) -> Self {
+    pub(super) fn nothing(connector: &Connector) -> Self {
         Self {
             result: CallResult::Done(Receipt::default()),
             trail: Vec::new(),
@@ -158,6 +188,8 @@ impl Called {
             usage: Usage::default(),
             connector: connector.reference(),
             produced: Vec::new(),
+            kept: KeptChange::default(),
+            own_mark: false,
         }
     }
 }
@@ -187,8 +219,7 @@ async fn deliver(
         logs: report.logs,
         logs_dropped: report.logs_dropped,
         usage: report.usage,
-        connector: connector.reference(),
-        produced: Vec::new(),
+        ..Called::nothing(connector)
     }
 }
 
@@ -233,72 +264,152 @@ async fn receive_again(app: &App, connection: &Connection, connector: &Connector
     called
 }
 
-fn classify(connection: &Connection, pace: &Pace, attempt: AttemptId, leased: &Leased, called: &Called) -> Classified {
-    let verdict = classify::classify(called.result.clone(), &called.trail);
-    let counted = leased.delivery_after(&verdict);
-    let decision = retry::decide(
-        &connection.spec.policy.retry,
-        &counted,
-        &verdict,
-        steady(),
-        &mut rand::rng(),
-    );
-    let lane = pace.settle(attempt, verdict.clone(), decision.lane);
-    Classified {
-        verdict,
-        outcome: decision.outcome,
-        lane,
-    }
+fn classify(
+    connection: &Connection,
+    connector: &Connector,
+    pace: &Pace,
+    attempt: AttemptId,
+    leased: &Leased,
+    called: &Called,
+) -> Classified {
+    let verdict = match leased.delivery.kind {
+        DeliveryKind::Deliver | DeliveryKind::Receive => classify::classify(called.result.clone(), &called.trail),
+        DeliveryKind::Poll => classify::classify_poll(called.result.clone(), &called.trail),
+    };
+    let (outcome, effect) = decide(connection, connector, leased, &verdict);
+    let effect = if called.own_mark { LaneEffect::None } else { effect };
+    let lane = pace.settle(attempt, verdict.clone(), effect);
+    Classified { verdict, outcome, lane }
 }
 
-async fn settle(app: &App, connection: &Connection, leased: Leased, called: Called, classified: Classified) {
+fn decide(connection: &Connection, connector: &Connector, leased: &Leased, verdict: &Verdict) -> (Outcome, LaneEffect) {
+    let counted = leased.delivery_after(verdict);
+    let policy = &connection.spec.policy.retry;
+    let decision = retry::decide(policy, &counted, verdict, steady(), &mut rand::rng());
+    let outcome = match (leased.delivery.kind, verdict) {
+        (DeliveryKind::Poll, Verdict::Failed(failure)) => {
+            no_later_than_its_schedule(connection, connector, failure, decision.outcome)
+        }
+        (DeliveryKind::Poll, Verdict::Delivered(_)) | (DeliveryKind::Deliver | DeliveryKind::Receive, _) => {
+            decision.outcome
+        }
+    };
+    (outcome, decision.lane)
+}
+
+async fn settle(
+    app: &App,
+    connection: &Connection,
+    connector: &Connector,
+    leased: Leased,
+    mut called: Called,
+    classified: Classified,
+) {
     let Classified { verdict, outcome, lane } = classified;
-    let at = steady();
-    let (failure, receipt) = match verdict {
-        Verdict::Delivered(receipt) => (None, Some(receipt)),
-        Verdict::Failed(failure) => (Some(failure), None),
-    };
-    let told = Told {
-        outcome: outcome.clone(),
-        class: failure.as_ref().map_or("", |failure| failure.class.as_str()),
-        message: failure.as_ref().map(|failure| failure.message.clone()),
-        wall: Duration::from_micros(called.usage.wall_us),
-        age: at.since(leased.delivery.accepted_at),
-        held_back: called
-            .trail
-            .iter()
-            .filter(|exchange| matches!(exchange.result, ExchangeResult::RateLimited { .. }))
-            .count(),
-    };
-    let delivery = leased.delivery.id;
+    let (mut produced, mut kept) = (std::mem::take(&mut called.produced), std::mem::take(&mut called.kept));
+    // What the call made and set is true only if the attempt is delivered.
+    if outcome != Outcome::Delivered {
+        (produced, kept) = (Vec::new(), KeptChange::default());
+    }
     let reflecting = credentials::reflecting(&called.trail);
-    let settlement = Settlement {
-        end: AttemptEnd {
-            at,
-            connector: Some(called.connector),
-            outcome,
-            failure,
-            receipt,
-            trail: called.trail,
-            logs: called.logs,
-            logs_dropped: called.logs_dropped,
-            usage: called.usage,
-        },
-        lane,
-        produced: called.produced,
-        now: at,
+    let delivery = leased.delivery.id;
+    let mut end = ended(called, verdict, outcome);
+    // A batch of nothing but the attempt is refused by nobody but the holder of another lease.
+    let is_refusable = !produced.is_empty() || kept.state.is_some() || kept.cursor.is_some();
+    let spare = is_refusable.then(|| (leased.clone(), produced.clone()));
+    let settlement = |end: &AttemptEnd, produced, kept| Settlement {
+        end: end.clone(),
+        lane: lane.clone(),
+        produced,
+        kept,
+        now: end.at,
     };
-    match app.queue.settle(leased, settlement).await {
+    let accepted_at = leased.delivery.accepted_at;
+    let mut settled = app.queue.settle(leased, settlement(&end, produced, kept)).await;
+    if let Some((leased, produced)) = spare {
+        match &settled {
+            Err(SettleError::KeptChanged(name)) if app.connections.get(&connection.workspace, name).is_none() => {
+                // Deleted meanwhile: there is nobody to keep anything for.
+                settled = app
+                    .queue
+                    .settle(leased, settlement(&end, produced, KeptChange::default()))
+                    .await;
+            }
+            Err(SettleError::KeptChanged(_)) => {
+                let due_at = steady();
+                let again = Outcome::Retry { due_at, charged: false };
+                end = failed(end, keeping::changed(), again);
+                settled = app
+                    .queue
+                    .settle(leased, settlement(&end, Vec::new(), KeptChange::default()))
+                    .await;
+            }
+            Err(SettleError::Queue(QueueError::Commit(CommitError::TooLarge))) => {
+                let failure = too_large(produced.len());
+                let (outcome, _) = decide(connection, connector, &leased, &Verdict::Failed(failure.clone()));
+                end = failed(end, failure, outcome);
+                settled = app
+                    .queue
+                    .settle(leased, settlement(&end, Vec::new(), KeptChange::default()))
+                    .await;
+            }
+            Ok(_) | Err(SettleError::Stale(_) | SettleError::Queue(_)) => {}
+        }
+    }
+    match settled {
         Ok(_) => {
-            told.tell(app, connection);
+            Told::of(&end, accepted_at).tell(app, connection);
             credentials::tell_reflected(app, connection, reflecting).await;
         }
         Err(SettleError::Stale(_)) => {
             tracing::warn!(%delivery, "the lease had run out before the attempt was settled; its outcome is not counted");
         }
-        Err(error) => {
+        Err(error @ (SettleError::Queue(_) | SettleError::KeptChanged(_))) => {
             tracing::error!(%delivery, error = chain(&error), "the attempt could not be settled; it is tried again");
         }
+    }
+}
+
+fn ended(called: Called, verdict: Verdict, outcome: Outcome) -> AttemptEnd {
+    let (failure, receipt) = match verdict {
+        Verdict::Delivered(receipt) => (None, Some(receipt)),
+        Verdict::Failed(failure) => (Some(failure), None),
+    };
+    AttemptEnd {
+        at: steady(),
+        connector: Some(called.connector),
+        outcome,
+        failure,
+        receipt,
+        trail: called.trail,
+        logs: called.logs,
+        logs_dropped: called.logs_dropped,
+        usage: called.usage,
+    }
+}
+
+/// The same end with another outcome.
+fn failed(end: AttemptEnd, failure: Failure, outcome: Outcome) -> AttemptEnd {
+    AttemptEnd {
+        outcome,
+        failure: Some(failure),
+        receipt: None,
+        ..end
+    }
+}
+
+/// What an attempt made does not fit into one batch, and half of it would be a lie.
+fn too_large(events: usize) -> Failure {
+    Failure {
+        class: FailureClass::ConnectorFault,
+        code: Some(FaultKind::BadReturn.code().to_owned()),
+        message: format!(
+            "{events} events with all their deliveries, and what is kept beside them, take more than one batch of {} bytes; \
+             return fewer at once",
+            cofferdam_store::BATCH_BYTES_MAX
+        ),
+        ambiguous: false,
+        retry_after_ms: None,
     }
 }
 
@@ -314,6 +425,18 @@ struct Told {
 }
 
 impl Told {
+    fn of(end: &AttemptEnd, accepted_at: Timestamp) -> Self {
+        let held_back = |exchange: &&Exchange| matches!(exchange.result, ExchangeResult::RateLimited { .. });
+        Self {
+            outcome: end.outcome.clone(),
+            class: end.failure.as_ref().map_or("", |failure| failure.class.as_str()),
+            message: end.failure.as_ref().map(|failure| failure.message.clone()),
+            wall: Duration::from_micros(end.usage.wall_us),
+            age: end.at.since(accepted_at),
+            held_back: end.trail.iter().filter(held_back).count(),
+        }
+    }
+
     fn tell(self, app: &App, connection: &Connection) {
         let Self {
             outcome,

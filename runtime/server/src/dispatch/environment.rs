@@ -2,10 +2,11 @@
 //! existence.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cofferdam_domain::attempt::Exchange;
+use cofferdam_domain::state::StateView;
 use cofferdam_domain::{Connection, CredentialName, CredentialSlot, Timestamp, UpstreamName};
 use cofferdam_egress::{
     Destination, Gate, GuestRequest, GuestResponse, HttpError as GateError, OAuth2, Passport, RefusalCode, Route, Trail,
@@ -17,13 +18,14 @@ use cofferdam_vault::Vault;
 use crate::app::App;
 use crate::budgets;
 
-/// What `sink.deliver` gets.
+/// What `sink.deliver` and `poller.poll` get.
 pub(super) struct GateEnvironment {
     gate: Arc<Gate>,
     vault: Arc<Vault>,
     oauth2: OAuth2,
     passport: Passport,
     settings: String,
+    state: Option<Mutex<StateView>>,
 }
 
 impl GateEnvironment {
@@ -64,7 +66,23 @@ impl GateEnvironment {
             oauth2: app.oauth2.clone(),
             passport,
             settings: settings(connection),
+            state: None,
         }
+    }
+
+    /// With the connection's state as this call is to see it.
+    pub(super) fn with_view(mut self, view: Option<StateView>) -> Self {
+        self.state = view.map(Mutex::new);
+        self
+    }
+
+    /// Looks at what the call has made of the state.
+    pub(super) fn with_state<T>(&self, look: impl FnOnce(Option<&StateView>) -> T) -> T {
+        let view = self
+            .state
+            .as_ref()
+            .map(|state| state.lock().unwrap_or_else(PoisonError::into_inner));
+        look(view.as_deref())
     }
 
     /// Everything that left or was refused so far.
@@ -88,6 +106,10 @@ impl Environment for GateEnvironment {
             let sent = self.gate.send_to(&self.passport, &destination, to_gate(request));
             to_host(sent.await)
         })
+    }
+
+    fn state(&self) -> Option<&Mutex<StateView>> {
+        self.state.as_ref()
     }
 
     fn settings(&self) -> &str {

@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::clock::steady;
 use crate::metrics;
 use crate::problem::chain;
+use crate::schedule::turn::Turns;
 
 /// Signals wake a lane; this is the net under them.
 const POLL: Duration = Duration::from_secs(30);
@@ -43,6 +44,7 @@ pub(super) struct Lane {
     stop: Stop,
     slots: LaneSlots,
     pace: Option<Pace>,
+    turns: Turns,
     queued: watch::Receiver<u64>,
     configured: watch::Receiver<u64>,
 }
@@ -77,6 +79,7 @@ impl Lane {
             name,
             stop,
             pace: None,
+            turns: Turns::default(),
             queued,
             configured,
         }
@@ -93,6 +96,7 @@ impl Lane {
                 // Deleted, and nothing is under way any more; one that is made again gets a lane of its own.
                 return;
             }
+            let turn = self.take_turn().await;
             let next = self.next().await.unwrap_or_else(|error| {
                 tracing::error!(connection = %self.name, error = chain(&error), "the lane cannot read its queue");
                 Next::Wait(STORE_FAULT_WAIT)
@@ -126,13 +130,23 @@ impl Lane {
                 _ = self.configured.changed() => {}
                 Some(ended) = attempts.next() => self.end(ended),
                 () = self.slots.freed(), if for_slot => {}
-                () = tokio::time::sleep(wait.max(Duration::from_millis(1))) => {}
+                () = tokio::time::sleep(wait.min(turn).max(Duration::from_millis(1))) => {}
             }
             while let Some(ended) = attempts.try_next() {
                 self.end(ended);
             }
         }
         while attempts.next().await.is_some() {}
+    }
+
+    /// Makes the poll that is due; how long the schedule need not be looked at again.
+    async fn take_turn(&mut self) -> Duration {
+        let connection = self.app.connections.get(&self.workspace, &self.name);
+        let looked = self.turns.look(&self.app, connection.as_deref()).await;
+        looked.unwrap_or_else(|error| {
+            tracing::error!(connection = %self.name, error = chain(&error), "the schedule cannot be followed");
+            STORE_FAULT_WAIT
+        })
     }
 
     async fn next(&mut self) -> Result<Next, QueueError> {
@@ -145,7 +159,11 @@ impl Lane {
             return Ok(Next::Wait(POLL));
         };
         let state = self.app.queue.lane_state(&self.workspace, &self.name).await?;
-        let policy = LanePolicy::from(&connection.spec.policy);
+        let mut policy = LanePolicy::from(&connection.spec.policy);
+        if connection.spec.state.is_some() {
+            // Each attempt sees what the one before has left.
+            policy.concurrency = 1;
+        }
         let pace = self.pace.get_or_insert_with(|| Pace::new(policy)).clone();
         let allowance = pace.allowance(policy, state);
         self.tell(&connection, &pace, allowance);
@@ -237,7 +255,7 @@ impl Lane {
 pub(super) async fn give_back(app: &App, leased: Leased) {
     let delivery = leased.delivery.id;
     match app.queue.release(leased).await {
-        Ok(()) | Err(SettleError::Stale(_)) => {}
+        Ok(()) | Err(SettleError::Stale(_) | SettleError::KeptChanged(_)) => {}
         Err(SettleError::Queue(error)) => {
             tracing::error!(%delivery, error = chain(&error), "a lease could not be given back; it runs out by itself");
         }

@@ -32,6 +32,15 @@ pub(super) fn refuse_when_disk_is_almost_full(app: &App, door: Door) -> Result<(
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, mark, detail).retry_after(DISK_WAIT_S))
 }
 
+/// Whether a page that a poll has found may not be taken now, and when it may be: the same marks as for what is sent.
+pub(crate) fn page_refused(app: &App, accepts: &[Accept], more: bool) -> Result<(), Problem> {
+    if accepts.is_empty() && !more {
+        return Ok(());
+    }
+    refuse_when_disk_is_almost_full(app, Door::Poll)?;
+    refuse_when_full(app, Door::Poll, accepts)
+}
+
 /// How many deliveries more the lane of a connection takes at the API's door: none when the server as a whole is full.
 pub(crate) fn room(app: &App, connection: &Connection) -> u64 {
     let (workspace, name) = (&connection.workspace, &connection.spec.name);

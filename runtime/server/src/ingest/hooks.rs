@@ -248,7 +248,7 @@ pub(crate) struct Arrival<'a> {
 }
 
 /// How long the id of a request to this connection is remembered. A connection that has no hook any more gets replays only.
-fn window(connection: &Connection) -> Duration {
+pub(crate) fn window(connection: &Connection) -> Duration {
     let inbound = connection.spec.inbound.as_ref();
     inbound.map_or(DEDUPE_WINDOW, InboundGrant::dedupe_window)
 }

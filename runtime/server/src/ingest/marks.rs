@@ -28,6 +28,8 @@ pub(crate) enum Door {
     Api,
     /// `POST /hooks/…`. Some providers never send again.
     Hook,
+    /// A poll's page, which is asked for again.
+    Poll,
 }
 
 impl Door {
@@ -36,6 +38,7 @@ impl Door {
         match self {
             Self::Api => "api",
             Self::Hook => "hook",
+            Self::Poll => "poll",
         }
     }
 }
@@ -198,7 +201,7 @@ pub(crate) fn server(limits: &Limits, door: Door, waiting: Incoming, incoming: I
 fn allowed(limits: &Limits, door: Door, mark: u64) -> u64 {
     match door {
         Door::Hook => mark,
-        Door::Api => {
+        Door::Api | Door::Poll => {
             let kept = u128::from(mark) * u128::from(limits.headroom_percent) / 100;
             mark.saturating_sub(u64::try_from(kept).unwrap_or(u64::MAX)).max(1)
         }

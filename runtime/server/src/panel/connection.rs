@@ -236,7 +236,10 @@ impl ConnectionPage {
                 .collect(),
             settings: (!spec.settings.is_empty())
                 .then(|| serde_json::to_string_pretty(&spec.settings).unwrap_or_default()),
-            policy: policy::policy(&spec.policy),
+            policy: policy::kept(shown.view, now)
+                .into_iter()
+                .chain(policy::policy(&spec.policy))
+                .collect(),
             filter: spec
                 .filter
                 .as_ref()

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use cofferdam_domain::Policy;
 use cofferdam_domain::connection::{BreakerPolicy, OrderBy, Rate};
+use cofferdam_domain::{Policy, Timestamp};
 
 use super::units;
+use crate::admin::views::ConnectionView;
 use crate::subscriptions::FilterTally;
 
 /// Names and values, in the order in which they matter to a delivery.
@@ -38,6 +39,61 @@ pub(super) fn policy(policy: &Policy) -> Vec<(&'static str, String)> {
         ("Bytes that may wait", mark(policy.pending_bytes_max, units::bytes)),
         ("The first may be due for", mark(policy.pending_age_max_ms, span)),
     ]
+}
+
+/// What its connector keeps between calls, and when it is polled: names and values, none where nothing is granted.
+pub(super) fn kept(view: &ConnectionView, now: Timestamp) -> Vec<(&'static str, String)> {
+    let mut rows = Vec::new();
+    if let Some(state) = &view.state_kept {
+        let held = state.size.map_or_else(
+            || "nothing yet".to_owned(),
+            |size| format!("{} in {} entries", units::bytes(size.bytes), units::count(size.keys)),
+        );
+        rows.push((
+            "State",
+            format!(
+                "{held}, of {}; its calls are made one at a time",
+                units::bytes(state.bytes_max)
+            ),
+        ));
+        rows.extend(state.problem.clone().map(|problem| ("State trouble", problem)));
+    }
+    let Some(polling) = &view.polling else {
+        return rows;
+    };
+    rows.push(("Polled", polling.schedule.clone()));
+    let next = match (polling.next_due_at, &polling.latest) {
+        (Some(due), _) if due <= now => "now".to_owned(),
+        (Some(due), _) => format!("in {}", units::span(due.since(now))),
+        (None, Some(latest)) if !view.connection.enabled => {
+            format!("none while it is off; the latest {}", latest.state.as_str())
+        }
+        (None, Some(latest)) => format!("after the present one, {}", latest.state.as_str()),
+        (None, None) => "none".to_owned(),
+    };
+    rows.push(("Next poll", next));
+    if let Some(latest) = &polling.latest {
+        let failed = latest
+            .failure
+            .as_ref()
+            .map(|failure| format!("; last failure: {failure}"));
+        let ago = units::span(now.since(latest.made_at));
+        rows.push((
+            "Latest poll",
+            format!(
+                "{}, made {ago} ago{}",
+                latest.state.as_str(),
+                failed.unwrap_or_default()
+            ),
+        ));
+    }
+    let cursor = polling.cursor.map_or_else(
+        || "none: the next poll begins from the start".to_owned(),
+        |cursor| format!("{}, SHA-256 {}", units::bytes(cursor.bytes), cursor.hash.short()),
+    );
+    rows.push(("Cursor", cursor));
+    rows.extend(polling.problem.clone().map(|problem| ("Poll trouble", problem)));
+    rows
 }
 
 /// How a filter has answered since the server's start.

@@ -137,6 +137,7 @@ async fn settle(queue: &StoreQueue, leased: Leased, outcome: Outcome, now: Times
         end,
         lane: Vec::new(),
         produced: Vec::new(),
+        kept: Default::default(),
         now,
     };
     queue.settle(leased, settlement).await.unwrap();

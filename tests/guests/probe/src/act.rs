@@ -97,6 +97,12 @@ pub(crate) enum Act {
     StateFill { keys: u32, bytes: usize },
     /// Adds one to a number in the state.
     StateCount { key: String },
+    /// The same, and then sends a request; the summary is the number.
+    CountAndCall {
+        key: String,
+        #[serde(flatten)]
+        call: Call,
+    },
 }
 
 /// A request, `GET target/` unless it says otherwise.
@@ -212,6 +218,11 @@ impl Act {
                 Ok(Receipt::new(format!("{keys} keys")))
             }
             Self::StateCount { key } => state_count(&key),
+            Self::CountAndCall { key, call } => {
+                let counted = state_count(&key)?;
+                call.send()?.success()?;
+                Ok(counted)
+            }
         }
     }
 }

@@ -112,6 +112,8 @@ fn view(name: &str, health: Health, reason: Option<&str>, depth: [u64; 4]) -> Co
             last_problem_at: Some(ago(90_000)),
         }),
         oauth2: std::collections::BTreeMap::new(),
+        state_kept: None,
+        polling: None,
         lane: LaneState {
             parked: reason.map(note),
             ..LaneState::default()
