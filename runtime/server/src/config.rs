@@ -103,6 +103,10 @@ pub struct HostConfig {
     pub calls: u32,
     /// Largest memory any connection may be allowed.
     pub memory_bytes: usize,
+    /// Components that are compiled at once.
+    pub compiles: u32,
+    /// Compiled code that is kept, in bytes.
+    pub cache_bytes: u64,
 }
 
 /// Secrets.
@@ -315,10 +319,20 @@ fn read_host(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option
     let calls = section.within(root, "calls", defaults.map(|config| config.host.calls.into()), 1..=1024);
     let default = defaults.map(|config| config.host.memory_bytes as u64);
     let memory = section.within(root, "memory_bytes", default, 1024 * 1024..=4 * 1024 * 1024 * 1024);
+    let compiles = section.within(
+        root,
+        "compiles",
+        defaults.map(|config| config.host.compiles.into()),
+        1..=64,
+    );
+    let default = defaults.map(|config| config.host.cache_bytes);
+    let cache = section.within(root, "cache_bytes", default, 1024 * 1024..=1 << 50);
     section.finish(root);
     Some(HostConfig {
         calls: u32::try_from(calls?).ok()?,
         memory_bytes: usize::try_from(memory?).ok()?,
+        compiles: u32::try_from(compiles?).ok()?,
+        cache_bytes: cache?,
     })
 }
 
