@@ -5,6 +5,7 @@
 mod back_pressure;
 mod bodies;
 mod budgets;
+mod compile;
 mod connections;
 mod crash;
 mod dead_letters;
@@ -20,6 +21,7 @@ mod manifests;
 mod oauth2;
 mod panel;
 mod providers;
+mod python_connector;
 mod secrets;
 mod signing;
 mod start;

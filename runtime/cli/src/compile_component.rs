@@ -36,16 +36,17 @@ impl CompileComponent {
     fn shut_in(&self) -> io::Result<()> {
         end_with_the_server()?;
         keep_three_files()?;
-        limit(libc::RLIMIT_CORE, 0)?;
-        limit(libc::RLIMIT_CPU, self.cpu_s)?;
-        limit(libc::RLIMIT_DATA, self.memory_bytes)?;
-        limit(libc::RLIMIT_FSIZE, self.native_bytes)?;
+        limit(libc::RLIMIT_CORE, 0, 0)?;
+        // At the first of the two comes SIGXCPU, which says what it is, and at the second SIGKILL.
+        limit(libc::RLIMIT_CPU, self.cpu_s, self.cpu_s.saturating_add(1))?;
+        limit(libc::RLIMIT_DATA, self.memory_bytes, self.memory_bytes)?;
+        limit(libc::RLIMIT_FSIZE, self.native_bytes, self.native_bytes)?;
         give_way()
     }
 }
 
-/// SIGKILL when the thread that started this process ends; at the latest that is when the server does (prctl(2)). And no
-/// program that this one might start can gain a right by it.
+/// SIGKILL when the thread that started this process ends, which is one of the server's executor: when the server ends
+/// (prctl(2)). And no program that this one might start can gain a right by it.
 fn end_with_the_server() -> io::Result<()> {
     let off: libc::c_ulong = 0;
     let on: libc::c_ulong = 1;
@@ -73,11 +74,11 @@ fn keep_three_files() -> io::Result<()> {
     checked(done)
 }
 
-/// The limit, and its own upper bound too, so that it cannot be raised again.
-fn limit(resource: libc::__rlimit_resource_t, max: u64) -> io::Result<()> {
+/// The limit, and what it could be raised to.
+fn limit(resource: libc::__rlimit_resource_t, now: u64, ever: u64) -> io::Result<()> {
     let limit = libc::rlimit {
-        rlim_cur: max,
-        rlim_max: max,
+        rlim_cur: now,
+        rlim_max: ever,
     };
     #[expect(unsafe_code, reason = "the standard library does not set limits")]
     // SAFETY: the limit is read from a valid place and nothing is written.

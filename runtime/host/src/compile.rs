@@ -257,6 +257,3 @@ fn refuse_what_is_no_component(bytes: &[u8]) -> Result<(), CompileError> {
         _ => Err(CompileError::NotWasm),
     }
 }
-
-#[cfg(test)]
-mod tests;
