@@ -28,7 +28,7 @@ const WARM_UP: u32 = 200;
 /// What the probe is told.
 const ACT: &[u8] = br#"{"do": "call", "path": "/x"}"#;
 
-mod bare {
+pub(crate) mod bare {
     wasmtime::component::bindgen!({
         path: "../wit",
         world: "sinks",
@@ -61,7 +61,7 @@ impl Environment for Instant200 {
     }
 }
 
-fn event() -> Event {
+pub(crate) fn event() -> Event {
     let rng = &mut rand::rng();
     Event {
         id: EventId::mint(Timestamp::ZERO, rng),

@@ -1,10 +1,11 @@
-//! `cargo xtask bench`: what a call costs, what the gate costs, what the whole path carries, what it takes in memory, what the queue does
+//! `cargo xtask bench`: what a call costs, what hosting costs, what the gate costs, what the whole path carries, what it takes in memory, what the queue does
 //! under load and depth, and what it costs to seal bodies.
 //!
 //! Every comparison is a ratio of two things measured in turns in the same run, since machines are noisy.
 
 mod call;
 mod gate;
+mod host;
 mod memory;
 mod pipeline;
 mod queue;
@@ -22,13 +23,13 @@ use report::Report;
 #[derive(Parser)]
 #[command(name = "cofferdam-bench")]
 struct Arguments {
-    /// Only these: `call`, `gate`, `pipeline`, `memory`, `queue`, `bodies`; none means all.
+    /// Only these: `call`, `host`, `gate`, `pipeline`, `memory`, `queue`, `bodies`; none means all.
     #[arg(value_enum)]
     names: Vec<Name>,
     /// Print one JSON object whose keys are the row names.
     #[arg(long)]
     json: bool,
-    /// The store's engine for `pipeline`, `memory`, `queue` and `bodies`: `sled` or `redb`.
+    /// The store's engine for `host`, `pipeline`, `memory`, `queue` and `bodies`: `sled` or `redb`.
     #[arg(long, default_value = "sled", value_parser = engine_of)]
     engine: Engine,
     /// The process of its own that `queue` starts on a folder.
@@ -39,6 +40,7 @@ struct Arguments {
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Name {
     Call,
+    Host,
     Gate,
     Pipeline,
     Memory,
@@ -71,6 +73,10 @@ fn main() -> ExitCode {
         if wanted(Name::Call) {
             eprintln!("measuring calls (about 10 s)");
             call::measure(&mut report).await;
+        }
+        if wanted(Name::Host) {
+            eprintln!("measuring the host (about 3 minutes)");
+            host::measure(&mut report, engine).await;
         }
         if wanted(Name::Gate) {
             eprintln!("measuring the gate (about 15 s)");

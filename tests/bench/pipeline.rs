@@ -14,7 +14,7 @@ use serde_json::json;
 use crate::report::{Report, quantile};
 
 /// When each event arrived at the upstream; its number is in the path.
-type Arrivals = Arc<Mutex<Vec<Option<Instant>>>>;
+pub(crate) type Arrivals = Arc<Mutex<Vec<Option<Instant>>>>;
 
 struct Load {
     producers: usize,
@@ -170,11 +170,11 @@ fn millis(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-fn locked(arrivals: &Arrivals) -> std::sync::MutexGuard<'_, Vec<Option<Instant>>> {
+pub(crate) fn locked(arrivals: &Arrivals) -> std::sync::MutexGuard<'_, Vec<Option<Instant>>> {
     arrivals.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn start_upstream(arrivals: Arrivals) -> String {
+pub(crate) async fn start_upstream(arrivals: Arrivals) -> String {
     async fn arrive(State(arrivals): State<Arrivals>, Path(number): Path<usize>) -> &'static str {
         if let Some(slot) = locked(&arrivals).get_mut(number) {
             slot.get_or_insert_with(Instant::now);

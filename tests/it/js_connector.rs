@@ -12,8 +12,8 @@ use serde_json::json;
 const SECRET: &str = "canary-0d9c7be1";
 
 /// A server that finds the example compiled: that takes longer than a server's start may, and once is enough.
-async fn server() -> Running {
-    let guest = test_guest("js-connector");
+pub(crate) async fn server_with(example: &str) -> Running {
+    let guest = test_guest(example);
     let compiled = target_dir().join("test-compiled");
     let engine = Engine::new(&EngineSettings::new(compiled.clone())).unwrap();
     let connector = Connector::load(&engine, &guest).await.unwrap();
@@ -50,7 +50,7 @@ async fn order(server: &Running, id: &str) -> DeliveryTrace {
 #[tokio::test]
 async fn a_connector_in_javascript_delivers_by_fetch_under_the_rules_of_the_gate() {
     let target = Upstream::start([], Answer::status(500)).await;
-    let server = server().await;
+    let server = server_with("js-connector").await;
     let api = format!("{}/api", target.url());
     server.api.apply(&connection(&api, &api)).await;
     server.api.set_secret("tickets", "key", SECRET).await;

@@ -5,6 +5,7 @@
 mod back_pressure;
 mod bodies;
 mod budgets;
+mod compile;
 mod connections;
 mod crash;
 mod dead_letters;
@@ -21,6 +22,7 @@ mod oauth2;
 mod panel;
 mod poller;
 mod providers;
+mod python_connector;
 mod secrets;
 mod signing;
 mod start;

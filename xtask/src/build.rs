@@ -1,13 +1,8 @@
 //! Building: one profile and one target folder for demo, test and bench, so that nothing is built twice.
 
-use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Context;
-
-use crate::setup;
 use crate::step::run;
 
 /// The repository.
@@ -79,36 +74,6 @@ pub(crate) fn guests() -> anyhow::Result<()> {
         "tests/guests/wasi-probe",
     ];
     guests_into(&test_guests_dir(), &others)
-}
-
-/// The example in JavaScript, which the integration tests run: an engine and all, it takes half a minute, so it is made again
-/// only when something that goes into it has changed.
-pub(crate) fn javascript_example() -> anyhow::Result<()> {
-    let dir = setup::javascript_example()?;
-    let wit = root().join("wit");
-    let out = test_guests_dir().join("js-connector.wasm");
-    let mut made_of = vec![
-        dir.join("package-lock.json"),
-        dir.join("build.js"),
-        dir.join("connector.js"),
-    ];
-    for entry in fs::read_dir(&wit).with_context(|| format!("{} cannot be read", wit.display()))? {
-        made_of.push(entry?.path());
-    }
-    made_of.sort();
-    let mut hasher = DefaultHasher::new();
-    for path in made_of {
-        fs::read(&path)
-            .with_context(|| format!("{} cannot be read", path.display()))?
-            .hash(&mut hasher);
-    }
-    let (stamp, stamp_file) = (hasher.finish().to_string(), dir.join("built-from"));
-    if out.exists() && fs::read_to_string(&stamp_file).is_ok_and(|present| present == stamp) {
-        return Ok(());
-    }
-    eprintln!("  building the example in JavaScript");
-    run(Command::new("node").arg(dir.join("build.js")).arg(&out).arg(&wit))?;
-    fs::write(&stamp_file, stamp).with_context(|| format!("{} cannot be written", stamp_file.display()))
 }
 
 fn guests_into(out: &Path, crates: &[&str]) -> anyhow::Result<()> {

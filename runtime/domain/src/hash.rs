@@ -34,6 +34,22 @@ impl Digest {
     }
 }
 
+/// A digest of what comes in pieces.
+#[derive(Clone, Default)]
+pub struct Hashing(Sha256);
+
+impl Hashing {
+    /// The next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// Of all pieces.
+    pub fn digest(self) -> Digest {
+        Digest(self.0.finalize().into())
+    }
+}
+
 /// The text is not 64 lower-case hex digits.
 #[derive(Debug, thiserror::Error)]
 #[error("a SHA-256 digest is 64 lower-case hex digits")]
@@ -71,5 +87,19 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "sha256:{}", self.short())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_have_the_digest_of_the_whole() {
+        let mut hashing = Hashing::default();
+        for piece in [&b"a"[..], b"", b"bc"] {
+            hashing.update(piece);
+        }
+        assert_eq!(hashing.digest(), Digest::of(b"abc"));
     }
 }

@@ -28,7 +28,7 @@ pub use connection::{Connection, CredentialSlot, InboundGrant, InboundScheme, Po
 pub use delivery::{Delivery, DeliveryKind, DeliveryState, Intervention, InterventionKind, OrderPlace};
 pub use descriptor::Descriptor;
 pub use event::{Event, EventDraft, NewEvent, Origin};
-pub use hash::Digest;
+pub use hash::{Digest, Hashing};
 pub use id::{
     ConnectionName, ConnectorName, CorrelationId, CredentialName, DeliveryId, EventId, ShareName, UpstreamName,
     WorkspaceName,

@@ -13,7 +13,8 @@ use wasmtime::component::{Component, InstancePre};
 use crate::bindings::pollers::PollersIndices;
 use crate::bindings::sinks::SinksIndices;
 use crate::bindings::sources::SourcesIndices;
-use crate::compile::{COMPONENT_BYTES_MAX, CompileError};
+use crate::compile::files::InUse;
+use crate::compile::{COMPONENT_BYTES_MAX, Compiled};
 use crate::descriptor;
 use crate::engine::Engine;
 use crate::imports::Guest;
@@ -42,6 +43,8 @@ pub struct Connector {
     pub bytes: u64,
     /// What it can be asked to do.
     pub exports: Exports,
+    /// Its machine code stays in the cache meanwhile.
+    _in_use: InUse,
 }
 
 /// Which interfaces a component exports, read from its type.
@@ -78,12 +81,20 @@ impl Connector {
             path: path.to_owned(),
             reason,
         };
-        let (engine_, path_) = (engine.clone(), path.to_owned());
-        let compiled = tokio::task::spawn_blocking(move || compile(&engine_, &path_)).await;
-        let (component, digest, bytes) = match compiled {
-            Ok(compiled) => compiled.map_err(problem)?,
-            Err(_panicked) => return Err(problem("the compiler gave up on it".to_owned())),
+        let to_read = path.to_owned();
+        let read = tokio::task::spawn_blocking(move || {
+            read_capped(&to_read).map(|bytes| (Digest::of(&bytes), Arc::<[u8]>::from(bytes)))
+        });
+        let (digest, bytes) = match read.await {
+            Ok(read) => read.map_err(problem)?,
+            Err(_panicked) => return Err(problem("could not be read; load it again".to_owned())),
         };
+        let size = bytes.len() as u64;
+        let Compiled { component, in_use } = engine
+            .cache
+            .component(&engine.wasmtime, digest, bytes)
+            .await
+            .map_err(|error| problem(error.to_string()))?;
         let instance = engine
             .linker
             .instantiate_pre(&component)
@@ -115,8 +126,9 @@ impl Connector {
             descriptor,
             digest,
             path: path.to_owned(),
-            bytes,
+            bytes: size,
             exports,
+            _in_use: in_use,
         })
     }
 
@@ -181,16 +193,6 @@ impl Catalogue {
     pub fn problems(&self) -> &[LoadProblem] {
         &self.problems
     }
-}
-
-fn compile(engine: &Engine, path: &Path) -> Result<(Component, Digest, u64), String> {
-    let bytes = read_capped(path)?;
-    let digest = Digest::of(&bytes);
-    let component = engine
-        .cache
-        .component(&engine.wasmtime, digest, &bytes)
-        .map_err(|error: CompileError| error.to_string())?;
-    Ok((component, digest, bytes.len() as u64))
 }
 
 /// Reads at most the limit, whatever the file's length says.

@@ -1,27 +1,79 @@
-//! From component bytes to machine code, and the cache of what was compiled.
+//! From component bytes to machine code that runs here: from the cache, or compiled now.
 //!
-//! A cached file is named by the component's digest and the engine's compatibility hash, starts with the SHA-256 of what
-//! follows, and lies in a folder that only the host can read: it is native code, so nothing that came from elsewhere is
-//! ever loaded as such. A file that does not verify is compiled again.
+//! Promises: one digest is compiled once however many ask for it at the same time, and no more than
+//! [`EngineSettings::compiles_at_once`](crate::EngineSettings) digests at once; compiling is never on the executor; in a
+//! child process ([`child`]) a component that makes the compiler use up time or memory, or crash, costs that process alone
+//! and is a [`CompileError`] with the number that was exceeded. Dropping the future ends the child.
+//!
+//! It does not make the compiler's output trustworthy: whoever can make the compiler produce code of their choice has won.
+//! What is kept is in [`files`].
 
-use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+pub(crate) mod child;
+pub(crate) mod files;
+mod flights;
+pub(crate) mod worker;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use cofferdam_domain::Digest;
+use cofferdam_domain::limits::one_line;
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use wasmtime::component::Component;
+
+use self::child::Failed;
+use self::files::{CacheFiles, InUse};
+use self::flights::Flights;
 
 /// Largest component, in bytes. A Python guest has about 18 MB.
 pub(crate) const COMPONENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Length of the checksum in front of a cached file.
-const CHECKSUM_BYTES: usize = 32;
+/// Longest sentence of the compiler that is kept, in bytes.
+const SENTENCE_BYTES_MAX: usize = 1024;
+
+/// Where components are compiled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Compiler {
+    /// In this process, within no limits: for tests and for files of one's own.
+    InProcess,
+    /// In a process of its own, started for one component: `PROGRAM compile-component`, which runs
+    /// [`compile_component`](crate::compile_component) under these limits.
+    Child {
+        /// The program, by its path.
+        program: PathBuf,
+        /// What it may use.
+        limits: CompileLimits,
+    },
+}
+
+/// What compiling one component may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CompileLimits {
+    /// Processor time, of all threads together; whole seconds.
+    pub cpu: Duration,
+    /// Wall time. It is long, because the compiler only gets what nobody else wants.
+    pub wall: Duration,
+    /// Memory that the process may write to, in bytes.
+    pub memory_bytes: u64,
+    /// Machine code, in bytes.
+    pub native_bytes: u64,
+}
+
+impl Default for CompileLimits {
+    fn default() -> Self {
+        Self {
+            cpu: Duration::from_secs(120),
+            wall: Duration::from_secs(900),
+            memory_bytes: 2 * 1024 * 1024 * 1024,
+            native_bytes: 512 * 1024 * 1024,
+        }
+    }
+}
 
 /// Why bytes are no component that can run here.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
     /// Native code from the folder would run outside every limit.
     #[error("is precompiled native code; only WebAssembly components are loaded")]
@@ -35,53 +87,162 @@ pub enum CompileError {
     /// The compiler refuses it.
     #[error("does not compile: {0}")]
     Invalid(String),
+    /// Compiling it used up its processor time.
+    #[error("takes more than {0} s of processor time to compile; make it smaller")]
+    Cpu(u64),
+    /// Compiling it used up its wall time.
+    #[error("did not compile within {0} s; load it again when the machine is less busy, or make it smaller")]
+    Wall(u64),
+    /// Compiling it used up its memory.
+    #[error("takes more than {0} bytes of memory to compile; make it smaller")]
+    Memory(u64),
+    /// Its machine code is too large.
+    #[error("compiles to more than {0} bytes of machine code; make it smaller")]
+    Native(u64),
+    /// The compiler broke down over it.
+    #[error("makes the compiler break down ({0}); build it anew, with another version of its tools")]
+    Broken(String),
+    /// Nothing to do with the component.
+    #[error("could not be compiled: {0}; load it again")]
+    Unavailable(String),
 }
 
-/// The cache. Compilation is single-file: one component at a time, so that two cores are never both taken from the lanes.
+/// A component that can be linked. What it was loaded from is not evicted before `in_use` is dropped.
+#[derive(Clone)]
+pub(crate) struct Compiled {
+    pub(crate) component: Component,
+    pub(crate) in_use: InUse,
+}
+
+/// The compiler and the cache of what it made.
 pub(crate) struct CompileCache {
-    dir: PathBuf,
+    files: Arc<CacheFiles>,
+    compiler: Compiler,
     engine_hash: u64,
-    compiling: Mutex<()>,
+    flights: Flights,
+    turns: Semaphore,
 }
 
 impl CompileCache {
-    pub(crate) fn open(dir: &Path, engine: &wasmtime::Engine) -> io::Result<Self> {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
-        fs::set_permissions(dir, fs::Permissions::from_mode(0o700))?;
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
-        Ok(Self {
-            dir: dir.to_owned(),
-            engine_hash: hasher.finish(),
-            compiling: Mutex::new(()),
-        })
+    pub(crate) fn new(files: CacheFiles, compiler: Compiler, engine: &wasmtime::Engine, at_once: u32) -> Self {
+        Self {
+            files: Arc::new(files),
+            compiler,
+            engine_hash: worker::engine_hash(engine),
+            flights: Flights::default(),
+            turns: Semaphore::new(at_once.max(1) as usize),
+        }
     }
 
-    /// The component, from the cache or compiled now. Blocks; a large component takes many seconds.
-    pub(crate) fn component(
+    /// The component. A large one takes many seconds where it is not in the cache. Cancel-safe: of several who wait for the
+    /// same digest another goes on.
+    pub(crate) async fn component(
         &self,
         engine: &wasmtime::Engine,
         digest: Digest,
-        bytes: &[u8],
-    ) -> Result<Component, CompileError> {
-        refuse_what_is_no_component(bytes)?;
-        let path = self.dir.join(format!("{digest}-{:016x}.native", self.engine_hash));
-        if let Some(component) = load(engine, &path) {
-            return Ok(component);
+        bytes: Arc<[u8]>,
+    ) -> Result<Compiled, CompileError> {
+        refuse_what_is_no_component(&bytes)?;
+        if let Some(compiled) = self.cached(engine, digest).await {
+            return Ok(compiled);
         }
-        let _one_at_a_time = self.compiling.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        // Whoever held the lock may have compiled the same bytes.
-        if let Some(component) = load(engine, &path) {
-            return Ok(component);
-        }
-        let native = engine
-            .precompile_component(bytes)
-            .map_err(|error| CompileError::Invalid(cofferdam_domain::limits::one_line(&format!("{error:#}"), 1024)))?;
-        if let Err(error) = save(&path, &native) {
-            tracing::warn!(path = %path.display(), %error, "compiled code could not be cached; it is compiled again next time");
-        }
-        deserialize(engine, &native).ok_or_else(|| CompileError::Invalid("its compiled form does not load".to_owned()))
+        let flight = self.flights.of(digest);
+        flight.get_or_init(|| self.compile(engine, digest, bytes)).await.clone()
     }
+
+    async fn compile(
+        &self,
+        engine: &wasmtime::Engine,
+        digest: Digest,
+        bytes: Arc<[u8]>,
+    ) -> Result<Compiled, CompileError> {
+        let turn = self.turns.acquire().await;
+        let _turn = turn.map_err(|_closed| CompileError::Unavailable("the server is stopping".to_owned()))?;
+        // Whoever had the turn before may have compiled the same bytes.
+        if let Some(compiled) = self.cached(engine, digest).await {
+            return Ok(compiled);
+        }
+        if let Compiler::Child { program, limits } = &self.compiler {
+            match self.in_child(program, limits, digest, &bytes).await {
+                Ok(()) => {
+                    let lost = || CompileError::Unavailable("its machine code does not load from the cache".to_owned());
+                    return self.cached(engine, digest).await.ok_or_else(lost);
+                }
+                Err(Failed::OtherEngine) => tracing::warn!(
+                    program = %program.display(),
+                    "compiles for another engine than this server's; compiling in this process, without limits"
+                ),
+                Err(Failed::For(error)) => return Err(error),
+            }
+        }
+        self.in_process(engine, digest, bytes).await
+    }
+
+    async fn cached(&self, engine: &wasmtime::Engine, digest: Digest) -> Option<Compiled> {
+        let (files, engine, hash) = (Arc::clone(&self.files), engine.clone(), self.engine_hash);
+        spawn_blocking(move || files.load(&engine, digest, hash))
+            .await
+            .ok()
+            .flatten()
+    }
+
+    /// Leaves the machine code in the cache.
+    async fn in_child(
+        &self,
+        program: &std::path::Path,
+        limits: &CompileLimits,
+        digest: Digest,
+        bytes: &[u8],
+    ) -> Result<(), Failed> {
+        let unusable = |error: std::io::Error| {
+            Failed::For(CompileError::Unavailable(format!(
+                "the compile cache cannot be written: {error}"
+            )))
+        };
+        let draft = self.files.draft(digest, self.engine_hash).map_err(unusable)?;
+        child::compile(program, limits, self.engine_hash, bytes, draft.file()).await?;
+        let (files, native_bytes) = (Arc::clone(&self.files), limits.native_bytes);
+        let kept = spawn_blocking(move || files.keep(draft, native_bytes)).await;
+        match kept {
+            Ok(kept) => kept.map_err(unusable),
+            Err(_panicked) => Err(Failed::For(CompileError::Unavailable(
+                "it could not be kept".to_owned(),
+            ))),
+        }
+    }
+
+    async fn in_process(
+        &self,
+        engine: &wasmtime::Engine,
+        digest: Digest,
+        bytes: Arc<[u8]>,
+    ) -> Result<Compiled, CompileError> {
+        let (files, engine, hash) = (Arc::clone(&self.files), engine.clone(), self.engine_hash);
+        let compiled = spawn_blocking(move || {
+            let native = engine
+                .precompile_component(&bytes)
+                .map_err(|error| CompileError::Invalid(sentence(&error)))?;
+            if let Err(error) = files.save(digest, hash, &native) {
+                tracing::warn!(%digest, %error, "compiled code could not be cached; it is compiled again next time");
+            }
+            let component = files::deserialize(&engine, &native);
+            let component =
+                component.ok_or_else(|| CompileError::Invalid("its compiled form does not load".to_owned()));
+            Ok(Compiled {
+                component: component?,
+                in_use: files.in_use(digest, hash),
+            })
+        });
+        match compiled.await {
+            Ok(compiled) => compiled,
+            Err(_panicked) => Err(CompileError::Broken("it panicked".to_owned())),
+        }
+    }
+}
+
+/// What the compiler says against a component.
+fn sentence(error: &wasmtime::Error) -> String {
+    one_line(&format!("{error:#}"), SENTENCE_BYTES_MAX)
 }
 
 /// Checks the magic before anything else looks at the bytes.
@@ -95,41 +256,4 @@ fn refuse_what_is_no_component(bytes: &[u8]) -> Result<(), CompileError> {
         Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Err(CompileError::CoreModule),
         _ => Err(CompileError::NotWasm),
     }
-}
-
-fn load(engine: &wasmtime::Engine, path: &Path) -> Option<Component> {
-    let file = fs::read(path).ok()?;
-    let (checksum, native) = file.split_at_checked(CHECKSUM_BYTES)?;
-    if checksum != Digest::of(native).as_bytes() {
-        tracing::warn!(path = %path.display(), "cached code is damaged; compiling again");
-        return None;
-    }
-    deserialize(engine, native)
-}
-
-fn deserialize(engine: &wasmtime::Engine, native: &[u8]) -> Option<Component> {
-    #[expect(
-        unsafe_code,
-        reason = "the bytes were made by this engine's own compiler and kept in a host-only folder under a checksum"
-    )]
-    // SAFETY: `native` is the output of `precompile_component` of a compatible engine: see above.
-    let component = unsafe { Component::deserialize(engine, native) };
-    component
-        .inspect_err(|error| tracing::warn!(error = format!("{error:#}"), "cached code does not load"))
-        .ok()
-}
-
-/// Written beside and renamed, so that a crash leaves no half file under the real name.
-fn save(path: &Path, native: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension(format!("{}.new", std::process::id()));
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&beside)?;
-    file.write_all(Digest::of(native).as_bytes())?;
-    file.write_all(native)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
-use crate::compile::CompileCache;
+use crate::compile::files::CacheFiles;
+use crate::compile::{CompileCache, Compiler};
 use crate::imports;
 use crate::slots::{INCOMING_SLOTS, LaneSlots, Slots};
 
@@ -37,16 +38,25 @@ pub struct EngineSettings {
     pub memory_bytes_max: usize,
     /// Where compiled code is kept: readable by the host only.
     pub cache_dir: PathBuf,
+    /// What may be kept there, in bytes; what was not used for longest goes first.
+    pub cache_bytes: u64,
+    /// Where components are compiled.
+    pub compiler: Compiler,
+    /// Components that are compiled at once; more wait.
+    pub compiles_at_once: u32,
 }
 
 impl EngineSettings {
-    /// Defaults, with the cache in this folder.
+    /// Defaults, with the cache in this folder and the compiler in this process.
     pub fn new(cache_dir: PathBuf) -> Self {
         Self {
             calls_max: 128,
             lanes_max: 1024,
             memory_bytes_max: 256 * 1024 * 1024,
             cache_dir,
+            cache_bytes: 2 * 1024 * 1024 * 1024,
+            compiler: Compiler::InProcess,
+            compiles_at_once: 1,
         }
     }
 }
@@ -104,10 +114,12 @@ impl Engine {
         start_ticker(&wasmtime).map_err(EngineError::Ticker)?;
         let mut linker = Linker::new(&wasmtime);
         imports::add_to_linker(&mut linker).map_err(EngineError::Wasmtime)?;
-        let cache = CompileCache::open(&settings.cache_dir, &wasmtime).map_err(|source| EngineError::Cache {
-            path: settings.cache_dir.clone(),
-            source,
-        })?;
+        let files =
+            CacheFiles::open(&settings.cache_dir, settings.cache_bytes).map_err(|source| EngineError::Cache {
+                path: settings.cache_dir.clone(),
+                source,
+            })?;
+        let cache = CompileCache::new(files, settings.compiler.clone(), &wasmtime, settings.compiles_at_once);
         Ok(Self {
             wasmtime,
             linker: Arc::new(linker),
@@ -132,6 +144,11 @@ impl Engine {
     pub fn bare_config(settings: &EngineSettings) -> Config {
         config(Some(settings))
     }
+}
+
+/// An engine that makes machine code and runs none: without a pool, and without a ticker.
+pub(crate) fn for_compiling() -> wasmtime::Result<wasmtime::Engine> {
+    wasmtime::Engine::new(&config(None))
 }
 
 fn config(pool: Option<&EngineSettings>) -> Config {

@@ -25,7 +25,8 @@ mod wasi;
 
 pub use call::CallReport;
 pub use catalogue::{Catalogue, Connector, Exports, LoadProblem};
-pub use compile::CompileError;
+pub use compile::worker::compile_component;
+pub use compile::{CompileError, CompileLimits, Compiler};
 pub use engine::{Engine, EngineError, EngineSettings};
 pub use environment::{Ambience, Environment, HttpDestination, HttpError, HttpRequest, HttpResponse, SendFuture};
 pub use limits::CallLimits;

@@ -106,6 +106,10 @@ pub struct HostConfig {
     pub memory_bytes: usize,
     /// The most that any connection may keep between calls, in bytes.
     pub state_bytes: u64,
+    /// Components that are compiled at once.
+    pub compiles: u32,
+    /// Compiled code that is kept, in bytes.
+    pub cache_bytes: u64,
 }
 
 /// Secrets.
@@ -320,11 +324,21 @@ fn read_host(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option
     let memory = section.within(root, "memory_bytes", default, 1024 * 1024..=4 * 1024 * 1024 * 1024);
     let default = defaults.map(|config| config.host.state_bytes);
     let state = section.within(root, "state_bytes", default, STATE_BYTES_MIN..=STATE_BYTES_MAX);
+    let compiles = section.within(
+        root,
+        "compiles",
+        defaults.map(|config| config.host.compiles.into()),
+        1..=64,
+    );
+    let default = defaults.map(|config| config.host.cache_bytes);
+    let cache = section.within(root, "cache_bytes", default, 1024 * 1024..=1 << 50);
     section.finish(root);
     Some(HostConfig {
         calls: u32::try_from(calls?).ok()?,
         memory_bytes: usize::try_from(memory?).ok()?,
         state_bytes: state?,
+        compiles: u32::try_from(compiles?).ok()?,
+        cache_bytes: cache?,
     })
 }
 

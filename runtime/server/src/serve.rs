@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cofferdam_egress::{Gate, GateConfig, GateError, OAuth2, OAuth2Config, SystemResolver};
-use cofferdam_host::{Catalogue, Engine, EngineError, EngineSettings};
+use cofferdam_host::{Catalogue, Compiler, Engine, EngineError, EngineSettings};
 use cofferdam_queue::{Bodies, QueueError, StoreQueue};
 use cofferdam_store::{OpenError, OpenOptions, Store};
 use cofferdam_vault::{KeyError, KeyHint, Vault, VaultError, VaultKey};
@@ -38,6 +38,8 @@ pub struct ServeOptions {
     pub vault_key: Option<secrecy::SecretString>,
     /// Where systemd put the service's credentials, if it did.
     pub credentials_dir: Option<PathBuf>,
+    /// Where connectors are compiled.
+    pub compiler: Compiler,
 }
 
 /// The server cannot start. Each text is one line that says what to do.
@@ -133,6 +135,9 @@ impl Server {
             lanes_max: u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX),
             memory_bytes_max: config.host.memory_bytes,
             cache_dir: options.data.join("compiled"),
+            cache_bytes: config.host.cache_bytes,
+            compiler: options.compiler.clone(),
+            compiles_at_once: config.host.compiles,
         })?;
         let catalogue = load_catalogue(&engine, &options).await?;
         let oauth2 = OAuth2::new(OAuth2Config {

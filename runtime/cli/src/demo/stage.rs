@@ -68,6 +68,7 @@ impl Stage {
             plugins: plugins.to_owned(),
             vault_key: None,
             credentials_dir: None,
+            compiler: crate::serve::compiler()?,
         };
         let server = Box::pin(Server::start(options))
             .await
