@@ -118,6 +118,7 @@ fn judged(status: ExitStatus, said: &[u8], limits: &CompileLimits) -> Result<(),
 mod tests {
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "cases read better as values")]
     fn check(status: i32, said: &str, expected: Result<(), Failed>) {
         let limits = CompileLimits::default();
         assert_eq!(judged(ExitStatus::from_raw(status), said.as_bytes(), &limits), expected);
