@@ -373,6 +373,39 @@ async fn a_page_out_of_bounds_is_refused_whole_with_the_bound_that_it_breaks() {
 }
 
 #[tokio::test]
+async fn a_page_that_makes_more_than_one_batch_is_refused_with_what_to_do() {
+    let feed = Feed::start(0, 1).await;
+    feed.instead("", 200, &json!({"do": "many", "count": 1000}));
+    feed.instead("", 200, &json!({"do": "many", "count": 1000}));
+    let server = feed_server().await;
+    // A thousand events owed to each of so many: some forty megabytes of deliveries.
+    for sink in 0..40 {
+        let file = file(&format!("sink-{sink}"), &feed, "---subscribe = [\"test.item\"]\n");
+        server.api.apply(&file).await;
+        server.api.post(&format!("/v1/connections/sink-{sink}/disable")).await;
+    }
+    polled(&server, &feed, &format!("{ONCE}{PATIENT}")).await;
+    let poll = wait_poll(&server, |poll| {
+        matches!(poll.delivery.state, DeliveryState::Dead { .. })
+    })
+    .await;
+    let failure = poll.delivery.last_failure.unwrap();
+    assert_eq!(
+        (failure.class, failure.code.as_deref()),
+        (FailureClass::ConnectorFault, Some("bad-return"))
+    );
+    assert!(failure.message.ends_with("return fewer at once"), "{}", failure.message);
+    assert_eq!((poll.attempts.len(), poll.delivery.interruptions), (2, 0));
+    assert_eq!(polling(&server).await.cursor, None);
+    assert_eq!(server.api.connection("sink-0").await.depth.pending, 0);
+    // The next page, which fits, is taken.
+    feed.instead("", 200, &json!({"ids": ["one"], "next": "1"}));
+    server.api.post("/v1/connections/source/poll").await;
+    wait_settled(&server).await;
+    assert_eq!(server.api.connection("sink-39").await.depth.pending, 1);
+}
+
+#[tokio::test]
 async fn a_page_over_a_high_water_mark_waits_with_its_cursor_and_is_taken_when_there_is_room() {
     let feed = Feed::start(4, 2).await;
     let server = feed_server().await;
