@@ -378,8 +378,8 @@ async fn a_page_that_makes_more_than_one_batch_is_refused_with_what_to_do() {
     feed.instead("", 200, &json!({"do": "many", "count": 1000}));
     feed.instead("", 200, &json!({"do": "many", "count": 1000}));
     let server = feed_server().await;
-    // A thousand events owed to each of so many: some forty megabytes of deliveries.
-    for sink in 0..40 {
+    // A thousand events owed to each of so many: some fifty megabytes of deliveries.
+    for sink in 0..100 {
         let file = file(&format!("sink-{sink}"), &feed, "---subscribe = [\"test.item\"]\n");
         server.api.apply(&file).await;
         server.api.post(&format!("/v1/connections/sink-{sink}/disable")).await;
@@ -402,7 +402,7 @@ async fn a_page_that_makes_more_than_one_batch_is_refused_with_what_to_do() {
     feed.instead("", 200, &json!({"ids": ["one"], "next": "1"}));
     server.api.post("/v1/connections/source/poll").await;
     wait_settled(&server).await;
-    assert_eq!(server.api.connection("sink-39").await.depth.pending, 1);
+    assert_eq!(server.api.connection("sink-99").await.depth.pending, 1);
 }
 
 #[tokio::test]

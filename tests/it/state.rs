@@ -3,7 +3,7 @@
 use cofferdam_domain::{DeliveryState, FailureClass, Outcome};
 use cofferdam_server::admin::views::DeliveryTrace;
 use cofferdam_store::{Batch, Key, Keyspace, OpenOptions, Store};
-use cofferdam_tests::{Answer, Running, Upstream};
+use cofferdam_tests::{Answer, Running, Upstream, wait};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -204,7 +204,13 @@ async fn a_connection_deleted_under_an_attempt_leaves_no_state_for_the_next_of_i
     target.release_one();
     // It was delivered, and is said so; what it set is nobody's.
     assert_eq!(said(&server.api.wait_delivered(&correlation).await), "1");
-    server.api.apply(&file).await;
+    // Its name is free once that is counted, a moment after it is seen.
+    wait::until("the name to be free", || async {
+        let applied = server.api.request(Method::POST, "/v1/connections").body(file.clone());
+        let applied = applied.send().await.unwrap();
+        applied.status().is_success().then_some(())
+    })
+    .await;
     assert_eq!(get(&server, "2", "n").await, "nothing");
 }
 
