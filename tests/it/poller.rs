@@ -94,8 +94,14 @@ fn is_delivered(trace: &DeliveryTrace) -> bool {
     matches!(trace.delivery.state, DeliveryState::Delivered { .. })
 }
 
+/// The latest poll once it is delivered, and counted: it is seen a moment before.
 async fn wait_settled(server: &Running) -> DeliveryTrace {
-    wait_poll(server, is_delivered).await
+    let poll = wait_poll(server, is_delivered).await;
+    wait::until("the settle's count", || async {
+        (server.api.connection("source").await.depth.in_flight == 0).then_some(())
+    })
+    .await;
+    poll
 }
 
 /// POST or DELETE that is refused; its code and sentence.
@@ -170,7 +176,12 @@ async fn nobody_but_the_connection_is_owed_its_turn_whatever_they_subscribe_to()
     })
     .await;
     wait_settled(&server).await;
-    assert_eq!(server.api.connection("sink").await.depth.delivered, 1);
+    let depth = wait::until("its settle", || async {
+        let depth = server.api.connection("sink").await.depth;
+        (depth.delivered > 0).then_some(depth)
+    })
+    .await;
+    assert_eq!((depth.delivered, depth.pending, depth.in_flight), (1, 0, 0));
     let polls = events(&server, "dev.cofferdam.poll").await;
     let trace = server.api.trace(polls[0].correlation_id.as_str()).await;
     assert_eq!(trace.events[0].deliveries.len(), 1);
