@@ -94,8 +94,14 @@ fn is_delivered(trace: &DeliveryTrace) -> bool {
     matches!(trace.delivery.state, DeliveryState::Delivered { .. })
 }
 
+/// The latest poll once it is delivered, and counted: it is seen a moment before.
 async fn wait_settled(server: &Running) -> DeliveryTrace {
-    wait_poll(server, is_delivered).await
+    let poll = wait_poll(server, is_delivered).await;
+    wait::until("the settle's count", || async {
+        (server.api.connection("source").await.depth.in_flight == 0).then_some(())
+    })
+    .await;
+    poll
 }
 
 /// POST or DELETE that is refused; its code and sentence.
@@ -170,7 +176,12 @@ async fn nobody_but_the_connection_is_owed_its_turn_whatever_they_subscribe_to()
     })
     .await;
     wait_settled(&server).await;
-    assert_eq!(server.api.connection("sink").await.depth.delivered, 1);
+    let depth = wait::until("its settle", || async {
+        let depth = server.api.connection("sink").await.depth;
+        (depth.delivered > 0).then_some(depth)
+    })
+    .await;
+    assert_eq!((depth.delivered, depth.pending, depth.in_flight), (1, 0, 0));
     let polls = events(&server, "dev.cofferdam.poll").await;
     let trace = server.api.trace(polls[0].correlation_id.as_str()).await;
     assert_eq!(trace.events[0].deliveries.len(), 1);
@@ -370,6 +381,39 @@ async fn a_page_out_of_bounds_is_refused_whole_with_the_bound_that_it_breaks() {
     wait_poll(&server, |poll| poll.delivery.id == asked.delivery && is_delivered(poll)).await;
     let forged = events(&server, "test.item").await.pop().unwrap();
     assert_eq!(forged.extensions["polledby"], asked.correlation_id.as_str());
+}
+
+#[tokio::test]
+async fn a_page_that_makes_more_than_one_batch_is_refused_with_what_to_do() {
+    let feed = Feed::start(0, 1).await;
+    feed.instead("", 200, &json!({"do": "many", "count": 1000}));
+    feed.instead("", 200, &json!({"do": "many", "count": 1000}));
+    let server = feed_server().await;
+    // A thousand events owed to each of so many: some fifty megabytes of deliveries.
+    for sink in 0..100 {
+        let file = file(&format!("sink-{sink}"), &feed, "---subscribe = [\"test.item\"]\n");
+        server.api.apply(&file).await;
+        server.api.post(&format!("/v1/connections/sink-{sink}/disable")).await;
+    }
+    polled(&server, &feed, &format!("{ONCE}{PATIENT}")).await;
+    let poll = wait_poll(&server, |poll| {
+        matches!(poll.delivery.state, DeliveryState::Dead { .. })
+    })
+    .await;
+    let failure = poll.delivery.last_failure.unwrap();
+    assert_eq!(
+        (failure.class, failure.code.as_deref()),
+        (FailureClass::ConnectorFault, Some("bad-return"))
+    );
+    assert!(failure.message.ends_with("return fewer at once"), "{}", failure.message);
+    assert_eq!((poll.attempts.len(), poll.delivery.interruptions), (2, 0));
+    assert_eq!(polling(&server).await.cursor, None);
+    assert_eq!(server.api.connection("sink-0").await.depth.pending, 0);
+    // The next page, which fits, is taken.
+    feed.instead("", 200, &json!({"ids": ["one"], "next": "1"}));
+    server.api.post("/v1/connections/source/poll").await;
+    wait_settled(&server).await;
+    assert_eq!(server.api.connection("sink-99").await.depth.pending, 1);
 }
 
 #[tokio::test]

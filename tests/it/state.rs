@@ -2,7 +2,8 @@
 
 use cofferdam_domain::{DeliveryState, FailureClass, Outcome};
 use cofferdam_server::admin::views::DeliveryTrace;
-use cofferdam_tests::{Answer, Running, Upstream};
+use cofferdam_store::{Batch, Key, Keyspace, OpenOptions, Store};
+use cofferdam_tests::{Answer, Running, Upstream, wait};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -203,6 +204,56 @@ async fn a_connection_deleted_under_an_attempt_leaves_no_state_for_the_next_of_i
     target.release_one();
     // It was delivered, and is said so; what it set is nobody's.
     assert_eq!(said(&server.api.wait_delivered(&correlation).await), "1");
-    server.api.apply(&file).await;
+    // Its name is free once that is counted, a moment after it is seen.
+    wait::until("the name to be free", || async {
+        let applied = server.api.request(Method::POST, "/v1/connections").body(file.clone());
+        let applied = applied.send().await.unwrap();
+        applied.status().is_success().then_some(())
+    })
+    .await;
     assert_eq!(get(&server, "2", "n").await, "nothing");
+}
+
+#[tokio::test]
+async fn a_state_that_cannot_be_read_is_never_taken_for_an_empty_one_and_a_person_can_give_it_up() {
+    let target = Upstream::start([], Answer::status(200)).await;
+    let server = probe_server().await;
+    server
+        .api
+        .apply(&probe("p", &target, &format!("{GRANTED}{QUICK}")))
+        .await;
+    done(
+        &server,
+        "1",
+        "p",
+        json!({"do": "state-set", "key": "k", "value": "kept"}),
+    )
+    .await;
+    let (_, _, setup) = server.stop().await;
+    {
+        let store = Store::open(&OpenOptions::new(setup.data())).unwrap();
+        let content = Key::of(Keyspace::ConnectorState).text("default").text("p").bytes(b"d");
+        let mut batch = Batch::new();
+        batch.delete(content);
+        store.commit(batch).await.unwrap();
+    }
+    let server = setup.start().await;
+    let dead = done(&server, "2", "p", json!({"do": "state-count", "key": "n"})).await;
+    assert_eq!(
+        died_of(&dead),
+        (FailureClass::Configuration, "state-unreadable".to_owned())
+    );
+    let message = dead.delivery.last_failure.unwrap().message;
+    assert!(
+        message.ends_with("give it up with cofferdam connection state clear p"),
+        "{message}"
+    );
+    let cleared = server
+        .api
+        .request(Method::DELETE, "/v1/connections/p/state")
+        .send()
+        .await
+        .unwrap();
+    assert!(cleared.status().is_success());
+    assert_eq!(get(&server, "3", "k").await, "nothing");
 }

@@ -23,6 +23,40 @@ fn view(health: &str, reason: Option<&str>) -> ConnectionView {
 }
 
 #[test]
+fn a_connection_is_shown_with_what_it_keeps_and_its_polls_and_never_with_the_cursor_itself() {
+    let mut polled = view("ok", None);
+    polled.state_kept = Some(serde_json::from_value(json!({ "bytes_max": 65_536 })).unwrap());
+    let hash = cofferdam_domain::Digest::of(b"cursor");
+    polled.polling = Some(
+        serde_json::from_value(json!({
+            "schedule": "every 5m",
+            "next_due_at": 1_795_000_300_000_u64,
+            "latest": {
+                "delivery": cofferdam_domain::DeliveryId::from_bytes([7; 16]),
+                "correlation_id": "poll-1",
+                "made_at": 1_795_000_000_000_u64,
+                "state": { "state": "dead", "at": 1_795_000_001_000_u64, "class": "schema" },
+                "failure_class": "schema",
+                "failure": "feed answered 404\u{7}",
+            },
+            "cursor": { "bytes": 6, "hash": hash, "set_at": 1_795_000_000_000_u64 },
+        }))
+        .unwrap(),
+    );
+    let text = kept::shown(&polled, Paint::Plain);
+    for line in [
+        "  state        nothing yet, of 65536 bytes",
+        "  polled       every 5m",
+        "cofferdam trace poll-1",
+        "  last failure schema: feed answered 404\u{fffd}",
+        &format!("  cursor       6 bytes, SHA-256 {hash}, left "),
+    ] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    assert_eq!(kept::shown(&view("ok", None), Paint::Plain).lines().count(), 1);
+}
+
+#[test]
 fn the_list_shows_what_waits_and_explains_what_is_not_well() {
     let text = listed(
         &[view("parked", Some("auth since yesterday: refused\u{7}"))],

@@ -8,14 +8,17 @@ use std::time::Duration;
 
 use cofferdam_domain::connection::ConnectionSpec;
 use cofferdam_domain::lane::Note;
-use cofferdam_domain::{Connection, Descriptor, Digest, FailureClass, LaneState, Timestamp, WorkspaceName};
+use cofferdam_domain::{
+    Connection, DeliveryId, DeliveryState, Descriptor, Digest, FailureClass, LaneState, Timestamp, WorkspaceName,
+};
 use cofferdam_host::{Exports, LoadProblem};
-use cofferdam_queue::Depth;
+use cofferdam_queue::{CursorFacts, Depth, StateSize};
 use cofferdam_vault::{CredentialInfo, Fact, FactKind, Previous, Renewal};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::json;
 
+use crate::admin::kept::{LatestPoll, Polling, StateKept};
 use crate::admin::views::{ConnectionView, ConnectorView, ConnectorsView, Health};
 use crate::panel::frame::{Frame, Section};
 use crate::panel::sessions::Sessions;
@@ -112,8 +115,33 @@ fn view(name: &str, health: Health, reason: Option<&str>, depth: [u64; 4]) -> Co
             last_problem_at: Some(ago(90_000)),
         }),
         oauth2: std::collections::BTreeMap::new(),
-        state_kept: None,
-        polling: None,
+        state_kept: Some(StateKept {
+            bytes_max: 65_536,
+            size: Some(StateSize {
+                bytes: 1_204,
+                keys: 7,
+                changed_at: ago(90_000),
+            }),
+            problem: None,
+        }),
+        polling: Some(Polling {
+            schedule: format!("0 3 * * * (Europe/Berlin) {HOSTILE}"),
+            next_due_at: None,
+            latest: Some(LatestPoll {
+                delivery: DeliveryId::from_bytes([7; 16]),
+                correlation_id: "poll-1".parse().unwrap(),
+                made_at: ago(90_000),
+                state: DeliveryState::Pending { due_at: ago(0) },
+                failure_class: Some(FailureClass::Dependency),
+                failure: Some(format!("the feed answered 503 {HOSTILE}")),
+            }),
+            cursor: Some(CursorFacts {
+                bytes: 24,
+                hash: Digest::of(b"cursor"),
+                set_at: ago(90_000),
+            }),
+            problem: None,
+        }),
         lane: LaneState {
             parked: reason.map(note),
             ..LaneState::default()
