@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: what a call costs, what hosting costs, what the gate costs, what the whole path carries, what it takes in memory, what the queue does
-//! under load and depth, and what it costs to seal bodies.
+//! `cargo xtask bench`: what a call costs, what hosting costs, what the gate costs, what the whole path carries, what it takes
+//! in memory, what the queue does under load and depth, and what it costs to seal bodies.
 //!
 //! Every comparison is a ratio of two things measured in turns in the same run, since machines are noisy.
 

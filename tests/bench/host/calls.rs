@@ -8,7 +8,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cofferdam_domain::{CallResult, Timestamp};
+use cofferdam_domain::event::{Event, Origin};
+use cofferdam_domain::{CallResult, Digest, EventId, Timestamp, TraceContext};
 use cofferdam_host::{
     CallLimits, Connector, DeliverRequest, Engine, EngineSettings, Environment, HttpRequest, HttpResponse, LaneSlots,
     SendFuture,
@@ -18,21 +19,29 @@ use wasmtime::Store;
 use wasmtime::component::types::ComponentFunc;
 use wasmtime::component::{Component, HasSelf, InstancePre, Linker, Val};
 
-use crate::call::{bare, event};
 use crate::report::{Report, median};
+mod bare {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "sinks",
+        imports: { "cofferdam:connector/http.send": async | trappable, default: trappable },
+        exports: { default: async },
+    });
+}
+
 use bare::cofferdam::connector::{credentials, http, log, settings, state, types};
 
 /// A guest, and what it is asked for.
-struct Subject {
+pub(crate) struct Subject {
     guest: &'static str,
-    body: &'static [u8],
+    pub(crate) body: &'static [u8],
     settings: &'static str,
     answer: &'static [u8],
     rounds: usize,
     calls_per_round: u32,
 }
 
-const RUST: Subject = Subject {
+pub(crate) const RUST: Subject = Subject {
     guest: "probe",
     body: br#"{"do": "call", "path": "/x"}"#,
     settings: "{}",
@@ -103,7 +112,7 @@ pub(crate) async fn measure(report: &mut Report) {
 }
 
 /// The pool of a server, and the code that tests have compiled already: a large guest takes many seconds.
-fn settings() -> EngineSettings {
+pub(crate) fn settings() -> EngineSettings {
     EngineSettings::new(target_dir().join("test-compiled"))
 }
 
@@ -178,17 +187,39 @@ impl Environment for Outside {
     }
 }
 
+fn event(body: &[u8]) -> Event {
+    let rng = &mut rand::rng();
+    Event {
+        id: EventId::mint(Timestamp::ZERO, rng),
+        workspace: cofferdam_domain::WorkspaceName::default(),
+        correlation_id: cofferdam_domain::CorrelationId::mint(Timestamp::ZERO, rng),
+        trace: TraceContext::mint(rng),
+        kind: "test.bench".to_owned(),
+        source: "/bench".to_owned(),
+        subject: None,
+        time: None,
+        received_at: Timestamp::ZERO,
+        origin: Origin::Api("bench".to_owned()),
+        data_content_type: "application/json".to_owned(),
+        data_schema: None,
+        extensions: std::collections::BTreeMap::new(),
+        body_bytes: body.len() as u64,
+        body_hash: Digest::of(body),
+        dedupe_key: None,
+    }
+}
+
 /// The product's own way.
-struct Ours {
+pub(crate) struct Ours {
     subject: &'static Subject,
     connector: Connector,
     slots: LaneSlots,
     environment: Arc<dyn Environment>,
-    event: cofferdam_domain::event::Event,
+    event: Event,
 }
 
 impl Ours {
-    async fn new(engine: &Engine, subject: &'static Subject) -> Self {
+    pub(crate) async fn new(engine: &Engine, subject: &'static Subject) -> Self {
         let connector = Connector::load(engine, &test_guest(subject.guest)).await;
         Self {
             subject,
@@ -196,11 +227,11 @@ impl Ours {
                 .unwrap_or_else(|problem| panic!("{} does not load: {}", subject.guest, problem.reason)),
             slots: engine.lane_slots(),
             environment: Arc::new(Outside(subject)),
-            event: event(),
+            event: event(subject.body),
         }
     }
 
-    async fn call(&self) {
+    pub(crate) async fn call(&self) {
         let request = DeliverRequest {
             event: self.event.clone(),
             body: self.subject.body.to_vec(),
@@ -227,7 +258,7 @@ impl Ours {
 }
 
 /// Wasmtime with nothing around it: no limits, no deadline, no meter, no permit.
-struct Bare {
+pub(crate) struct Bare {
     engine: wasmtime::Engine,
     component: InstancePre<BareHost>,
     subject: &'static Subject,
@@ -243,14 +274,14 @@ struct Warm {
 }
 
 impl Bare {
-    fn new(subject: &'static Subject) -> Self {
+    pub(crate) fn new(subject: &'static Subject) -> Self {
         let engine = wasmtime::Engine::new(&Engine::bare_config(&settings())).expect("the engine can be made");
         let component = compiled(&engine, subject.guest);
         let mut linker = Linker::new(&engine);
         bare::Sinks::add_to_linker::<_, HasSelf<BareHost>>(&mut linker, |host| host).expect("the imports link");
         wasi(&mut linker, &engine, &component).expect("the imports link");
         let component = linker.instantiate_pre(&component).expect("the imports link");
-        let event = event();
+        let event = event(subject.body);
         let event = types::Event {
             id: event.id.to_string(),
             correlation_id: event.correlation_id.to_string(),
@@ -282,7 +313,7 @@ impl Bare {
         Warm { store, sink }
     }
 
-    async fn call(&self) {
+    pub(crate) async fn call(&self) {
         self.instantiate().await.call(&self.event).await;
     }
 }
