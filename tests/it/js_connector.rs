@@ -38,7 +38,8 @@ fn connection(base_url: &str, api: &str) -> String {
     )
 }
 
-async fn order(server: &Running, id: &str) -> DeliveryTrace {
+/// An event, and what became of it.
+pub(crate) async fn order(server: &Running, id: &str) -> DeliveryTrace {
     let accepted = server.api.send_event(id, "test.order", json!({"pumps": 2})).await;
     let ended = |state: &DeliveryState| matches!(state, DeliveryState::Delivered { .. } | DeliveryState::Dead { .. });
     server

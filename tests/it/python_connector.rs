@@ -1,22 +1,11 @@
 //! The example in Python: a stock interpreter that needs WASI to be instantiated, on the real server.
 
 use cofferdam_domain::{DeliveryState, ExchangeResult, FailureClass};
-use cofferdam_server::admin::views::DeliveryTrace;
-use cofferdam_tests::{Answer, Running, Upstream};
-use serde_json::json;
+use cofferdam_tests::{Answer, Upstream};
 
-use crate::js_connector::server_with;
+use crate::js_connector::{order, server_with};
 
 const SECRET: &str = "canary-7731bc02";
-
-async fn order(server: &Running, id: &str) -> DeliveryTrace {
-    let accepted = server.api.send_event(id, "test.order", json!({"pumps": 2})).await;
-    let ended = |state: &DeliveryState| matches!(state, DeliveryState::Delivered { .. } | DeliveryState::Dead { .. });
-    server
-        .api
-        .wait_for_state(accepted.accepted[0].correlation_id.as_str(), ended)
-        .await
-}
 
 #[tokio::test]
 async fn a_connector_in_python_delivers_through_the_gate_and_its_words_are_in_the_trace() {
