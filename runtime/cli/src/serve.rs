@@ -182,8 +182,8 @@ impl Signals {
 
 /// The key from the environment, if it is there.
 ///
-/// It stays in the environment: the compiler is started with an empty one and no other program is started, and taking it out of the
-/// process's list would not take it out of `/proc/PID/environ`. The help says so.
+/// It stays in the environment: the compiler is started with an empty one and no other program is started, and taking it out
+/// of the process's list would not take it out of `/proc/PID/environ`. The help says so.
 pub(crate) fn vault_key(variable: Option<OsString>) -> anyhow::Result<Option<SecretString>> {
     let Some(value) = variable.filter(|value| !value.is_empty()) else {
         return Ok(None);

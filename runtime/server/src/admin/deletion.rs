@@ -1,8 +1,8 @@
 //! Deleting a connection, the same for the API and the panel.
 //!
-//! The connection, its credentials and what its connector keeps go in one batch, so that no crash leaves a credential that a later connection of the
-//! same name would find. What waits for it becomes dead letters after that, step by step (`dispatch/abandon.rs`), also
-//! after a crash: a lane without a connection is what says that there is something to do.
+//! The connection, its credentials and what its connector keeps go in one batch, so that no crash leaves what a later
+//! connection of the same name would find. What waits for it becomes dead letters after that, step by step
+//! (`dispatch/abandon.rs`), also after a crash: a lane without a connection is what says that there is something to do.
 
 use axum::Json;
 use axum::extract::{Path, Query, State};

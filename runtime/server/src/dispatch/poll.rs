@@ -125,7 +125,6 @@ async fn take(app: &App, connection: &Connection, leased: &Leased, page: Page) -
             page: page + 1,
         };
         let mut again = accept(connection, &next);
-        // The pages of one run are one thing that happened.
         if events == 0 {
             // A connector that says "more" and nothing else for ever is as quick as the quickest schedule, and no quicker.
             again
@@ -133,6 +132,7 @@ async fn take(app: &App, connection: &Connection, leased: &Leased, page: Page) -
                 .iter_mut()
                 .for_each(|owed| owed.first_wait = POLL_EVERY_MIN);
         }
+        // The pages of one run are one thing that happened.
         again.new.event.correlation_id = leased.event.correlation_id.clone();
         again.new.event.trace = leased.attempt.trace.child(&mut rand::rng());
         again

@@ -20,6 +20,9 @@ use crate::dispatch::granted;
 /// A schedule that could not be read, or was not on its way, is looked at again after this, without a signal.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
+/// How often a poll that a person asks for is planned anew, because somebody else made or ended one at the same moment.
+const ASK_TRIES: u32 = 16;
+
 /// What a poll's event says: why now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Turn {
@@ -153,7 +156,7 @@ pub(crate) enum Asked {
 
 /// A poll that a person asks for. It is for no time of the schedule, which goes on as it is.
 pub(crate) async fn ask(app: &App, connection: &Connection) -> Result<Asked, QueueError> {
-    loop {
+    for _ in 0..ASK_TRIES {
         let at = steady();
         let Some(standing) = standing(app, connection, at).await? else {
             continue;
@@ -182,6 +185,7 @@ pub(crate) async fn ask(app: &App, connection: &Connection) -> Result<Asked, Que
             return Ok(Asked::Due(*delivery, made.correlation_id));
         }
     }
+    Err(QueueError::Contended("make a poll"))
 }
 
 /// The turn as an event that is owed to the connection, and to nobody else.
