@@ -3,18 +3,11 @@
 use std::time::Duration;
 
 use cofferdam_domain::Timestamp;
+use cofferdam_domain::connection::Span;
 
-/// `30s`, `15m`, `2h`, `3d`.
+/// `30s`, `15m`, `2h`, `3d`: as in a connection's file.
 pub(crate) fn span(text: &str) -> Option<Duration> {
-    let seconds = match text.chars().last()? {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 24 * 3600,
-        _ => return None,
-    };
-    let count: u64 = text[..text.len() - 1].parse().ok()?;
-    Some(Duration::from_secs(count.checked_mul(seconds)?))
+    text.parse().ok().map(Span::duration)
 }
 
 /// A point in time to come: a date, which is its first moment in UTC, or RFC 3339.
