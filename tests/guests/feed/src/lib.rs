@@ -34,12 +34,7 @@ struct Answer {
 impl Connector for Feed {
     fn describe() -> Descriptor {
         Descriptor::new("feed", env!("CARGO_PKG_VERSION"), "Pages through a feed, for tests.")
-            .upstream(
-                Upstream::new("feed", "The feed.")
-                    .bearer()
-                    .method("GET")
-                    .method("POST"),
-            )
+            .upstream(Upstream::new("feed", "The feed.").bearer().method("GET").method("POST"))
             .produces("test.item")
             .wants_state()
     }
@@ -85,7 +80,12 @@ impl Poller for Feed {
             Some("forged") => events.push(item("forged").extension("polledby", "somebody else")),
             Some("many") => events.extend((0..answer.count).map(|at| item(&format!("many-{at}")))),
             Some("big-cursor") => next = Some("c".repeat(answer.count)),
-            Some("big-data") => events.push(EventDraft::new("test.item", "/feed", "text/plain", vec![b'x'; answer.count])),
+            Some("big-data") => events.push(EventDraft::new(
+                "test.item",
+                "/feed",
+                "text/plain",
+                vec![b'x'; answer.count],
+            )),
             Some("fail") => return Err(Failure::dependency("the feed was told to fail")),
             Some(other) => return Err(Failure::configuration(format!("the feed does not know {other}"))),
             None => {}
