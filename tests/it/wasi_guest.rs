@@ -300,7 +300,7 @@ async fn resources_of_wasi_are_bounded_in_number() {
         assert_eq!(act(collect(fit)).await.summary(), format!("{fit} kept"));
         assert_eq!(
             act(collect(over)).await.fault(),
-            (FaultKind::Memory, "held more than 512 WASI resources at once"),
+            (FaultKind::Handles, "held more than 512 WASI resources at once"),
             "{what}"
         );
     }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::attempt::{CREDENTIAL_REFUSALS, Exchange, ExchangeResult};
+use crate::fault::{Fault, FaultKind};
 
 /// The taxonomy of failures. Dashboards, alerts and runbooks are keyed by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -140,46 +141,6 @@ impl GuestFailureKind {
             Self::DataQuality => FailureClass::DataQuality,
             Self::Configuration => FailureClass::Configuration,
             Self::Gone => FailureClass::Gone,
-        }
-    }
-}
-
-/// How a connector broke the contract.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// Which limit or rule.
-    pub kind: FaultKind,
-    /// What happened, with the number that was exceeded where there is one.
-    pub message: String,
-}
-
-/// Each kind of connector fault has a stable code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FaultKind {
-    /// The guest trapped or panicked.
-    Trap,
-    /// The call did not end by its deadline.
-    Deadline,
-    /// The call used more CPU time than it may.
-    Cpu,
-    /// The guest asked for more memory than it may have.
-    Memory,
-    /// What the guest returned breaks a bound or the type.
-    BadReturn,
-    /// The connector of this connection is not loaded, or lacks the export that is needed.
-    NotRunnable,
-}
-
-impl FaultKind {
-    /// The failure code in records.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Trap => "trap",
-            Self::Deadline => "deadline",
-            Self::Cpu => "cpu",
-            Self::Memory => "memory",
-            Self::BadReturn => "bad-return",
-            Self::NotRunnable => "not-runnable",
         }
     }
 }

@@ -12,6 +12,7 @@ pub mod connection;
 pub mod delivery;
 pub mod descriptor;
 pub mod event;
+pub mod fault;
 pub mod hash;
 pub mod id;
 pub mod lane;
@@ -23,11 +24,12 @@ pub mod time;
 pub mod trace;
 
 pub use attempt::{Attempt, Exchange, ExchangeResult, LogLine, Usage};
-pub use classify::{CallResult, FailureClass, Fault, FaultKind, GuestFailure, GuestFailureKind, Receipt, Verdict};
+pub use classify::{CallResult, FailureClass, GuestFailure, GuestFailureKind, Receipt, Verdict};
 pub use connection::{Connection, CredentialSlot, InboundGrant, InboundScheme, Policy, UpstreamGrant, UpstreamTls};
 pub use delivery::{Delivery, DeliveryKind, DeliveryState, Intervention, InterventionKind, OrderPlace};
 pub use descriptor::Descriptor;
 pub use event::{Event, EventDraft, NewEvent, Origin};
+pub use fault::{Fault, FaultKind};
 pub use hash::{Digest, Hashing};
 pub use id::{
     ConnectionName, ConnectorName, CorrelationId, CredentialName, DeliveryId, EventId, ShareName, UpstreamName,

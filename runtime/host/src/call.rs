@@ -6,20 +6,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_domain::attempt::{LogLine, Usage};
-use cofferdam_domain::limits::{MESSAGE_BYTES_MAX, one_line};
 use cofferdam_domain::{Fault, FaultKind};
-use wasmtime::component::{Instance, InstancePre, ResourceTableError};
-use wasmtime::{Store, Trap, UpdateDeadline};
+use wasmtime::component::{Instance, InstancePre};
+use wasmtime::{Store, UpdateDeadline};
 
 use crate::engine::Engine;
 use crate::environment::Environment;
+use crate::fault::fault;
 use crate::imports::Guest;
-use crate::limits::{CallLimits, HANDLES_MAX, HOSTCALL_BYTES_MAX, TableExceeded};
-use crate::logbook::LogBook;
-use crate::memory::{CallMemory, MemoryExceeded};
+use crate::limits::{CallLimits, HANDLES_MAX, HOSTCALL_BYTES_MAX};
+use crate::memory::CallMemory;
 use crate::meter::{CpuExceeded, Meter};
 use crate::slots::Slot;
-use crate::wasi::{Misused, RESOURCES_MAX};
 
 /// A call's result with what it left and used.
 #[derive(Debug)]
@@ -114,51 +112,4 @@ fn watch_cpu(store: &mut Store<Guest>, meter: Meter, max: Duration) {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// Marks a value that a guest returned and that breaks a bound of the contract.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub(crate) struct BadReturn(pub(crate) String);
-
-/// Names the limit that was exceeded, or the trap with the guest's last words: a panic is written to its log first. The
-/// backtrace is left out: a stripped guest has no names in it.
-fn fault(error: &wasmtime::Error, logs: &LogBook) -> Fault {
-    let exceeded = |kind, error: &dyn std::error::Error| Fault {
-        kind,
-        message: error.to_string(),
-    };
-    if let Some(error) = error.downcast_ref::<CpuExceeded>() {
-        return exceeded(FaultKind::Cpu, error);
-    }
-    if let Some(error) = error.downcast_ref::<MemoryExceeded>() {
-        return exceeded(FaultKind::Memory, error);
-    }
-    if let Some(error) = error.downcast_ref::<TableExceeded>() {
-        return exceeded(FaultKind::Memory, error);
-    }
-    if let Some(ResourceTableError::Full) = error.downcast_ref() {
-        return Fault {
-            kind: FaultKind::Memory,
-            message: format!("held more than {RESOURCES_MAX} WASI resources at once"),
-        };
-    }
-    if let Some(error) = error.downcast_ref::<BadReturn>() {
-        return exceeded(FaultKind::BadReturn, error);
-    }
-    let (kind, said) = if let Some(trap) = error.downcast_ref::<Trap>() {
-        (FaultKind::Trap, trap.to_string())
-    } else if let Some(misused) = error.downcast_ref::<Misused>() {
-        (FaultKind::Trap, misused.to_string())
-    } else {
-        (FaultKind::BadReturn, format!("{error:#}"))
-    };
-    let message = match logs.last_words() {
-        Some(last_words) => format!("{said}; the connector's last words: {last_words}"),
-        None => said,
-    };
-    Fault {
-        kind,
-        message: one_line(&message, MESSAGE_BYTES_MAX),
-    }
 }

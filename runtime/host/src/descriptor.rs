@@ -10,9 +10,10 @@ use wasmtime::component::InstancePre;
 
 use crate::bindings::describes;
 use crate::bindings::describes::exports::cofferdam::connector::describe as wit;
-use crate::call::{BadReturn, call};
+use crate::call::call;
 use crate::engine::Engine;
 use crate::environment::Nothing;
+use crate::fault::BadReturn;
 use crate::imports::Guest;
 use crate::limits::CallLimits;
 

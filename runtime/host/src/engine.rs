@@ -24,8 +24,8 @@ const MEMORY_KEEP_RESIDENT: usize = 4 * 1024 * 1024;
 /// The same for tables and async stacks.
 const SMALL_KEEP_RESIDENT: usize = 64 * 1024;
 
-/// Stack of a guest call. Recursion past it is a trap.
-const GUEST_STACK: usize = 512 * 1024;
+/// Stack of a guest call, in bytes. Recursion past it is a trap.
+pub(crate) const GUEST_STACK: usize = 512 * 1024;
 
 /// How the engine is set up.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ mod convert;
 mod descriptor;
 mod engine;
 mod environment;
+mod fault;
 mod imports;
 mod limits;
 mod logbook;

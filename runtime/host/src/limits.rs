@@ -16,9 +16,9 @@ pub(crate) const HANDLES_MAX: usize = 10_000;
 pub(crate) const HOSTCALL_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Instances, memories and tables of one store.
-const INSTANCES_MAX: usize = 64;
-const MEMORIES_MAX: usize = 2;
-const TABLES_MAX: usize = 8;
+pub(crate) const INSTANCES_MAX: usize = 64;
+pub(crate) const MEMORIES_MAX: usize = 2;
+pub(crate) const TABLES_MAX: usize = 8;
 
 /// What one call may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

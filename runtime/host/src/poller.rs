@@ -7,10 +7,11 @@ use cofferdam_domain::limits::{CURSOR_BYTES_MAX, EVENTS_PER_PAGE_MAX};
 use cofferdam_domain::{Fault, GuestFailure};
 
 use crate::bindings::pollers::exports::cofferdam::connector::poller as wit;
-use crate::call::{BadReturn, CallReport, call};
+use crate::call::{CallReport, call};
 use crate::catalogue::Connector;
 use crate::convert;
 use crate::environment::Environment;
+use crate::fault::BadReturn;
 use crate::limits::CallLimits;
 use crate::slots::Slot;
 

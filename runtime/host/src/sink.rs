@@ -6,10 +6,11 @@ use cofferdam_domain::event::Event;
 use cofferdam_domain::{CallResult, Receipt, Timestamp};
 
 use crate::bindings::types;
-use crate::call::{BadReturn, CallReport, call};
+use crate::call::{CallReport, call};
 use crate::catalogue::Connector;
 use crate::convert;
 use crate::environment::Environment;
+use crate::fault::BadReturn;
 use crate::limits::CallLimits;
 use crate::slots::Slot;
 

@@ -7,10 +7,11 @@ use cofferdam_domain::limits::{CODE_BYTES_MAX, EVENTS_PER_REQUEST_MAX, MESSAGE_B
 use cofferdam_domain::{Fault, FaultKind};
 
 use crate::bindings::sources::exports::cofferdam::connector::source as wit;
-use crate::call::{BadReturn, CallReport, call};
+use crate::call::{CallReport, call};
 use crate::catalogue::Connector;
 use crate::convert;
 use crate::environment::Environment;
+use crate::fault::BadReturn;
 use crate::limits::CallLimits;
 
 /// Largest immediate reply, in bytes.
