@@ -39,7 +39,7 @@ async fn a_guest_that_breaks_the_contract_ends_in_its_own_class_and_its_neighbou
     for (name, data, code) in [
         ("panic", json!({"do": "panic"}), "trap"),
         ("loop", json!({"do": "loop"}), "cpu"),
-        ("recurse", json!({"do": "recurse"}), "stack"),
+        ("recurse", json!({"do": "recurse"}), "trap"),
         ("grow", json!({"do": "grow"}), "memory"),
         ("sleepless", json!({"do": "sleepless"}), "cpu"),
         ("long id", json!({"do": "ok", "id": "x".repeat(300)}), "bad-return"),

@@ -136,7 +136,10 @@ mod tests {
     fn each_kind_has_a_code_and_a_sentence_of_its_own() {
         let codes: BTreeSet<_> = FaultKind::ALL.map(FaultKind::code).into();
         let meanings: BTreeSet<_> = FaultKind::ALL.map(FaultKind::meaning).into();
-        assert_eq!((codes.len(), meanings.len()), (FaultKind::ALL.len(), FaultKind::ALL.len()));
+        assert_eq!(
+            (codes.len(), meanings.len()),
+            (FaultKind::ALL.len(), FaultKind::ALL.len())
+        );
         let is_plain = |code: &str| code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
         assert!(codes.iter().all(|code| is_plain(code)), "{codes:?}");
         assert!(meanings.iter().all(|meaning| meaning.ends_with('.')));

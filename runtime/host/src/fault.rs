@@ -100,7 +100,10 @@ fn exceeded(error: &wasmtime::Error) -> Option<Fault> {
         "table" => ("tables", TABLES_MAX),
         _ => ("instances", INSTANCES_MAX),
     };
-    fault(FaultKind::Instances, format!("is made of {count} {what} or more; {max} are allowed"))
+    fault(
+        FaultKind::Instances,
+        format!("is made of {count} {what} or more; {max} are allowed"),
+    )
 }
 
 /// The rule. What is not known is a value that could not be read.
@@ -114,7 +117,11 @@ fn broken(error: &wasmtime::Error) -> (FaultKind, String) {
                 | Trap::StringOutOfBounds
                 | Trap::UnalignedPointer
         );
-        let kind = if is_value { FaultKind::BadReturn } else { FaultKind::Trap };
+        let kind = if is_value {
+            FaultKind::BadReturn
+        } else {
+            FaultKind::Trap
+        };
         return (kind, trap.to_string());
     }
     if let Some(misused) = error.downcast_ref::<Misused>() {
@@ -122,7 +129,11 @@ fn broken(error: &wasmtime::Error) -> (FaultKind, String) {
     }
     let cause = error.root_cause().to_string();
     let is_misuse = error.is::<ResourceTableError>() || BAD_HANDLES.iter().any(|words| cause.contains(words));
-    let kind = if is_misuse { FaultKind::Trap } else { FaultKind::BadReturn };
+    let kind = if is_misuse {
+        FaultKind::Trap
+    } else {
+        FaultKind::BadReturn
+    };
     (kind, format!("{error:#}"))
 }
 
@@ -142,7 +153,9 @@ mod tests {
     #[test]
     fn each_limit_of_wasmtimes_own_is_told_by_its_words() {
         check(
-            told("too much data is being copied between the host and the guest: fuel allocated for hostcalls has been exhausted"),
+            told(
+                "too much data is being copied between the host and the guest: fuel allocated for hostcalls has been exhausted",
+            ),
             FaultKind::HostCallBytes,
             "moved more than 16777216 bytes to the host at once",
         );
@@ -180,8 +193,16 @@ mod tests {
             FaultKind::Stack,
             "used more than 524288 bytes of stack, which are what there is",
         );
-        check(told("unknown handle index 7"), FaultKind::Trap, "unknown handle index 7");
-        check(ResourceTableError::NotPresent.into(), FaultKind::Trap, "resource not present");
+        check(
+            told("unknown handle index 7"),
+            FaultKind::Trap,
+            "unknown handle index 7",
+        );
+        check(
+            ResourceTableError::NotPresent.into(),
+            FaultKind::Trap,
+            "resource not present",
+        );
         check(
             ResourceTableError::Full.into(),
             FaultKind::Handles,
