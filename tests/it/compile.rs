@@ -1,7 +1,7 @@
 //! Compiling in a process of its own: what it may use, what it is given, and what is kept of what it made.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, SystemTime};
@@ -346,11 +346,7 @@ async fn the_compiler_gets_nothing_of_the_server_and_ends_with_it() {
         "COFFERDAM_VAULT_KEY",
         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into(),
     )]);
-    symlink(
-        test_guest("python-connector"),
-        setup.plugins().join("python-connector.wasm"),
-    )
-    .unwrap();
+    let setup = setup.plugin(&test_guest("python-connector"));
     let mut server = setup.command().stderr(Stdio::null()).spawn().unwrap();
     let parent = server.id().unwrap().to_string();
     let child = wait::until("the compiler", || async {

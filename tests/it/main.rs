@@ -11,6 +11,7 @@ mod crash;
 mod dead_letters;
 mod delete;
 mod delivery;
+mod folder;
 mod github_examples;
 mod hooks;
 mod ingest;

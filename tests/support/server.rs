@@ -86,7 +86,13 @@ impl Setup {
     /// The command line of the server.
     pub fn command(&self) -> Command {
         let config = self.dir.path().join("cofferdam.toml");
-        fs::write(&config, &self.config).expect("the folder is ours");
+        // Nothing is copied into the folder slowly here, unless a test says so.
+        let quick = if self.config.contains("[plugins]") {
+            ""
+        } else {
+            "\n[plugins]\nsettle_ms = 20\n"
+        };
+        fs::write(&config, format!("{}{quick}", self.config)).expect("the folder is ours");
         let mut command = Command::new(artifacts::command());
         command
             .arg("serve")
@@ -109,7 +115,7 @@ impl Setup {
         command
     }
 
-    /// Starts the server and waits until it answers.
+    /// Starts the server and waits until it answers and has read its plugins folder.
     pub async fn start(self) -> Running {
         let mut child = self.command().spawn().expect("the command is built");
         let log = Log::follow(&mut child);
@@ -126,6 +132,11 @@ impl Setup {
                 .to_owned()
         };
         let (public, admin) = (address("public"), address("admin"));
+        wait::until("the plugins folder to be read", || async {
+            assert!(!log.ended(), "the server ended at its start:\n{}", log.text());
+            log.find("the plugins folder was read")
+        })
+        .await;
         let token = fs::read_to_string(self.data().join("admin.token")).expect("the first start makes a token");
         let api = Api::new(
             format!("http://{public}"),

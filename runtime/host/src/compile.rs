@@ -28,7 +28,7 @@ use self::files::{CacheFiles, InUse};
 use self::flights::Flights;
 
 /// Largest component, in bytes. A Python guest has about 18 MB.
-pub(crate) const COMPONENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
+pub const COMPONENT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Longest sentence of the compiler that is kept, in bytes.
 const SENTENCE_BYTES_MAX: usize = 1024;
@@ -176,6 +176,11 @@ impl CompileCache {
             }
         }
         self.in_process(engine, digest, bytes).await
+    }
+
+    /// Whether there is code for this component; whether it is whole shows when it is loaded.
+    pub(crate) fn has(&self, digest: Digest) -> bool {
+        self.files.has(digest, self.engine_hash)
     }
 
     async fn cached(&self, engine: &wasmtime::Engine, digest: Digest) -> Option<Compiled> {

@@ -11,14 +11,16 @@ use wasmtime::component::InstancePre;
 use crate::bindings::describes;
 use crate::bindings::describes::exports::cofferdam::connector::describe as wit;
 use crate::call::call;
+use crate::connector::LoadError;
 use crate::engine::Engine;
 use crate::environment::Nothing;
 use crate::fault::BadReturn;
 use crate::imports::Guest;
 use crate::limits::CallLimits;
+use crate::slots::Slot;
 
 /// A descriptor is a constant: what cannot say it within this does something else.
-const DESCRIBE_LIMITS: CallLimits = CallLimits {
+pub(crate) const LOAD_LIMITS: CallLimits = CallLimits {
     deadline: Duration::from_secs(5),
     cpu: Duration::from_secs(2),
     memory_bytes: 128 * 1024 * 1024,
@@ -27,15 +29,20 @@ const DESCRIBE_LIMITS: CallLimits = CallLimits {
 /// How long loading waits for incoming requests to leave a slot.
 const SLOT_WAIT: Duration = Duration::from_secs(60);
 
-/// Reads and checks the descriptor. The error is a sentence for the admin.
-pub(crate) async fn read(engine: &Engine, component: &InstancePre<Guest>) -> Result<Descriptor, String> {
+/// The right to one call while loading.
+pub(crate) async fn load_slot(engine: &Engine) -> Result<Slot, LoadError> {
     let slot = engine.slots.incoming(SLOT_WAIT).await;
-    let slot = slot.ok_or("no instance was free to describe it; load it again")?;
+    slot.ok_or_else(|| LoadError::NotNow("no instance was free to describe it; load it again".to_owned()))
+}
+
+/// Reads and checks the descriptor.
+pub(crate) async fn read(engine: &Engine, component: &InstancePre<Guest>) -> Result<Descriptor, LoadError> {
+    let slot = load_slot(engine).await?;
     let report = call(
         engine,
         component,
         Arc::new(Nothing),
-        DESCRIBE_LIMITS,
+        LOAD_LIMITS,
         slot,
         async |store, instance| {
             let indices = describes::DescribesIndices::new(component)?;
@@ -45,9 +52,10 @@ pub(crate) async fn read(engine: &Engine, component: &InstancePre<Guest>) -> Res
         },
     )
     .await;
-    report
-        .result
-        .map_err(|fault| format!("`describe` failed ({}): {}", fault.kind.code(), fault.message))
+    report.result.map_err(|fault| {
+        let kind = fault.kind.code();
+        LoadError::Unfit(format!("`describe` failed ({kind}): {}", fault.message))
+    })
 }
 
 fn checked(said: wit::Descriptor) -> Result<Descriptor, String> {

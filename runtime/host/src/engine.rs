@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use cofferdam_domain::Digest;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -133,6 +134,12 @@ impl Engine {
     /// The slots of a new lane. There must be no more lanes than the settings say.
     pub fn lane_slots(&self) -> LaneSlots {
         self.slots.lane()
+    }
+
+    /// Whether code for this component lies in the cache, so that it takes milliseconds to load and not perhaps minutes. It
+    /// asks the file system.
+    pub fn is_compiled(&self, digest: Digest) -> bool {
+        self.cache.has(digest)
     }
 
     /// Whether instances come from a pool.

@@ -1,4 +1,4 @@
-//! The only code that knows wasmtime: engine, compile cache, catalogue of connectors, and calls into them.
+//! The only code that knows wasmtime: engine, compile cache, connectors, and calls into them.
 //!
 //! Promises: a guest reaches nothing but its imports; every call has a wall deadline, a CPU budget and a memory limit, and
 //! ends in a value, never in a panic of the host. It does not decide what a result means (`cofferdam-domain` does) and it
@@ -6,8 +6,8 @@
 
 mod bindings;
 mod call;
-mod catalogue;
 mod compile;
+mod connector;
 mod convert;
 mod descriptor;
 mod engine;
@@ -25,9 +25,9 @@ mod source;
 mod wasi;
 
 pub use call::CallReport;
-pub use catalogue::{Catalogue, Connector, Exports, LoadProblem};
 pub use compile::worker::compile_component;
-pub use compile::{CompileError, CompileLimits, Compiler};
+pub use compile::{COMPONENT_BYTES_MAX, CompileError, CompileLimits, Compiler};
+pub use connector::{Connector, Exports, LoadError, LoadProblem};
 pub use engine::{Engine, EngineError, EngineSettings};
 pub use environment::{Ambience, Environment, HttpDestination, HttpError, HttpRequest, HttpResponse, SendFuture};
 pub use limits::CallLimits;

@@ -8,7 +8,7 @@ use cofferdam_domain::{Fault, GuestFailure};
 
 use crate::bindings::pollers::exports::cofferdam::connector::poller as wit;
 use crate::call::{CallReport, call};
-use crate::catalogue::Connector;
+use crate::connector::Connector;
 use crate::convert;
 use crate::environment::Environment;
 use crate::fault::BadReturn;

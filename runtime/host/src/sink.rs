@@ -7,7 +7,7 @@ use cofferdam_domain::{CallResult, Receipt, Timestamp};
 
 use crate::bindings::types;
 use crate::call::{CallReport, call};
-use crate::catalogue::Connector;
+use crate::connector::Connector;
 use crate::convert;
 use crate::environment::Environment;
 use crate::fault::BadReturn;

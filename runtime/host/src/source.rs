@@ -8,7 +8,7 @@ use cofferdam_domain::{Fault, FaultKind};
 
 use crate::bindings::sources::exports::cofferdam::connector::source as wit;
 use crate::call::{CallReport, call};
-use crate::catalogue::Connector;
+use crate::connector::Connector;
 use crate::convert;
 use crate::environment::Environment;
 use crate::fault::BadReturn;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cofferdam_egress::{Gate, OAuth2};
-use cofferdam_host::{Catalogue, Engine};
+use cofferdam_host::Engine;
 use cofferdam_queue::{Retention, StoreQueue};
 use cofferdam_store::Store;
 use cofferdam_vault::Vault;
@@ -17,6 +17,7 @@ use crate::house::House;
 use crate::ingest::Refusals;
 use crate::metrics::Metrics;
 use crate::panel::Sessions;
+use crate::plugins::Plugins;
 use crate::redrive::Bell;
 use crate::subscriptions::Tallies;
 use crate::tokens::Tokens;
@@ -39,7 +40,7 @@ pub struct App {
     /// What runs connectors.
     pub(crate) engine: Engine,
     /// Connectors.
-    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) plugins: Arc<Plugins>,
     /// Connections.
     pub(crate) connections: Arc<Connections>,
     /// What limits the budgets that connections share.

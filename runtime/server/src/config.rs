@@ -2,6 +2,7 @@
 
 mod connection_file;
 mod limits;
+mod plugins;
 mod reader;
 mod retention;
 
@@ -17,6 +18,7 @@ use serde::Deserialize;
 
 pub use connection_file::parse_connection;
 pub use limits::Limits;
+pub use plugins::PluginsConfig;
 pub use reader::Mistake;
 use reader::{Document, Section};
 
@@ -40,6 +42,8 @@ pub struct Config {
     pub store: StoreConfig,
     /// WebAssembly.
     pub host: HostConfig,
+    /// The plugins folder.
+    pub plugins: PluginsConfig,
     /// Secrets.
     pub vault: VaultConfig,
     /// Log output.
@@ -205,27 +209,30 @@ impl Config {
         let limits = root.section("limits");
         let store = root.section("store");
         let host = root.section("host");
+        let plugins = root.section("plugins");
         let vault = root.section("vault");
         let log = root.section("log");
         let server = root.section("server");
         let retention = root.section("retention");
-        let (listen, limits, store, host, vault, log, drain, retention) = (
+        let (listen, limits, store, host, plugins, vault, log, drain, retention) = (
             read_listen(&mut root, listen, defaults),
             limits::read(&mut root, limits, defaults),
             read_store(&mut root, store, defaults),
             read_host(&mut root, host, defaults),
+            plugins::read(&mut root, plugins, defaults),
             read_vault(&mut root, vault, defaults),
             read_log(&mut root, log, defaults),
             read_drain(&mut root, server, defaults),
             retention::read(&mut root, retention, defaults),
         );
         let mistakes = root.finish();
-        match (listen, limits, store, host, vault, log, drain, retention) {
+        match (listen, limits, store, host, plugins, vault, log, drain, retention) {
             (
                 Some(listen),
                 Some(limits),
                 Some(store),
                 Some(host),
+                Some(plugins),
                 Some(vault),
                 Some(log),
                 Some(drain),
@@ -235,6 +242,7 @@ impl Config {
                 limits,
                 store,
                 host,
+                plugins,
                 vault,
                 log,
                 drain,

@@ -115,6 +115,11 @@ impl Connections {
         self.visible.changed.subscribe()
     }
 
+    /// Has everybody look who waits for a change of connections: something else has changed that decides who runs.
+    pub(crate) fn wake(&self) {
+        self.visible.changed.send_modify(|count| *count += 1);
+    }
+
     /// One connection.
     pub fn get(&self, workspace: &WorkspaceName, name: &ConnectionName) -> Option<Arc<Connection>> {
         let named = self.snapshot();

@@ -20,32 +20,15 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::app::App;
+use crate::plugins::{self, Hold};
 use crate::{credentials, disk, house, oauth2, redrive};
 
 /// How often lanes that are missing are looked for, as a safety net.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 
-/// Why a connection's connector cannot be called now. Deliveries wait, uncharged, until it can.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Hold {
-    /// It is not loaded.
-    #[error("it is not loaded")]
-    NotLoaded,
-    /// The file has changed since an admin granted the connection what the connector asked for then.
-    #[error(
-        "its file has changed since the connection was applied; look at what it asks for and apply the connection again"
-    )]
-    Changed,
-}
-
-/// The connector that runs this connection: exactly the code that was granted, by its digest. Another file that takes the
-/// name, or a new version that asks for more, gets nothing.
+/// The connector that runs this connection.
 pub(crate) fn granted(app: &App, connection: &Connection) -> Result<Arc<Connector>, Hold> {
-    let connector = app.catalogue.get(&connection.spec.connector).ok_or(Hold::NotLoaded)?;
-    if connection.granted != Some(connector.digest) {
-        return Err(Hold::Changed);
-    }
-    Ok(Arc::clone(connector))
+    app.plugins.running(connection)
 }
 
 /// What an incoming request's call may reach: settings, and nothing else.
@@ -92,6 +75,9 @@ impl Dispatcher {
             dispatcher.stop.clone(),
             dispatcher.tasks.clone(),
         ));
+        dispatcher
+            .tasks
+            .spawn(plugins::keep(app.clone(), dispatcher.stop.begun.clone()));
         dispatcher
             .tasks
             .spawn(house::keep(app.clone(), dispatcher.stop.begun.clone()));

@@ -19,6 +19,7 @@ mod listener;
 mod metrics;
 mod oauth2;
 mod panel;
+mod plugins;
 pub mod problem;
 mod redrive;
 mod schedule;

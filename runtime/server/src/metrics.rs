@@ -153,6 +153,24 @@ impl CredentialLabels {
     }
 }
 
+/// What became of a file of the plugins folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LoadResult {
+    /// It runs.
+    Loaded,
+    /// It is not used before it changes.
+    Refused,
+    /// It is tried again.
+    NotNow,
+}
+
+/// What became of files of the plugins folder.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LoadLabels {
+    /// `loaded`, `refused` or `not-now`.
+    pub result: &'static str,
+}
+
 /// Everything that is counted.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -195,6 +213,10 @@ pub(crate) struct Metrics {
     pub credential_facts: Family<FactLabels, Counter>,
     /// When credentials expire, in seconds since 1970, for those of which that is known.
     pub credential_expiry: Family<CredentialLabels, Gauge>,
+    /// Files of the plugins folder by what became of them.
+    pub plugin_loads: Family<LoadLabels, Counter>,
+    /// Connectors that are there.
+    pub connectors: Gauge,
     /// Deliveries that wait.
     pub pending: Family<Lane, Gauge>,
     /// Dead letters.
@@ -273,6 +295,11 @@ impl Metrics {
                 "credential_expiry_timestamp_seconds",
                 "When a credential expires, in seconds since 1970",
             ),
+            plugin_loads: made.metric(
+                "plugin_loads",
+                "Files of the plugins folder that were taken up, by result",
+            ),
+            connectors: made.metric("connectors", "Connectors that the plugins folder provides"),
             pending: made.metric("deliveries_pending", "Deliveries that wait"),
             dead: made.metric("dead_letters", "Deliveries that wait for a person"),
             registry,
@@ -290,6 +317,16 @@ impl Metrics {
     /// One more request.
     pub(crate) fn count_ingest(&self, door: &'static str, answer: &'static str) {
         self.ingest.get_or_create(&IngestLabels { door, answer }).inc();
+    }
+
+    /// One more file of the plugins folder.
+    pub(crate) fn count_load(&self, result: LoadResult) {
+        let result = match result {
+            LoadResult::Loaded => "loaded",
+            LoadResult::Refused => "refused",
+            LoadResult::NotNow => "not-now",
+        };
+        self.plugin_loads.get_or_create(&LoadLabels { result }).inc();
     }
 
     /// One more fact of a credential.

@@ -40,9 +40,12 @@ pub(crate) async fn settle(oauth2: &OAuth2) {
 
 /// Where the tokens of a connection's upstreams come from, of those that take any.
 pub(crate) fn sources(app: &App, connection: &Connection) -> impl Iterator<Item = TokenSource> {
-    let connector = app.catalogue.get(&connection.spec.connector);
+    // What was not granted has no say in where tokens go.
+    let connector = app.plugins.running(connection).ok();
     connection.spec.upstreams.keys().filter_map(move |name| {
-        let asked = connector.and_then(|connector| connector.descriptor.upstream(name));
+        let asked = connector
+            .as_ref()
+            .and_then(|connector| connector.descriptor.upstream(name));
         TokenSource::of(connection, name, asked.map(|asked| &asked.credential))
     })
 }

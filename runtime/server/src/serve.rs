@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cofferdam_egress::{Gate, GateConfig, GateError, OAuth2, OAuth2Config, SystemResolver};
-use cofferdam_host::{Catalogue, Compiler, Engine, EngineError, EngineSettings};
+use cofferdam_host::{Compiler, Engine, EngineError, EngineSettings};
 use cofferdam_queue::{Bodies, QueueError, StoreQueue};
 use cofferdam_store::{OpenError, OpenOptions, Store};
 use cofferdam_vault::{KeyError, KeyHint, Vault, VaultError, VaultKey};
@@ -21,6 +21,7 @@ use crate::connections::{CONNECTIONS_MAX, ConnectionError, Connections};
 use crate::disk::Disk;
 use crate::dispatch::{Dispatcher, Drained};
 use crate::metrics::Metrics;
+use crate::plugins::Plugins;
 use crate::tokens::{TokenError, Tokens};
 use crate::vault_key::{KeyFound, KeyPlaces};
 use crate::{admin, ingest, listener, oauth2};
@@ -111,7 +112,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens everything, binds both listeners and starts the lanes. When this returns, requests are answered.
+    /// Opens everything, binds both listeners and starts the lanes. When this returns, requests are answered. Connectors come
+    /// as they are loaded, after that.
     pub async fn start(options: ServeOptions) -> Result<Self, ServeError> {
         let config = &options.config;
         check_plugins(&options)?;
@@ -139,7 +141,7 @@ impl Server {
             compiler: options.compiler.clone(),
             compiles_at_once: config.host.compiles,
         })?;
-        let catalogue = load_catalogue(&engine, &options).await?;
+        let plugins = Plugins::new(&options.plugins, config.plugins.clone(), config.host.compiles);
         let oauth2 = OAuth2::new(OAuth2Config {
             vault: Arc::clone(&vault),
             resolver: Arc::new(SystemResolver),
@@ -163,7 +165,7 @@ impl Server {
             consents: Arc::default(),
             redirect_uri: config.listen.redirect_uri(admin_at).into(),
             engine,
-            catalogue: Arc::new(catalogue),
+            plugins: Arc::new(plugins),
             connections: Arc::new(Connections::open(store.clone())?),
             shares: Arc::default(),
             tokens: Arc::new(tokens),
@@ -305,24 +307,6 @@ fn check_plugins(options: &ServeOptions) -> Result<(), ServeError> {
             source,
         }),
     }
-}
-
-async fn load_catalogue(engine: &Engine, options: &ServeOptions) -> Result<Catalogue, ServeError> {
-    let path = &options.plugins;
-    let catalogue = Catalogue::load(engine, path)
-        .await
-        .map_err(|source| ServeError::Plugins {
-            path: path.clone(),
-            source,
-        })?;
-    for connector in catalogue.connectors() {
-        let (name, version) = (&connector.descriptor.name, &connector.descriptor.version);
-        tracing::info!(%name, %version, digest = connector.digest.short(), "connector loaded");
-    }
-    for problem in catalogue.problems() {
-        tracing::warn!(file = %problem.path.display(), reason = problem.reason, "a file in the plugins folder is not in use");
-    }
-    Ok(catalogue)
 }
 
 async fn bind(which: &'static str, address: SocketAddr) -> Result<TcpListener, ServeError> {

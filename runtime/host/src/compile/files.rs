@@ -103,6 +103,12 @@ impl CacheFiles {
         Some(Compiled { component, in_use })
     }
 
+    /// Whether both files are there.
+    pub(super) fn has(&self, digest: Digest, engine_hash: u64) -> bool {
+        let native = self.native(digest, engine_hash);
+        native.exists() && native.with_extension(CHECKSUM).exists()
+    }
+
     /// Says that this code is loaded.
     pub(super) fn in_use(&self, digest: Digest, engine_hash: u64) -> InUse {
         let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);

@@ -4,7 +4,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use cofferdam_domain::connection::ConnectionSpec;
-use cofferdam_domain::{Connection, ConnectionName, CredentialSlot, Digest, InboundScheme, WorkspaceName};
+use cofferdam_domain::{
+    Connection, ConnectionName, ConnectorName, CredentialSlot, Digest, InboundScheme, WorkspaceName,
+};
 use cofferdam_host::Connector;
 use cofferdam_queue::Queue;
 use cofferdam_store::Batch;
@@ -15,6 +17,7 @@ use super::views::{self, ConnectionView};
 use crate::app::App;
 use crate::clock::{now, steady};
 use crate::config;
+use crate::plugins::Catalogue;
 use crate::problem::Problem;
 use crate::schedule::Schedule;
 
@@ -110,17 +113,9 @@ async fn start_afresh(app: &App, workspace: &WorkspaceName, name: &ConnectionNam
 /// The digest of the connector that is granted. A grant that the connector never asked for is a typing mistake or a misunderstanding; both are worth an answer.
 fn check_against_connector(app: &App, spec: &ConnectionSpec) -> Result<Digest, Problem> {
     let bad = |detail: String| Err(Problem::new(StatusCode::BAD_REQUEST, "bad-connection", detail));
-    let Some(connector) = app.catalogue.get(&spec.connector) else {
-        let known: Vec<_> = app
-            .catalogue
-            .connectors()
-            .map(|connector| connector.descriptor.name.to_string())
-            .collect();
-        return bad(format!(
-            "no connector {} is loaded; there are: {}",
-            spec.connector,
-            known.join(", ")
-        ));
+    let catalogue = app.plugins.catalogue();
+    let Some(connector) = catalogue.get(&spec.connector).map(|shelf| &shelf.connector) else {
+        return bad(not_loaded(&catalogue, &spec.connector));
     };
     for (name, grant) in &spec.upstreams {
         let Some(asked) = connector.descriptor.upstream(name) else {
@@ -175,6 +170,22 @@ fn check_against_connector(app: &App, spec: &ConnectionSpec) -> Result<Digest, P
     }
     check_kept(app, spec, connector)?;
     Ok(connector.digest)
+}
+
+/// What is said of a connector that is not there: it may be on its way.
+fn not_loaded(catalogue: &Catalogue, wanted: &ConnectorName) -> String {
+    let known: Vec<_> = catalogue
+        .shelves()
+        .map(|shelf| shelf.connector.descriptor.name.to_string())
+        .collect();
+    let loading = match catalogue.loading().len() {
+        0 => String::new(),
+        files => format!("; {files} of the plugins folder are being loaded, so try again"),
+    };
+    format!(
+        "no connector {wanted} is loaded; there are: {}{loading}",
+        known.join(", ")
+    )
 }
 
 /// Whether the connector asks for the state and the schedule that it is granted.

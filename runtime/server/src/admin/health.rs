@@ -18,7 +18,8 @@ pub(super) async fn live() -> &'static str {
 }
 
 /// The disk has room, and the store takes writes, as far as it knows: the committer answers, and no commit has failed since the start. It writes
-/// nothing itself, since anybody may ask.
+/// nothing itself, since anybody may ask. Connectors that are still being loaded are told and hold nothing up: what comes in
+/// for them waits.
 pub(super) async fn ready(State(app): State<App>) -> (StatusCode, String) {
     if app.disk.is_almost_full() {
         return (
@@ -27,7 +28,11 @@ pub(super) async fn ready(State(app): State<App>) -> (StatusCode, String) {
         );
     }
     match app.store.commit(Batch::new()).await {
-        Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
+        Ok(()) if app.plugins.catalogue().is_read() => (StatusCode::OK, "ready\n".to_owned()),
+        Ok(()) => (
+            StatusCode::OK,
+            "ready; the plugins folder is still being read\n".to_owned(),
+        ),
         Err(error) => {
             tracing::error!(error = chain(&error), "not ready");
             (

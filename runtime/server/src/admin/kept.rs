@@ -186,8 +186,8 @@ pub(super) fn polling(app: &App, connection: &Connection) -> Option<Polling> {
         next_due(app, connection, standing.as_ref())
     };
     let wished_s = app
-        .catalogue
-        .get(&connection.spec.connector)
+        .plugins
+        .shown(connection)
         .and_then(|connector| connector.descriptor.poll_every_s);
     let latest = standing.and_then(|standing| standing.latest);
     Some(Polling {

@@ -20,6 +20,7 @@ use super::kept::{self, Polling, StateKept};
 use super::letter_filter::cursor_text;
 use crate::app::App;
 use crate::clock::steady;
+use crate::plugins::Shelf;
 use crate::subscriptions::FilterTally;
 
 pub use self::health::Health;
@@ -40,6 +41,12 @@ pub struct ConnectorsView {
     pub connectors: Vec<ConnectorView>,
     /// What is not, and why.
     pub problems: Vec<LoadProblem>,
+    /// Files that are being loaded.
+    #[serde(default)]
+    pub loading: Vec<String>,
+    /// Whether everything has been dealt with that was there when the server started.
+    #[serde(default)]
+    pub read: bool,
 }
 
 /// A connector.
@@ -157,25 +164,22 @@ pub fn connectors(app: &App, workspace: &WorkspaceName) -> ConnectorsView {
             .filter(|connection| connection.spec.connector == *name);
         runs.map(|connection| connection.spec.name.clone()).collect()
     };
+    let catalogue = app.plugins.catalogue();
     ConnectorsView {
-        connectors: app
-            .catalogue
-            .connectors()
-            .map(|connector| ConnectorView {
+        connectors: catalogue
+            .shelves()
+            .map(|Shelf { file, connector, .. }| ConnectorView {
                 digest: connector.digest,
-                file: connector
-                    .path
-                    .file_name()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
+                file: file.clone(),
                 bytes: connector.bytes,
                 exports: connector.exports,
                 connections: used_by(&connector.descriptor.name),
                 descriptor: connector.descriptor.clone(),
             })
             .collect(),
-        problems: app.catalogue.problems().to_vec(),
+        problems: catalogue.problems(app.plugins.dir()),
+        loading: catalogue.loading(),
+        read: catalogue.is_read(),
     }
 }
 

@@ -141,7 +141,7 @@ pub(super) async fn show(
     };
     let facts = app.vault.facts(workspace, &query);
     let facts = facts.map_err(|error| Problem::internal("listing facts", &error))?;
-    let connector = app.catalogue.get(&connection.spec.connector);
+    let connector = app.plugins.shown(&connection);
     let frame = Frame::of(&app, &session, Section::Connections, now)
         .titled(name)
         .flash(flash.get());
@@ -150,7 +150,7 @@ pub(super) async fn show(
         Shown {
             view: &view,
             version: version(&app, &connection),
-            descriptor: connector.map(|connector| &connector.descriptor),
+            descriptor: connector.as_ref().map(|connector| &connector.descriptor),
             credentials: &credentials,
             budgets: &budgets::of(&app, &connection),
             facts: &facts,

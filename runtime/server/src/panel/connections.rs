@@ -188,7 +188,7 @@ fn done(name: &str, from: &SentFrom, flash: Flash) -> Redirect {
 
 /// The version that runs now.
 pub(super) fn version(app: &App, connection: &Connection) -> Option<String> {
-    app.catalogue
-        .get(&connection.spec.connector)
+    app.plugins
+        .shown(connection)
         .map(|connector| connector.descriptor.version.to_string())
 }

@@ -1,5 +1,7 @@
 //! An admin installs three connectors, by the API.
 
+use std::time::{Duration, Instant};
+
 use cofferdam_server::admin::views::{ConnectionView, ConnectorsView, Health};
 use cofferdam_vault::CredentialInfo;
 
@@ -11,13 +13,28 @@ use crate::api::Request;
 /// The connectors that the demo is about.
 const CONNECTORS: [&str; 3] = ["github", "slack", "webhook"];
 
+/// How long the connectors may take: the first time they are compiled.
+const LOADED_WITHIN: Duration = Duration::from_secs(600);
+
+/// The plugins folder, once the server has dealt with all that is in it.
+async fn loaded(stage: &Stage) -> anyhow::Result<ConnectorsView> {
+    let began = Instant::now();
+    loop {
+        let view: ConnectorsView = stage.api.send(Request::get(&["v1", "connectors"])).await?;
+        if view.read || began.elapsed() > LOADED_WITHIN {
+            return Ok(view);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 pub(super) async fn play(stage: &Stage, narrator: &mut Narrator) -> anyhow::Result<()> {
     narrator.step("A server with three connectors")?;
     let (public, admin) = stage.addresses();
     narrator.note(&format!(
         "webhooks and events on http://{public}, API and panel on http://{admin}"
     ))?;
-    let view: ConnectorsView = stage.api.send(Request::get(&["v1", "connectors"])).await?;
+    let view = loaded(stage).await?;
     let found: Vec<_> = view
         .connectors
         .iter()

@@ -11,7 +11,8 @@ use cofferdam_domain::{LaneState, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
-use crate::dispatch::{Hold, granted};
+use crate::dispatch::granted;
+use crate::plugins::Hold;
 
 /// How a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -248,6 +248,8 @@ pub(super) fn connectors() -> ConnectorsView {
             ),
             connector("webhook", &format!("Sends events on {HOSTILE}."), &[]),
         ],
+        loading: Vec::new(),
+        read: true,
         problems: vec![LoadProblem {
             path: PathBuf::from("/plugins/broken.wasm"),
             reason: format!("does not export cofferdam:connector/describe@0.1.0; it is not a connector {HOSTILE}"),

@@ -1,29 +1,28 @@
-//! The connectors of the plugins folder: what loaded, and what did not and why.
+//! A connector that can be called, and how a component becomes one: compile, link, look at what it exports, read its
+//! descriptor, and one call that does nothing. Each of them may say no, and nothing is called before all have said yes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cofferdam_domain::attempt::ConnectorRef;
-use cofferdam_domain::{ConnectorName, Descriptor, Digest};
+use cofferdam_domain::{Descriptor, Digest};
 use wasmtime::component::{Component, InstancePre};
 
 use crate::bindings::pollers::PollersIndices;
 use crate::bindings::sinks::SinksIndices;
 use crate::bindings::sources::SourcesIndices;
 use crate::compile::files::InUse;
-use crate::compile::{COMPONENT_BYTES_MAX, Compiled};
+use crate::compile::{COMPONENT_BYTES_MAX, CompileError, Compiled};
 use crate::descriptor;
 use crate::engine::Engine;
 use crate::imports::Guest;
 
-/// Most files that one plugins folder may hold.
-const FILES_MAX: usize = 1_000;
-
 /// The package that every import and export must belong to.
 const CONTRACT: &str = "cofferdam:connector/";
+
+mod smoke;
 
 /// A connector that can be called.
 pub struct Connector {
@@ -37,8 +36,6 @@ pub struct Connector {
     pub descriptor: Descriptor,
     /// Of its bytes.
     pub digest: Digest,
-    /// Where it was found.
-    pub path: PathBuf,
     /// Size of the component.
     pub bytes: u64,
     /// What it can be asked to do.
@@ -67,15 +64,19 @@ pub struct LoadProblem {
     pub reason: String,
 }
 
-/// What is in the folder.
-#[derive(Default)]
-pub struct Catalogue {
-    connectors: BTreeMap<ConnectorName, Arc<Connector>>,
-    problems: Vec<LoadProblem>,
+/// Why bytes are no connector here. The text is a sentence for the admin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LoadError {
+    /// It stays so for these bytes.
+    #[error("{0}")]
+    Unfit(String),
+    /// It has nothing to do with the bytes: another try may end otherwise.
+    #[error("{0}")]
+    NotNow(String),
 }
 
 impl Connector {
-    /// Compiles the file, reads its descriptor with no capability, and checks what it imports.
+    /// Reads a file of one's own and makes a connector of it.
     pub async fn load(engine: &Engine, path: &Path) -> Result<Self, LoadProblem> {
         let problem = |reason: String| LoadProblem {
             path: path.to_owned(),
@@ -89,19 +90,28 @@ impl Connector {
             Ok(read) => read.map_err(problem)?,
             Err(_panicked) => return Err(problem("could not be read; load it again".to_owned())),
         };
+        let made = Self::of_bytes(engine, digest, bytes).await;
+        made.map_err(|error| problem(error.to_string()))
+    }
+
+    /// Compiles the component, or takes its code from the cache; links it; reads its descriptor with no capability; and makes
+    /// an instance of it once more, with no capability either, that is asked for each of its exports. `digest` is that of
+    /// `bytes`, and the caller's to know.
+    pub async fn of_bytes(engine: &Engine, digest: Digest, bytes: Arc<[u8]>) -> Result<Self, LoadError> {
+        let unfit = LoadError::Unfit;
         let size = bytes.len() as u64;
         let Compiled { component, in_use } = engine
             .cache
             .component(&engine.wasmtime, digest, bytes)
             .await
-            .map_err(|error| problem(error.to_string()))?;
+            .map_err(not_compiled)?;
         let instance = engine
             .linker
             .instantiate_pre(&component)
-            .map_err(|error| problem(not_linkable(&error)))?;
-        let exports = exports(engine, &component).map_err(problem)?;
-        let descriptor = descriptor::read(engine, &instance).await.map_err(problem)?;
-        let wrong_type = |error: wasmtime::Error| problem(format!("an export has the wrong type: {error:#}"));
+            .map_err(|error| unfit(not_linkable(&error)))?;
+        let exports = exports(engine, &component).map_err(unfit)?;
+        let descriptor = descriptor::read(engine, &instance).await?;
+        let wrong_type = |error: wasmtime::Error| unfit(format!("an export has the wrong type: {error:#}"));
         let sink = exports
             .sink
             .then(|| SinksIndices::new(&instance))
@@ -117,7 +127,7 @@ impl Connector {
             .then(|| PollersIndices::new(&instance))
             .transpose()
             .map_err(wrong_type)?;
-        Ok(Self {
+        let connector = Self {
             engine: engine.clone(),
             instance,
             sink,
@@ -125,11 +135,12 @@ impl Connector {
             poller,
             descriptor,
             digest,
-            path: path.to_owned(),
             bytes: size,
             exports,
             _in_use: in_use,
-        })
+        };
+        smoke::call(&connector).await?;
+        Ok(connector)
     }
 
     /// Names the exact code, for records.
@@ -139,59 +150,6 @@ impl Connector {
             version: self.descriptor.version.to_string(),
             digest: self.digest,
         }
-    }
-}
-
-impl Catalogue {
-    /// Loads every `.wasm` file of the folder, in the order of names. What does not load is kept as a problem; the rest
-    /// run. Of two files that name the same connector the first one wins.
-    pub async fn load(engine: &Engine, dir: &Path) -> std::io::Result<Self> {
-        let mut files: Vec<PathBuf> = fs::read_dir(dir)?
-            .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-            .filter(|path| path.extension().is_some_and(|extension| extension == "wasm"))
-            .take(FILES_MAX)
-            .collect();
-        files.sort();
-        let mut catalogue = Self::default();
-        for path in files {
-            let loaded = Connector::load(engine, &path).await;
-            catalogue.add(loaded);
-        }
-        Ok(catalogue)
-    }
-
-    fn add(&mut self, loaded: Result<Connector, LoadProblem>) {
-        match loaded {
-            Ok(connector) => {
-                let name = connector.descriptor.name.clone();
-                if let Some(first) = self.connectors.get(&name) {
-                    let first = first.path.file_name().unwrap_or_default().to_string_lossy();
-                    let reason = format!("{first} already provides the connector {name}");
-                    self.problems.push(LoadProblem {
-                        path: connector.path,
-                        reason,
-                    });
-                } else {
-                    self.connectors.insert(name, Arc::new(connector));
-                }
-            }
-            Err(problem) => self.problems.push(problem),
-        }
-    }
-
-    /// The connector of this name.
-    pub fn get(&self, name: &ConnectorName) -> Option<&Arc<Connector>> {
-        self.connectors.get(name)
-    }
-
-    /// Every connector, by name.
-    pub fn connectors(&self) -> impl Iterator<Item = &Arc<Connector>> {
-        self.connectors.values()
-    }
-
-    /// Files that are not in use.
-    pub fn problems(&self) -> &[LoadProblem] {
-        &self.problems
     }
 }
 
@@ -206,6 +164,21 @@ fn read_capped(path: &Path) -> Result<Vec<u8>, String> {
         return Err(format!("is larger than {COMPONENT_BYTES_MAX} bytes"));
     }
     Ok(bytes)
+}
+
+fn not_compiled(error: CompileError) -> LoadError {
+    match error {
+        // A machine that is busy, a disk that is full: not the component's doing, or perhaps not.
+        CompileError::Wall(_) | CompileError::Unavailable(_) => LoadError::NotNow(error.to_string()),
+        CompileError::Precompiled
+        | CompileError::CoreModule
+        | CompileError::NotWasm
+        | CompileError::Invalid(_)
+        | CompileError::Cpu(_)
+        | CompileError::Memory(_)
+        | CompileError::Native(_)
+        | CompileError::Broken(_) => LoadError::Unfit(error.to_string()),
+    }
 }
 
 fn exports(engine: &Engine, component: &Component) -> Result<Exports, String> {
