@@ -3,7 +3,7 @@
 
 pub(crate) mod calls;
 mod footprint;
-mod neighbour;
+pub(crate) mod neighbour;
 mod start;
 
 use cofferdam_store::Engine;

@@ -23,7 +23,8 @@ use report::Report;
 #[derive(Parser)]
 #[command(name = "cofferdam-bench")]
 struct Arguments {
-    /// Only these: `call`, `host`, `gate`, `pipeline`, `memory`, `queue`, `bodies`; none means all.
+    /// Only these: `call`, `host`, `gate`, `pipeline`, `memory`, `queue`, `bodies`; none means all. Of `host`, `calls` and
+    /// `neighbour` are parts that can be asked for alone.
     #[arg(value_enum)]
     names: Vec<Name>,
     /// Print one JSON object whose keys are the row names.
@@ -41,6 +42,8 @@ struct Arguments {
 enum Name {
     Call,
     Host,
+    Calls,
+    Neighbour,
     Gate,
     Pipeline,
     Memory,
@@ -77,6 +80,13 @@ fn main() -> ExitCode {
         if wanted(Name::Host) {
             eprintln!("measuring the host (about 3 minutes)");
             host::measure(&mut report, engine).await;
+        } else {
+            if arguments.names.contains(&Name::Calls) {
+                host::calls::measure(&mut report).await;
+            }
+            if arguments.names.contains(&Name::Neighbour) {
+                host::neighbour::measure(&mut report, engine).await;
+            }
         }
         if wanted(Name::Gate) {
             eprintln!("measuring the gate (about 15 s)");

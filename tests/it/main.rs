@@ -6,6 +6,7 @@ mod back_pressure;
 mod bodies;
 mod budgets;
 mod compile;
+mod compute;
 mod connections;
 mod crash;
 mod dead_letters;

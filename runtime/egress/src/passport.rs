@@ -1,5 +1,6 @@
 //! What one call may do outside: made by the server for each attempt from what an admin wrote, out of the guest's reach.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,6 +51,18 @@ impl Passport {
         self.request_timeout = Duration::from_millis(policy.request_timeout_ms);
         self.response_bytes_max = policy.response_bytes_max;
         self
+    }
+
+    /// The same, for a call whose end was put off by so much.
+    pub fn put_off(&self, by: Duration) -> Cow<'_, Self> {
+        if by.is_zero() {
+            return Cow::Borrowed(self);
+        }
+        let deadline = self.deadline.after(by);
+        Cow::Owned(Self {
+            deadline,
+            ..self.clone()
+        })
     }
 
     /// Where the access tokens of an upstream come from; none without a credential to keep them in or a way to obtain them.

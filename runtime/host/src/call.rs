@@ -1,7 +1,9 @@
 //! One call into a guest: a fresh store and instance under a wall deadline, a CPU budget and a memory limit.
 //!
-//! Whatever the guest does ends in a value. The instance is gone when the call is over, so no state survives it.
+//! Whatever the guest does ends in a value. The instance is gone when the call is over, so no state survives it. Where the call
+//! runs, on the executor or on the [compute threads](crate::compute), makes no difference to what it comes to.
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,9 @@ use cofferdam_domain::{Fault, FaultKind};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Store, UpdateDeadline};
 
+use crate::compute::Compute;
+use crate::compute::queue::LaneId;
+use crate::deadline::within;
 use crate::engine::Engine;
 use crate::environment::Environment;
 use crate::fault::fault;
@@ -44,69 +49,117 @@ impl<T> CallReport<T> {
     }
 }
 
-/// Runs `body` in a fresh instance, which the slot is the right to. Cancel-safe: dropping the future ends the guest.
-pub(crate) async fn call<T, F>(
-    engine: &Engine,
-    component: &InstancePre<Guest>,
+/// What is asked of an instance.
+pub(crate) trait Ask: Send + 'static {
+    type Returned: Send + 'static;
+
+    fn ask(
+        self,
+        store: &mut Store<Guest>,
+        instance: Instance,
+    ) -> impl Future<Output = wasmtime::Result<Self::Returned>> + Send;
+}
+
+/// A call, not yet begun. It owns all that it needs, so that it can go on elsewhere than where it began.
+pub(crate) struct Call {
+    component: InstancePre<Guest>,
     environment: Arc<dyn Environment>,
     limits: CallLimits,
-    _slot: Slot,
-    body: F,
-) -> CallReport<T>
-where
-    F: AsyncFnOnce(&mut Store<Guest>, Instance) -> wasmtime::Result<T>,
-{
-    let began = Instant::now();
-    let memory = CallMemory::new(limits.memory_bytes.min(engine.memory_bytes_max));
-    let meter = Meter::new();
-    let guest = Guest::new(environment, memory.clone(), meter.clone());
-    let mut store = Store::new(&engine.wasmtime, guest);
-    store.limiter(|guest| &mut guest.watch);
-    store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
-    store.set_max_component_handles(HANDLES_MAX);
-    watch_cpu(&mut store, meter.clone(), limits.cpu);
+    compute: Arc<Compute>,
+    slot: Slot,
+}
 
-    let work = async {
-        let instance = component.instantiate_async(&mut store).await?;
-        body(&mut store, instance).await
-    };
-    let ended = tokio::time::timeout(limits.deadline, meter.metered(work)).await;
-    let mut guest = store.into_data();
-    guest.end().await;
-    let result = match (memory.exceeded(), ended) {
-        (Some(exceeded), _) => Err(Fault {
-            kind: FaultKind::Memory,
-            message: exceeded.to_string(),
-        }),
-        (None, Ok(Ok(value))) => Ok(value),
-        (None, Ok(Err(error))) => Err(fault(&error, &guest.logs)),
-        (None, Err(_elapsed)) => Err(Fault {
-            kind: FaultKind::Deadline,
-            message: format!("did not end within {} ms", limits.deadline.as_millis()),
-        }),
-    };
-    let logs = guest.logs.take();
-    CallReport {
-        result,
-        usage: Usage {
-            wall_us: micros(began.elapsed()),
-            memory_bytes: memory.peak_bytes(),
-        },
-        logs: logs.kept,
-        logs_dropped: logs.dropped,
+impl Call {
+    /// In a fresh instance, which the slot is the right to.
+    pub(crate) fn new(
+        engine: &Engine,
+        component: &InstancePre<Guest>,
+        environment: Arc<dyn Environment>,
+        limits: CallLimits,
+        slot: Slot,
+    ) -> Self {
+        let memory_bytes = limits.memory_bytes.min(engine.memory_bytes_max);
+        Self {
+            component: component.clone(),
+            environment,
+            limits: CallLimits { memory_bytes, ..limits },
+            compute: Arc::clone(&engine.compute),
+            slot,
+        }
+    }
+
+    /// Makes the call. Cancel-safe: dropping the future ends the guest.
+    pub(crate) async fn run<A: Ask>(self, what: A) -> CallReport<A::Returned> {
+        let (compute, weight, meter) = (Arc::clone(&self.compute), Arc::clone(&self.slot.weight), Meter::new());
+        let metered = meter.clone();
+        compute.carry(&weight, &meter, self.whole(what, metered)).await
+    }
+
+    /// From the making of the instance to its end.
+    async fn whole<A: Ask>(self, what: A, meter: Meter) -> CallReport<A::Returned> {
+        let Self {
+            component,
+            environment,
+            limits,
+            compute,
+            slot,
+        } = self;
+        // Everything below is dropped before the slot, the instance too, should the call be given up.
+        let began = Instant::now();
+        let memory = CallMemory::new(limits.memory_bytes);
+        let guest = Guest::new(environment, memory.clone(), meter.clone());
+        let mut store = Store::new(component.engine(), guest);
+        store.limiter(|guest| &mut guest.watch);
+        store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
+        store.set_max_component_handles(HANDLES_MAX);
+        watch_cpu(&mut store, compute, slot.weight.lane, meter.clone(), limits.cpu);
+
+        let work = async {
+            let instance = component.instantiate_async(&mut store).await?;
+            what.ask(&mut store, instance).await
+        };
+        let ended = within(limits.deadline, &meter, work).await;
+        let mut guest = store.into_data();
+        guest.end().await;
+        let result = match (memory.exceeded(), ended) {
+            (Some(exceeded), _) => Err(Fault {
+                kind: FaultKind::Memory,
+                message: exceeded.to_string(),
+            }),
+            (None, Ok(Ok(value))) => Ok(value),
+            (None, Ok(Err(error))) => Err(fault(&error, &guest.logs)),
+            (None, Err(elapsed)) => Err(Fault {
+                kind: FaultKind::Deadline,
+                message: elapsed.to_string(),
+            }),
+        };
+        let logs = guest.logs.take();
+        drop(slot);
+        CallReport {
+            result,
+            usage: Usage {
+                wall_us: micros(began.elapsed()),
+                memory_bytes: memory.peak_bytes(),
+            },
+            logs: logs.kept,
+            logs_dropped: logs.dropped,
+        }
     }
 }
 
-/// Every tick a running guest gives way to its neighbours, and is ended when its budget is used up.
-fn watch_cpu(store: &mut Store<Guest>, meter: Meter, max: Duration) {
+/// At a tick a running guest is ended if its budget is used up, and gives way if others should compute.
+fn watch_cpu(store: &mut Store<Guest>, compute: Arc<Compute>, lane: LaneId, meter: Meter, max: Duration) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         let spent = meter.spent();
         if spent > max {
-            Err(CpuExceeded { spent, max }.into())
-        } else {
-            Ok(UpdateDeadline::Yield(1))
+            return Err(CpuExceeded { spent, max }.into());
         }
+        Ok(if compute.gives_way(lane, &meter) {
+            UpdateDeadline::Yield(1)
+        } else {
+            UpdateDeadline::Continue(1)
+        })
     });
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use cofferdam_domain::connection::CredentialSlot;
 use cofferdam_domain::descriptor::{Descriptor, UpstreamRequest};
 use cofferdam_domain::limits::SETTINGS_BYTES_MAX;
-use wasmtime::component::InstancePre;
+use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
 
 use crate::bindings::describes;
 use crate::bindings::describes::exports::cofferdam::connector::describe as wit;
-use crate::call::call;
+use crate::call::{Ask, Call};
 use crate::connector::LoadError;
 use crate::engine::Engine;
 use crate::environment::Nothing;
@@ -31,31 +32,34 @@ const SLOT_WAIT: Duration = Duration::from_secs(60);
 
 /// The right to one call while loading.
 pub(crate) async fn load_slot(engine: &Engine) -> Result<Slot, LoadError> {
-    let slot = engine.slots.incoming(SLOT_WAIT).await;
+    let slot = engine.describing.slot(SLOT_WAIT).await;
     slot.ok_or_else(|| LoadError::NotNow("no instance was free to describe it; load it again".to_owned()))
 }
 
 /// Reads and checks the descriptor.
 pub(crate) async fn read(engine: &Engine, component: &InstancePre<Guest>) -> Result<Descriptor, LoadError> {
     let slot = load_slot(engine).await?;
-    let report = call(
-        engine,
-        component,
-        Arc::new(Nothing),
-        LOAD_LIMITS,
-        slot,
-        async |store, instance| {
-            let indices = describes::DescribesIndices::new(component)?;
-            let guest = indices.load(&mut *store, &instance)?;
-            let said = guest.cofferdam_connector_describe().call_describe(store).await?;
-            Ok(checked(said).map_err(BadReturn)?)
-        },
-    )
-    .await;
+    let indices = describes::DescribesIndices::new(component)
+        .map_err(|error| LoadError::Unfit(format!("`describe` has the wrong type: {error:#}")))?;
+    let report = Call::new(engine, component, Arc::new(Nothing), LOAD_LIMITS, slot)
+        .run(Describe(indices))
+        .await;
     report.result.map_err(|fault| {
         let kind = fault.kind.code();
         LoadError::Unfit(format!("`describe` failed ({kind}): {}", fault.message))
     })
+}
+
+struct Describe(describes::DescribesIndices);
+
+impl Ask for Describe {
+    type Returned = Descriptor;
+
+    async fn ask(self, store: &mut Store<Guest>, instance: Instance) -> wasmtime::Result<Descriptor> {
+        let guest = self.0.load(&mut *store, &instance)?;
+        let said = guest.cofferdam_connector_describe().call_describe(store).await?;
+        Ok(checked(said).map_err(BadReturn)?)
+    }
 }
 
 fn checked(said: wit::Descriptor) -> Result<Descriptor, String> {

@@ -10,7 +10,9 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 
 use crate::compile::files::CacheFiles;
 use crate::compile::{CompileCache, Compiler};
+use crate::compute::{Compute, ComputeUse};
 use crate::imports;
+use crate::slots::incoming::Entrance;
 use crate::slots::{INCOMING_SLOTS, LaneSlots, Slots};
 
 /// How often a running guest is looked at. CPU budgets and fairness between guests are as fine as this.
@@ -77,9 +79,9 @@ pub enum EngineError {
         #[source]
         source: std::io::Error,
     },
-    /// The ticker's thread cannot be started.
-    #[error("the epoch ticker cannot be started")]
-    Ticker(#[source] std::io::Error),
+    /// The ticker's thread, or one that guests compute on, cannot be started.
+    #[error("the threads that guests run on cannot be started")]
+    Threads(#[source] std::io::Error),
 }
 
 /// The engine, its linker and its cache: made once per process. Cheap to clone.
@@ -90,6 +92,9 @@ pub struct Engine {
     pub(crate) cache: Arc<CompileCache>,
     /// As many as the pool can hold: an exhausted pool would be an error, a wait is not.
     pub(crate) slots: Slots,
+    /// The way in of descriptors, which wait for each other.
+    pub(crate) describing: Entrance,
+    pub(crate) compute: Arc<Compute>,
     pub(crate) memory_bytes_max: usize,
     pooled: bool,
 }
@@ -112,7 +117,14 @@ impl Engine {
                 )
             }
         };
-        start_ticker(&wasmtime).map_err(EngineError::Ticker)?;
+        start_ticker(&wasmtime).map_err(EngineError::Threads)?;
+        let ticked = wasmtime.weak();
+        let tick = move || {
+            if let Some(engine) = ticked.upgrade() {
+                engine.increment_epoch();
+            }
+        };
+        let compute = Compute::start(tick).map_err(EngineError::Threads)?;
         let mut linker = Linker::new(&wasmtime);
         imports::add_to_linker(&mut linker).map_err(EngineError::Wasmtime)?;
         let files =
@@ -121,11 +133,14 @@ impl Engine {
                 source,
             })?;
         let cache = CompileCache::new(files, settings.compiler.clone(), &wasmtime, settings.compiles_at_once);
+        let slots = Slots::new(settings.calls_max as usize);
         Ok(Self {
             wasmtime,
             linker: Arc::new(linker),
             cache: Arc::new(cache),
-            slots: Slots::new(settings.calls_max as usize),
+            describing: slots.entrance(),
+            slots,
+            compute: Arc::new(compute),
             memory_bytes_max: settings.memory_bytes_max,
             pooled,
         })
@@ -140,6 +155,17 @@ impl Engine {
     /// asks the file system.
     pub fn is_compiled(&self, digest: Digest) -> bool {
         self.cache.has(digest)
+    }
+
+    /// The way in of a connection's incoming requests: to be kept for as long as there is the connection. There must be no
+    /// more than lanes.
+    pub fn entrance(&self) -> Entrance {
+        self.slots.entrance()
+    }
+
+    /// How the threads are used on which guests go on that compute.
+    pub fn compute_use(&self) -> ComputeUse {
+        self.compute.usage()
     }
 
     /// Whether instances come from a pool.
@@ -170,7 +196,8 @@ fn config(pool: Option<&EngineSettings>) -> Config {
         .wasm_component_model(true)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16));
     if let Some(settings) = pool {
-        let calls = settings.calls_max + settings.lanes_max + INCOMING_SLOTS;
+        // Each connection has one of its own for its lane and one for its incoming requests; one more is for descriptors.
+        let calls = settings.calls_max + 2 * settings.lanes_max + INCOMING_SLOTS + 1;
         let mut slots = PoolingAllocationConfig::new();
         slots
             .total_component_instances(calls)

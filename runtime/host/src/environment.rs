@@ -70,6 +70,8 @@ pub struct HttpRequest {
     pub body: Vec<u8>,
     /// What the guest is ready to wait.
     pub timeout: Option<Duration>,
+    /// How much later than it was made for the call is ended by now: it was kept waiting while others computed.
+    pub deadline_moved: Duration,
 }
 
 /// What the guest gets back.

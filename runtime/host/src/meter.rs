@@ -1,23 +1,34 @@
-//! How long a guest has computed, as opposed to waited.
+//! How long a call has computed, as opposed to waited, and where it does so.
 //!
-//! Epoch ticks go on while a guest waits for a host call, so counting them would charge a guest for its upstream's
-//! slowness. The time inside `poll` is what it computed, with the few microseconds that the host spends for it.
+//! Epoch ticks go on while a guest waits for a host call, so counting them would charge a guest for its upstream's slowness.
+//! The time inside `poll` is what it computed, with the few microseconds that the host spends for it. On the executor that is
+//! measured by the wall: polls are short there. On the compute threads, which everything else interrupts, it is measured by the
+//! thread's own processor time, and what the wall shows beyond that is time in which the call was kept from computing.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-/// Shared between the polled call, which writes, and the epoch callback inside it, which reads.
+use rustix::time::{ClockId, clock_gettime};
+
+/// Shared between the polled call, which writes, and what looks from inside it: the epoch callback, the deadline.
 #[derive(Clone, Debug)]
-pub(crate) struct Meter {
+pub(crate) struct Meter(Arc<Reading>);
+
+#[derive(Debug)]
+struct Reading {
     born: Instant,
-    /// Microseconds of finished polls.
-    spent_us: Arc<AtomicU64>,
-    /// When the present poll began, in microseconds since `born`.
-    poll_began_us: Arc<AtomicU64>,
+    /// Microseconds of finished polls, and of work beside the call.
+    spent_us: AtomicU64,
+    /// When the present poll began, by the clock that it is measured by.
+    poll_began_us: AtomicU64,
+    /// Whether the call is on the compute threads; from then on it stays there.
+    moved: AtomicBool,
+    /// Microseconds in which it could have computed and was not let.
+    kept_us: AtomicU64,
 }
 
 /// The CPU budget is used up. Carried as a trap.
@@ -28,58 +39,101 @@ pub(crate) struct CpuExceeded {
     pub(crate) max: Duration,
 }
 
+/// The processor time of this thread.
+pub(crate) fn thread_time() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        u64::try_from(time.tv_sec).unwrap_or_default(),
+        u32::try_from(time.tv_nsec).unwrap_or_default(),
+    )
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Meter {
     pub(crate) fn new() -> Self {
-        Self {
+        Self(Arc::new(Reading {
             born: Instant::now(),
-            spent_us: Arc::default(),
-            poll_began_us: Arc::default(),
+            spent_us: AtomicU64::new(0),
+            poll_began_us: AtomicU64::new(0),
+            moved: AtomicBool::new(false),
+            kept_us: AtomicU64::new(0),
+        }))
+    }
+
+    fn wall_us(&self) -> u64 {
+        micros(self.0.born.elapsed())
+    }
+
+    /// By the clock of where the call is polled. To be asked on the thread that polls it.
+    fn now_us(&self) -> u64 {
+        if self.has_moved() {
+            micros(thread_time())
+        } else {
+            self.wall_us()
         }
     }
 
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX)
+    /// From inside a poll: how long this one has computed.
+    pub(crate) fn this_poll(&self) -> Duration {
+        let began = self.0.poll_began_us.load(Ordering::Relaxed);
+        Duration::from_micros(self.now_us().saturating_sub(began))
     }
 
     /// From inside a poll: the finished polls and this one.
     pub(crate) fn spent(&self) -> Duration {
-        let this_poll = self.now_us().saturating_sub(self.poll_began_us.load(Ordering::Relaxed));
-        Duration::from_micros(self.spent_us.load(Ordering::Relaxed).saturating_add(this_poll))
+        self.finished().saturating_add(self.this_poll())
     }
 
-    /// Work that goes on beside the call, in a task of its own, and is charged to it.
+    /// Between polls: everything.
+    pub(crate) fn finished(&self) -> Duration {
+        Duration::from_micros(self.0.spent_us.load(Ordering::Relaxed))
+    }
+
+    /// Whether the call is on the compute threads.
+    pub(crate) fn has_moved(&self) -> bool {
+        self.0.moved.load(Ordering::Relaxed)
+    }
+
+    /// Between polls: from the next one on the call is on the compute threads.
+    pub(crate) fn moves(&self) {
+        self.0.moved.store(true, Ordering::Relaxed);
+    }
+
+    /// How long the call could have computed and was not let: others had the turn, or the processor.
+    pub(crate) fn kept_waiting(&self) -> Duration {
+        Duration::from_micros(self.0.kept_us.load(Ordering::Relaxed))
+    }
+
+    /// It was kept waiting for so long before its turn.
+    pub(crate) fn was_kept(&self, held_up: Duration) {
+        self.0.kept_us.fetch_add(micros(held_up), Ordering::Relaxed);
+    }
+
+    /// Polls the call.
+    pub(crate) fn poll<F: Future>(&self, work: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let moved = self.has_moved();
+        let wall = if moved { self.wall_us() } else { 0 };
+        let began = self.now_us();
+        self.0.poll_began_us.store(began, Ordering::Relaxed);
+        let polled = work.poll(context);
+        let took = self.now_us().saturating_sub(began);
+        self.0.spent_us.fetch_add(took, Ordering::Relaxed);
+        if moved {
+            let passed = self.wall_us().saturating_sub(wall);
+            self.0.kept_us.fetch_add(passed.saturating_sub(took), Ordering::Relaxed);
+        }
+        polled
+    }
+
+    /// Work that goes on beside the call, in a task of its own on the executor, and is charged to it.
     pub(crate) fn charged<F: Future>(&self, work: F) -> Charged<F> {
         Charged {
             meter: self.clone(),
             work: Box::pin(work),
         }
-    }
-
-    /// Runs `work` under this meter.
-    pub(crate) fn metered<F: Future>(&self, work: F) -> Metered<F> {
-        Metered {
-            meter: self.clone(),
-            work: Box::pin(work),
-        }
-    }
-}
-
-/// A future whose polls are timed.
-pub(crate) struct Metered<F> {
-    meter: Meter,
-    work: Pin<Box<F>>,
-}
-
-impl<F: Future> Future for Metered<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let began = self.meter.now_us();
-        self.meter.poll_began_us.store(began, Ordering::Relaxed);
-        let polled = self.work.as_mut().poll(context);
-        let took = self.meter.now_us().saturating_sub(began);
-        self.meter.spent_us.fetch_add(took, Ordering::Relaxed);
-        polled
     }
 }
 
@@ -93,10 +147,10 @@ impl<F: Future> Future for Charged<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let began = self.meter.now_us();
+        let began = self.meter.wall_us();
         let polled = self.work.as_mut().poll(context);
-        let took = self.meter.now_us().saturating_sub(began);
-        self.meter.spent_us.fetch_add(took, Ordering::Relaxed);
+        let took = self.meter.wall_us().saturating_sub(began);
+        self.meter.0.spent_us.fetch_add(took, Ordering::Relaxed);
         polled
     }
 }
@@ -105,20 +159,59 @@ impl<F: Future> Future for Charged<F> {
 mod tests {
     use super::*;
 
+    const BUSY: Duration = Duration::from_millis(20);
+
+    /// Uses the processor for so long, however often it is interrupted.
+    fn compute(time: Duration) {
+        let began = thread_time();
+        while thread_time() - began < time {
+            std::hint::spin_loop();
+        }
+    }
+
+    fn poll_once<F: Future>(meter: &Meter, work: F) -> Poll<F::Output> {
+        meter.poll(std::pin::pin!(work), &mut Context::from_waker(std::task::Waker::noop()))
+    }
+
     #[tokio::test]
     async fn work_beside_the_call_is_charged_to_it() {
         let meter = Meter::new();
-        let busy = Duration::from_millis(20);
         meter
             .charged(async {
                 tokio::task::yield_now().await;
-                let began = Instant::now();
-                while began.elapsed() < busy {
-                    std::hint::spin_loop();
-                }
+                compute(BUSY);
             })
             .await;
-        let spent = Duration::from_micros(meter.spent_us.load(Ordering::Relaxed));
-        assert!(spent >= busy, "{spent:?}");
+        assert!(meter.finished() >= BUSY, "{:?}", meter.finished());
+    }
+
+    #[test]
+    fn what_a_call_computes_is_counted_from_inside_and_when_the_poll_is_over() {
+        for moved in [false, true] {
+            let meter = Meter::new();
+            if moved {
+                meter.moves();
+            }
+            let within = poll_once(&meter, async {
+                compute(BUSY);
+                meter.spent()
+            });
+            let Poll::Ready(within) = within else {
+                panic!("it waits for nothing")
+            };
+            assert!(within >= BUSY && meter.finished() >= within, "{within:?} {meter:?}");
+        }
+    }
+
+    #[test]
+    fn on_the_compute_threads_time_without_the_processor_is_not_computed_but_kept() {
+        let meter = Meter::new();
+        meter.moves();
+        // It is without the processor until the other is done, as a thread that is interrupted is.
+        _ = poll_once(&meter, async { std::thread::spawn(|| compute(BUSY)).join().is_ok() });
+        assert!(meter.finished() < BUSY, "{meter:?}");
+        assert!(meter.kept_waiting() >= BUSY / 2, "{meter:?}");
+        meter.was_kept(BUSY);
+        assert!(meter.kept_waiting() >= BUSY + BUSY / 2, "{meter:?}");
     }
 }

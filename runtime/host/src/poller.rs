@@ -5,13 +5,17 @@ use std::sync::Arc;
 use cofferdam_domain::event::EventDraft;
 use cofferdam_domain::limits::{CURSOR_BYTES_MAX, EVENTS_PER_PAGE_MAX};
 use cofferdam_domain::{Fault, GuestFailure};
+use wasmtime::Store;
+use wasmtime::component::Instance;
 
+use crate::bindings::pollers::PollersIndices;
 use crate::bindings::pollers::exports::cofferdam::connector::poller as wit;
-use crate::call::{CallReport, call};
+use crate::call::{Ask, Call, CallReport};
 use crate::connector::Connector;
 use crate::convert;
 use crate::environment::Environment;
 use crate::fault::BadReturn;
+use crate::imports::Guest;
 use crate::limits::CallLimits;
 use crate::slots::Slot;
 
@@ -46,35 +50,40 @@ impl Connector {
         limits: CallLimits,
         slot: Slot,
     ) -> CallReport<Polled> {
-        let report = call(
-            &self.engine,
-            &self.instance,
-            environment,
-            limits,
-            slot,
-            async |store, instance| {
-                let poller = self
-                    .poller
-                    .as_ref()
-                    .ok_or_else(|| BadReturn("exports no poller".to_owned()))?
-                    .load(&mut *store, &instance)?;
-                let returned = poller
-                    .cofferdam_connector_poller()
-                    .call_poll(store, cursor.as_deref())
-                    .await?;
-                Ok(match returned {
-                    Ok(page) => Polled::Page(checked(page, cursor.as_deref()).map_err(BadReturn)?),
-                    Err(failure) => Polled::Failed(convert::failure(failure)),
-                })
-            },
-        )
-        .await;
+        let poller = self.poller.clone();
+        let report = Call::new(&self.engine, &self.instance, environment, limits, slot)
+            .run(Poll { poller, cursor })
+            .await;
         CallReport {
             result: Ok(report.result.unwrap_or_else(Polled::Faulted)),
             logs: report.logs,
             logs_dropped: report.logs_dropped,
             usage: report.usage,
         }
+    }
+}
+
+struct Poll {
+    poller: Option<PollersIndices>,
+    cursor: Option<String>,
+}
+
+impl Ask for Poll {
+    type Returned = Polled;
+
+    async fn ask(self, store: &mut Store<Guest>, instance: Instance) -> wasmtime::Result<Polled> {
+        let Self { poller, cursor } = self;
+        let poller = poller
+            .ok_or_else(|| BadReturn("exports no poller".to_owned()))?
+            .load(&mut *store, &instance)?;
+        let returned = poller
+            .cofferdam_connector_poller()
+            .call_poll(store, cursor.as_deref())
+            .await?;
+        Ok(match returned {
+            Ok(page) => Polled::Page(checked(page, cursor.as_deref()).map_err(BadReturn)?),
+            Err(failure) => Polled::Failed(convert::failure(failure)),
+        })
     }
 }
 

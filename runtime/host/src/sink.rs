@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use cofferdam_domain::event::Event;
 use cofferdam_domain::{CallResult, Receipt, Timestamp};
+use wasmtime::Store;
+use wasmtime::component::Instance;
 
+use crate::bindings::sinks::SinksIndices;
 use crate::bindings::types;
-use crate::call::{CallReport, call};
+use crate::call::{Ask, Call, CallReport};
 use crate::connector::Connector;
 use crate::convert;
 use crate::environment::Environment;
 use crate::fault::BadReturn;
+use crate::imports::Guest;
 use crate::limits::CallLimits;
 use crate::slots::Slot;
 
@@ -38,38 +42,43 @@ impl Connector {
         limits: CallLimits,
         slot: Slot,
     ) -> CallReport<CallResult> {
-        let report = call(
-            &self.engine,
-            &self.instance,
-            environment,
-            limits,
-            slot,
-            async |store, instance| {
-                let sink = self
-                    .sink
-                    .as_ref()
-                    .ok_or_else(|| BadReturn("exports no sink".to_owned()))?
-                    .load(&mut *store, &instance)?;
-                let attempt = types::Attempt {
-                    number: request.number,
-                    idempotency_key: request.idempotency_key,
-                    deadline: request.deadline.as_millis(),
-                };
-                let event = convert::event(request.event, request.body);
-                let returned = sink
-                    .cofferdam_connector_sink()
-                    .call_deliver(store, &event, &attempt)
-                    .await?;
-                checked(returned)
-            },
-        )
-        .await;
+        let sink = self.sink.clone();
+        let report = Call::new(&self.engine, &self.instance, environment, limits, slot)
+            .run(Deliver { sink, request })
+            .await;
         CallReport {
             result: Ok(report.result.unwrap_or_else(CallResult::Faulted)),
             logs: report.logs,
             logs_dropped: report.logs_dropped,
             usage: report.usage,
         }
+    }
+}
+
+struct Deliver {
+    sink: Option<SinksIndices>,
+    request: DeliverRequest,
+}
+
+impl Ask for Deliver {
+    type Returned = CallResult;
+
+    async fn ask(self, store: &mut Store<Guest>, instance: Instance) -> wasmtime::Result<CallResult> {
+        let Self { sink, request } = self;
+        let sink = sink
+            .ok_or_else(|| BadReturn("exports no sink".to_owned()))?
+            .load(&mut *store, &instance)?;
+        let attempt = types::Attempt {
+            number: request.number,
+            idempotency_key: request.idempotency_key,
+            deadline: request.deadline.as_millis(),
+        };
+        let event = convert::event(request.event, request.body);
+        let returned = sink
+            .cofferdam_connector_sink()
+            .call_deliver(store, &event, &attempt)
+            .await?;
+        checked(returned)
     }
 }
 

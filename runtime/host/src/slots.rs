@@ -2,23 +2,37 @@
 //!
 //! Each lane has one slot of its own, so whatever its neighbours do it always moves; more come from a pool that all lanes
 //! share, of which one lane may hold a quarter. Slots are taken before a delivery is leased: nobody waits for one while a
-//! lease or a deadline runs. Incoming requests and descriptors have slots apart, so that deliveries cannot hold them up.
+//! lease or a deadline runs. [Incoming](incoming) requests and descriptors have slots apart, so that deliveries cannot hold them
+//! up.
+
+pub(crate) mod incoming;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Calls of `receive` and `describe` at once.
+use self::incoming::Entrance;
+use crate::weight::LaneWeight;
+
+/// Calls of `receive` and `describe` at once, beside the one that each connection has.
 pub(crate) const INCOMING_SLOTS: u32 = 32;
 
-/// One lane may hold this part of the shared slots.
-const LANE_SHARE: usize = 4;
+/// One lane, or one connection's incoming requests, may hold this part of the shared slots.
+const SHARE: usize = 4;
 
 /// The right to hold one instance; given back when dropped.
 #[derive(Debug)]
 pub struct Slot {
-    _permits: Vec<OwnedSemaphorePermit>,
+    _permits: Permits,
+    /// What the calls of whoever holds it have been like.
+    pub(crate) weight: Arc<LaneWeight>,
+}
+
+/// What it was taken from.
+#[derive(Debug)]
+enum Permits {
+    Own(#[expect(dead_code, reason = "given back when dropped")] OwnedSemaphorePermit),
+    Shared(#[expect(dead_code, reason = "given back when dropped")] [OwnedSemaphorePermit; 2]),
 }
 
 /// The slots of one lane.
@@ -27,6 +41,7 @@ pub struct LaneSlots {
     own: Arc<Semaphore>,
     share: Arc<Semaphore>,
     shared: Arc<Semaphore>,
+    weight: Arc<LaneWeight>,
 }
 
 /// All slots of an engine. The semaphores are never closed.
@@ -49,18 +64,15 @@ impl Slots {
     pub(crate) fn lane(&self) -> LaneSlots {
         LaneSlots {
             own: Arc::new(Semaphore::new(1)),
-            share: Arc::new(Semaphore::new((self.shared_max / LANE_SHARE).max(1))),
+            share: Arc::new(Semaphore::new((self.shared_max / SHARE).max(1))),
             shared: Arc::clone(&self.shared),
+            weight: Arc::new(LaneWeight::new()),
         }
     }
 
-    /// A slot for an incoming request or a descriptor; none if there is none within the time.
-    pub(crate) async fn incoming(&self, within: Duration) -> Option<Slot> {
-        let permit = tokio::time::timeout(within, Arc::clone(&self.incoming).acquire_owned())
-            .await
-            .ok()?
-            .ok()?;
-        Some(Slot { _permits: vec![permit] })
+    /// The way in of a connection's requests, or of a descriptor.
+    pub(crate) fn entrance(&self) -> Entrance {
+        Entrance::new(&self.incoming, INCOMING_SLOTS as usize)
     }
 }
 
@@ -68,13 +80,18 @@ impl LaneSlots {
     /// A slot, if there is one now. A lane that holds none always gets its own.
     pub fn try_take(&self) -> Option<Slot> {
         if let Ok(own) = Arc::clone(&self.own).try_acquire_owned() {
-            return Some(Slot { _permits: vec![own] });
+            return Some(self.slot(Permits::Own(own)));
         }
         let share = Arc::clone(&self.share).try_acquire_owned().ok()?;
         let shared = Arc::clone(&self.shared).try_acquire_owned().ok()?;
-        Some(Slot {
-            _permits: vec![share, shared],
-        })
+        Some(self.slot(Permits::Shared([share, shared])))
+    }
+
+    fn slot(&self, permits: Permits) -> Slot {
+        Slot {
+            _permits: permits,
+            weight: Arc::clone(&self.weight),
+        }
     }
 
     /// Waits until there may be a slot beyond the lane's own. Cancel-safe.

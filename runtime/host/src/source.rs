@@ -5,14 +5,19 @@ use std::sync::Arc;
 use cofferdam_domain::event::EventDraft;
 use cofferdam_domain::limits::{CODE_BYTES_MAX, EVENTS_PER_REQUEST_MAX, MESSAGE_BYTES_MAX, one_line};
 use cofferdam_domain::{Fault, FaultKind};
+use wasmtime::Store;
+use wasmtime::component::Instance;
 
+use crate::bindings::sources::SourcesIndices;
 use crate::bindings::sources::exports::cofferdam::connector::source as wit;
-use crate::call::{CallReport, call};
+use crate::call::{Ask, Call, CallReport};
 use crate::connector::Connector;
 use crate::convert;
 use crate::environment::Environment;
 use crate::fault::BadReturn;
+use crate::imports::Guest;
 use crate::limits::CallLimits;
+use crate::slots::incoming::Entrance;
 
 /// Largest immediate reply, in bytes.
 const REPLY_BYTES_MAX: usize = 16 * 1024;
@@ -63,52 +68,58 @@ pub struct Rejected {
 
 impl Connector {
     /// Turns one request into event drafts, in a fresh instance. Waiting for a slot counts against the deadline: the sender
-    /// waits too.
+    /// waits too. The entrance is the connection's.
     pub async fn receive(
         &self,
         request: InboundRequest,
         environment: Arc<dyn Environment>,
         limits: CallLimits,
+        entrance: &Entrance,
     ) -> CallReport<Result<Received, Rejected>> {
-        let Some(slot) = self.engine.slots.incoming(limits.deadline).await else {
+        let Some(slot) = entrance.slot(limits.deadline).await else {
             return CallReport::not_begun(Fault {
                 kind: FaultKind::Deadline,
                 message: "no instance was free within its time".to_owned(),
             });
         };
-        call(
-            &self.engine,
-            &self.instance,
-            environment,
-            limits,
-            slot,
-            async |store, instance| {
-                let source = self
-                    .source
-                    .as_ref()
-                    .ok_or_else(|| BadReturn("exports no source".to_owned()))?
-                    .load(&mut *store, &instance)?;
-                let request = wit::InboundRequest {
-                    method: request.method,
-                    path: request.path,
-                    query: request.query,
-                    headers: request.headers,
-                    body: request.body,
-                };
-                let returned = source
-                    .cofferdam_connector_source()
-                    .call_receive(store, &request)
-                    .await?;
-                Ok(match returned {
-                    Ok(accepted) => Ok(checked(accepted).map_err(BadReturn)?),
-                    Err(rejection) => Err(Rejected {
-                        code: rejection.code.map(|code| one_line(&code, CODE_BYTES_MAX)),
-                        message: one_line(&rejection.message, MESSAGE_BYTES_MAX),
-                    }),
-                })
-            },
-        )
-        .await
+        let source = self.source.clone();
+        Call::new(&self.engine, &self.instance, environment, limits, slot)
+            .run(Receive { source, request })
+            .await
+    }
+}
+
+struct Receive {
+    source: Option<SourcesIndices>,
+    request: InboundRequest,
+}
+
+impl Ask for Receive {
+    type Returned = Result<Received, Rejected>;
+
+    async fn ask(self, store: &mut Store<Guest>, instance: Instance) -> wasmtime::Result<Self::Returned> {
+        let Self { source, request } = self;
+        let source = source
+            .ok_or_else(|| BadReturn("exports no source".to_owned()))?
+            .load(&mut *store, &instance)?;
+        let request = wit::InboundRequest {
+            method: request.method,
+            path: request.path,
+            query: request.query,
+            headers: request.headers,
+            body: request.body,
+        };
+        let returned = source
+            .cofferdam_connector_source()
+            .call_receive(store, &request)
+            .await?;
+        Ok(match returned {
+            Ok(accepted) => Ok(checked(accepted).map_err(BadReturn)?),
+            Err(rejection) => Err(Rejected {
+                code: rejection.code.map(|code| one_line(&code, CODE_BYTES_MAX)),
+                message: one_line(&rejection.message, MESSAGE_BYTES_MAX),
+            }),
+        })
     }
 }
 

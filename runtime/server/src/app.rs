@@ -14,7 +14,7 @@ use crate::connections::Connections;
 use crate::consents::Consents;
 use crate::disk::Disk;
 use crate::house::House;
-use crate::ingest::Refusals;
+use crate::ingest::{Entrances, Refusals};
 use crate::metrics::Metrics;
 use crate::panel::Sessions;
 use crate::plugins::Plugins;
@@ -49,6 +49,8 @@ pub struct App {
     pub(crate) tokens: Arc<Tokens>,
     /// Counters and histograms.
     pub(crate) metrics: Arc<Metrics>,
+    /// The ways in of what connectors are to read.
+    pub(crate) entrances: Arc<Entrances>,
     /// Requests to hooks that failed their check, and what was said of them.
     pub(crate) refusals: Arc<Refusals>,
     /// How filters have answered.

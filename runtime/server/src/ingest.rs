@@ -4,6 +4,7 @@ mod accept;
 mod authenticate;
 mod body;
 mod cloudevents;
+mod entrances;
 mod events;
 pub(crate) mod hooks;
 mod marks;
@@ -18,6 +19,7 @@ use crate::app::App;
 
 pub(crate) use accept::{page_refused, room};
 pub(crate) use authenticate::warn_of_unchecked_hooks;
+pub(crate) use entrances::Entrances;
 pub(crate) use events::receive as receive_events;
 pub use events::{EventAccepted, EventsAccepted};
 pub(crate) use refusals::Refusals;

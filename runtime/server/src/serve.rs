@@ -172,6 +172,7 @@ impl Server {
             metrics,
             filters: Arc::default(),
             redrives: Arc::default(),
+            entrances: Arc::default(),
             refusals: Arc::default(),
             sessions: Arc::default(),
             store,

@@ -19,6 +19,7 @@ impl Host for Guest {
                 headers: request.headers,
                 body: request.body,
                 timeout: request.timeout_ms.map(|ms| Duration::from_millis(ms.into())),
+                deadline_moved: self.meter.kept_waiting(),
             })
             .await;
         Ok(match sent {

@@ -93,7 +93,10 @@ impl GateEnvironment {
 
 impl Environment for GateEnvironment {
     fn send(&self, request: HttpRequest) -> SendFuture<'_> {
-        Box::pin(async move { to_host(self.gate.send(&self.passport, to_gate(request)).await) })
+        Box::pin(async move {
+            let passport = self.passport.put_off(request.deadline_moved);
+            to_host(self.gate.send(&passport, to_gate(request)).await)
+        })
     }
 
     fn send_to(&self, destination: HttpDestination, request: HttpRequest) -> SendFuture<'_> {
@@ -103,7 +106,8 @@ impl Environment for GateEnvironment {
                 authority: destination.authority,
                 path_with_query: destination.path_with_query,
             };
-            let sent = self.gate.send_to(&self.passport, &destination, to_gate(request));
+            let passport = self.passport.put_off(request.deadline_moved);
+            let sent = self.gate.send_to(&passport, &destination, to_gate(request));
             to_host(sent.await)
         })
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cofferdam_domain::lane::core::{Allowance, Held, LanePolicy};
 use cofferdam_domain::{Connection, ConnectionName, Timestamp, WorkspaceName};
-use cofferdam_host::{Connector, LaneSlots, Slot};
+use cofferdam_host::{Connector, DEADLINE_STRETCH_MAX, LaneSlots, Slot};
 use cofferdam_queue::{LEASES_PER_CALL_MAX, LeaseTerms, Leased, Queue, QueueError, SettleError};
 use tokio::sync::watch;
 
@@ -33,7 +33,7 @@ const STORE_FAULT_WAIT: Duration = Duration::from_secs(1);
 /// After the head of the lane was due and could not be leased: another took it, or its record is being mended.
 const STALE_HEAD_WAIT: Duration = Duration::from_millis(50);
 
-/// A lease outlives its call's deadline by this much: the settle must fit in.
+/// A lease outlives its call's deadline, at its longest, by this much: the settle must fit in.
 const LEASE_SLACK: Duration = Duration::from_secs(30);
 
 /// One connection's lane.
@@ -194,7 +194,8 @@ impl Lane {
     }
 
     async fn lease(&self, connection: &Connection, room: usize) -> Result<Vec<Leased>, QueueError> {
-        let lease_for = Duration::from_millis(connection.spec.policy.deadline_ms) + LEASE_SLACK;
+        let deadline = Duration::from_millis(connection.spec.policy.deadline_ms);
+        let lease_for = deadline * DEADLINE_STRETCH_MAX + LEASE_SLACK;
         let terms = LeaseTerms {
             now: steady(),
             lease_for,

@@ -204,8 +204,9 @@ pub(crate) async fn normalise(
         })
     })?;
     let environment = source_environment(connection);
+    let entrance = app.entrances.of(connection, &app.engine, &app.connections);
     let report = connector
-        .receive(request, environment, receive_limits(connection))
+        .receive(request, environment, receive_limits(connection), &entrance)
         .await;
     match report.result {
         Ok(Ok(received)) => Ok(received),

@@ -1,9 +1,11 @@
-//! A source that makes one event of every request, whose data says what of the request the connector was given.
+//! A source that makes one event of every request, whose data says what of the request the connector was given; a request
+//! whose body is `loop` it never answers.
 
 use cofferdam_sdk::{
     Accepted, Connector, Descriptor, EventDraft, InboundRequest, InboundScheme, Rejection, Source, connector,
 };
 use serde_json::json;
+use std::hint::black_box;
 
 struct Inbox;
 
@@ -21,6 +23,7 @@ impl Connector for Inbox {
 
 impl Source for Inbox {
     fn receive(request: InboundRequest) -> Result<Accepted, Rejection> {
+        while black_box(request.body == b"loop") {}
         let headers: Vec<_> = request.headers.iter().map(|(name, _)| name.as_str()).collect();
         let seen = json!({
             "path": request.path,

@@ -33,6 +33,13 @@ pub(crate) enum Act {
     Panic,
     /// Uses the processor for ever, without ever calling the host.
     Loop,
+    /// Uses the processor for so many turns of a loop, a hundred million of which take part of a second, and then sends a
+    /// request.
+    Work {
+        turns: u64,
+        #[serde(flatten)]
+        call: Call,
+    },
     /// Takes memory for ever, and touches it.
     Grow,
     /// Recurses until the stack is used up.
@@ -155,6 +162,10 @@ impl Act {
             Self::Ok { id, confirm, within_ms } => Ok(receipt(id, confirm, within_ms)),
             Self::Panic => panic!("the probe was told to panic"),
             Self::Loop => spin(),
+            Self::Work { turns, call } => {
+                (0..turns).for_each(|turn| _ = black_box(turn));
+                call.send()?.success().map(|response| Receipt::new(summary(&response)))
+            }
             Self::Grow => grow(),
             Self::Recurse => Ok(Receipt::new(recurse(1).to_string())),
             Self::Sleepless => loop {

@@ -73,6 +73,7 @@ impl Wasi {
                     .collect(),
                 body: Vec::new(),
                 timeout: options.and_then(timeout),
+                deadline_moved: self.meter.kept_waiting(),
             },
             body: request.body,
             environment: Arc::clone(&self.environment),
