@@ -19,6 +19,7 @@ mod ingest;
 mod isolation;
 mod js_connector;
 mod lanes;
+mod limits;
 mod manifests;
 mod oauth2;
 mod panel;

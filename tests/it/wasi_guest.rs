@@ -15,11 +15,13 @@ use cofferdam_tests::artifacts::{target_dir, test_guest};
 use serde_json::{Value, json};
 use tokio::sync::{Barrier, OnceCell};
 
-const LIMITS: CallLimits = CallLimits {
-    deadline: Duration::from_secs(20),
-    cpu: Duration::from_secs(10),
-    memory_bytes: 64 * 1024 * 1024,
-};
+fn limits() -> CallLimits {
+    CallLimits {
+        deadline: Duration::from_secs(20),
+        cpu: Duration::from_secs(10),
+        ..CallLimits::default()
+    }
+}
 
 const MIB: usize = 1024 * 1024;
 
@@ -145,7 +147,7 @@ impl Called {
 }
 
 async fn act(data: Value) -> Called {
-    act_within(data, LIMITS).await
+    act_within(data, limits()).await
 }
 
 async fn act_within(data: Value, limits: CallLimits) -> Called {
@@ -233,7 +235,7 @@ async fn every_socket_and_every_lookup_of_a_name_is_refused() {
 async fn clocks_go_and_waiting_is_no_computing() {
     let strict = CallLimits {
         cpu: Duration::from_millis(500),
-        ..LIMITS
+        ..limits()
     };
     let called = act_within(json!({"do": "sleep", "ms": 1000}), strict).await;
     let summary = called.summary();
@@ -459,7 +461,7 @@ async fn nothing_goes_on_behind_the_end_of_a_call() {
 
     let short = CallLimits {
         deadline: Duration::from_millis(300),
-        ..LIMITS
+        ..limits()
     };
     let called = act_within(does("fetch", fetch("/hang")), short).await;
     assert_eq!(called.fault().0, FaultKind::Deadline);
@@ -471,7 +473,7 @@ async fn nothing_goes_on_behind_the_end_of_a_call() {
 async fn what_the_host_holds_for_a_call_counts_as_its_memory() {
     let tight = CallLimits {
         memory_bytes: 12 * MIB,
-        ..LIMITS
+        ..limits()
     };
     let hoard = |times: usize| json!({"do": "hoard", "request": fetch("/big"), "times": times});
     assert_eq!(act_within(hoard(4), tight).await.summary(), "4 answers kept");
@@ -488,10 +490,26 @@ async fn what_the_host_holds_for_a_call_counts_as_its_memory() {
 }
 
 #[tokio::test]
+async fn every_call_of_the_host_counts_whoever_wrote_its_function() {
+    for call in ["now", "random", "ready", "check-write"] {
+        let repeat = |times: u64| json!({"do": "repeat", "call": call, "times": times});
+        let few = CallLimits {
+            host_calls: 200,
+            ..limits()
+        };
+        let called = act_within(repeat(100), few).await;
+        assert_eq!(called.summary(), "100 times", "{call}");
+        let called = act_within(repeat(201), few).await;
+        let expected = "called the host 201 times; 200 are allowed";
+        assert_eq!(called.fault(), (FaultKind::HostCalls, expected), "{call}");
+    }
+}
+
+#[tokio::test]
 async fn what_the_host_computes_for_a_request_is_charged_to_the_call() {
     let strict = CallLimits {
         cpu: Duration::from_millis(200),
-        ..LIMITS
+        ..limits()
     };
     let called = act_within(does("fetch", fetch("/burn")), strict).await;
     assert_eq!(called.fault().0, FaultKind::Cpu);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::account::AnswerAccount;
 use crate::refusal::Refusal;
 
 /// A request as the guest wrote it; nothing about it is trusted.
@@ -23,6 +24,8 @@ pub struct GuestRequest {
     pub body: Bytes,
     /// At most this long in all.
     pub timeout: Option<Duration>,
+    /// What its answer counts against while it is read.
+    pub account: AnswerAccount,
 }
 
 /// A whole response, decoded, with the credential taken out if the upstream reflected it.

@@ -41,6 +41,7 @@ use self::record::{Entry, Origin, is_change};
 use self::redirect::{Arrived, Leg, Next};
 use self::reflect::{Patterns, Scanner};
 use self::tls::{Fingerprint, Identity};
+use crate::account::Room;
 use crate::credentials::Credentials;
 use crate::exchange::{GuestRequest, GuestResponse, HttpError};
 use crate::oauth2::{AccessToken, is_token_set};
@@ -80,6 +81,8 @@ pub struct Gate {
 /// What came of one leg.
 struct Passed {
     response: GuestResponse,
+    /// Held until the answer is handed over, or its redirect is followed.
+    _room: Room,
     result: ExchangeResult,
     method: http::Method,
     /// Without a credential.
@@ -285,6 +288,7 @@ impl Gate {
         let reading = wire::Reading {
             body_bytes_max: passport.response_bytes_max,
             scanner: scanner.as_ref(),
+            account: &request.account,
         };
         let mut answer = wire::exchange(line, wired, reading, entry).await?;
 
@@ -303,6 +307,7 @@ impl Gate {
             let reading = wire::Reading {
                 body_bytes_max: passport.response_bytes_max,
                 scanner: scanner.as_ref(),
+                account: &request.account,
             };
             answer = wire::exchange(line, again, reading, entry).await?;
         }
@@ -322,6 +327,7 @@ impl Gate {
         Ok(Passed {
             result: answer::result(&cleaned.response, retry_after_ms),
             response: cleaned.response,
+            _room: cleaned.room,
             method,
             url: plain_url,
             message_id,

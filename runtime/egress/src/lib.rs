@@ -9,6 +9,7 @@
 //! It keeps the budgets of upstreams: what may be asked of one is a matter of requests, and may be shared by connections.
 //! Rate, concurrency and breaker of a connection's attempts are its lane's, which decides before a call starts.
 
+mod account;
 mod credentials;
 mod exchange;
 mod gate;
@@ -18,6 +19,7 @@ mod oauth2;
 mod passport;
 mod refusal;
 
+pub use account::{Account, AnswerAccount};
 pub use credentials::{AccessTokenFuture, Credentials, CredentialsUnavailable, RenewalFuture};
 pub use exchange::{GuestRequest, GuestResponse, HttpError};
 pub use gate::budget::BudgetKey;

@@ -19,7 +19,8 @@ use crate::engine::Engine;
 use crate::environment::Environment;
 use crate::fault::fault;
 use crate::imports::Guest;
-use crate::limits::{CallLimits, HANDLES_MAX, HOSTCALL_BYTES_MAX};
+use crate::limits::CallLimits;
+use crate::logbook::LogExceeded;
 use crate::memory::CallMemory;
 use crate::meter::{CpuExceeded, Meter};
 use crate::slots::Slot;
@@ -107,11 +108,11 @@ impl Call {
         // Everything below is dropped before the slot, the instance too, should the call be given up.
         let began = Instant::now();
         let memory = CallMemory::new(limits.memory_bytes);
-        let guest = Guest::new(environment, memory.clone(), meter.clone());
+        let guest = Guest::new(environment, limits, memory.clone(), meter.clone());
         let mut store = Store::new(component.engine(), guest);
         store.limiter(|guest| &mut guest.watch);
-        store.set_hostcall_fuel(HOSTCALL_BYTES_MAX);
-        store.set_max_component_handles(HANDLES_MAX);
+        store.set_hostcall_fuel(limits.host_call_bytes);
+        store.set_max_component_handles(limits.handles);
         watch_cpu(&mut store, compute, slot.weight.lane, meter.clone(), limits.cpu);
 
         let work = async {
@@ -121,16 +122,13 @@ impl Call {
         let ended = within(limits.deadline, &meter, work).await;
         let mut guest = store.into_data();
         guest.end().await;
-        let result = match (memory.exceeded(), ended) {
-            (Some(exceeded), _) => Err(Fault {
-                kind: FaultKind::Memory,
-                message: exceeded.to_string(),
-            }),
+        let result = match (remembered(&guest, &memory), ended) {
+            (Some(fault), _) => Err(fault),
             (None, Ok(Ok(value))) => Ok(value),
-            (None, Ok(Err(error))) => Err(fault(&error, &guest.logs)),
+            (None, Ok(Err(error))) => Err(fault(&error, &limits, &guest.logs)),
             (None, Err(elapsed)) => Err(Fault {
                 kind: FaultKind::Deadline,
-                message: elapsed.to_string(),
+                message: format!("{elapsed}; it was ended after {} ms", began.elapsed().as_millis()),
             }),
         };
         let logs = guest.logs.take();
@@ -147,10 +145,31 @@ impl Call {
     }
 }
 
-/// At a tick a running guest is ended if its budget is used up, and gives way if others should compute.
+/// A limit that was exceeded where nothing could be trapped, or whose trap the guest may have got around.
+fn remembered(guest: &Guest, memory: &CallMemory) -> Option<Fault> {
+    let fault = |kind, message| Fault { kind, message };
+    if let Some(exceeded) = guest.calls.exceeded() {
+        return Some(fault(FaultKind::HostCalls, exceeded.to_string()));
+    }
+    if let Some(exceeded) = guest.logs.exceeded() {
+        let kind = match exceeded {
+            LogExceeded::Lines { .. } => FaultKind::LogLines,
+            LogExceeded::Bytes { .. } => FaultKind::LogBytes,
+        };
+        return Some(fault(kind, exceeded.to_string()));
+    }
+    let exceeded = memory.exceeded()?;
+    Some(fault(FaultKind::Memory, exceeded.to_string()))
+}
+
+/// At a tick a running guest is ended if its budget is used up, or if it has called the host too often and was not trapped for
+/// it, and gives way if others should compute.
 fn watch_cpu(store: &mut Store<Guest>, compute: Arc<Compute>, lane: LaneId, meter: Meter, max: Duration) {
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(move |_| {
+    store.epoch_deadline_callback(move |context| {
+        if let Some(exceeded) = context.data().calls.exceeded() {
+            return Err(exceeded.into());
+        }
         let spent = meter.spent();
         if spent > max {
             return Err(CpuExceeded { spent, max }.into());

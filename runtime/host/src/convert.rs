@@ -25,6 +25,12 @@ pub(crate) fn event(event: Event, body: Vec<u8>) -> types::Event {
     }
 }
 
+/// What the host holds of an event while a guest has it.
+pub(crate) fn event_bytes(event: &types::Event) -> usize {
+    let extensions = event.extensions.iter().map(|(name, value)| name.len() + value.len());
+    event.data.len() + event.type_.len() + event.source.len() + extensions.sum::<usize>()
+}
+
 pub(crate) fn draft(draft: types::EventDraft) -> EventDraft {
     EventDraft {
         kind: draft.type_,

@@ -21,11 +21,14 @@ use crate::limits::CallLimits;
 use crate::slots::Slot;
 
 /// A descriptor is a constant: what cannot say it within this does something else.
-pub(crate) const LOAD_LIMITS: CallLimits = CallLimits {
-    deadline: Duration::from_secs(5),
-    cpu: Duration::from_secs(2),
-    memory_bytes: 128 * 1024 * 1024,
-};
+pub(crate) fn load_limits() -> CallLimits {
+    CallLimits {
+        deadline: Duration::from_secs(5),
+        cpu: Duration::from_secs(2),
+        memory_bytes: 128 * 1024 * 1024,
+        ..CallLimits::default()
+    }
+}
 
 /// How long loading waits for incoming requests to leave a slot.
 const SLOT_WAIT: Duration = Duration::from_secs(60);
@@ -41,7 +44,7 @@ pub(crate) async fn read(engine: &Engine, component: &InstancePre<Guest>) -> Res
     let slot = load_slot(engine).await?;
     let indices = describes::DescribesIndices::new(component)
         .map_err(|error| LoadError::Unfit(format!("`describe` has the wrong type: {error:#}")))?;
-    let report = Call::new(engine, component, Arc::new(Nothing), LOAD_LIMITS, slot)
+    let report = Call::new(engine, component, Arc::new(Nothing), load_limits(), slot)
         .run(Describe(indices))
         .await;
     report.result.map_err(|fault| {

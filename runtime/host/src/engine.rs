@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_domain::Digest;
+use cofferdam_domain::connection::{CallLimit, Maximum};
 use wasmtime::component::Linker;
 use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationConfig};
 
@@ -12,14 +13,12 @@ use crate::compile::files::CacheFiles;
 use crate::compile::{CompileCache, Compiler};
 use crate::compute::{Compute, ComputeUse};
 use crate::imports;
+use crate::limits::{MEMORIES_MAX, TABLES_MAX, size};
 use crate::slots::incoming::Entrance;
 use crate::slots::{INCOMING_SLOTS, LaneSlots, Slots};
 
 /// How often a running guest is looked at. CPU budgets and fairness between guests are as fine as this.
 pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(10);
-
-/// Core instances that one component may be made of. A Rust guest has 3, a Python guest about 30.
-const CORE_INSTANCES_PER_COMPONENT: u32 = 64;
 
 /// Linear memory of a slot that stays resident after a call, so that the next one does not fault it in again.
 const MEMORY_KEEP_RESIDENT: usize = 4 * 1024 * 1024;
@@ -37,8 +36,8 @@ pub struct EngineSettings {
     pub calls_max: u32,
     /// Lanes that there may be; each has one call of its own.
     pub lanes_max: u32,
-    /// Largest linear memory that any connection may be allowed, in bytes.
-    pub memory_bytes_max: usize,
+    /// The most that any call may be given.
+    pub maximum: Maximum,
     /// Where compiled code is kept: readable by the host only.
     pub cache_dir: PathBuf,
     /// What may be kept there, in bytes; what was not used for longest goes first.
@@ -55,7 +54,7 @@ impl EngineSettings {
         Self {
             calls_max: 128,
             lanes_max: 1024,
-            memory_bytes_max: 256 * 1024 * 1024,
+            maximum: Maximum::default(),
             cache_dir,
             cache_bytes: 2 * 1024 * 1024 * 1024,
             compiler: Compiler::InProcess,
@@ -95,6 +94,7 @@ pub struct Engine {
     /// The way in of descriptors, which wait for each other.
     pub(crate) describing: Entrance,
     pub(crate) compute: Arc<Compute>,
+    /// Slots of the pool are as large as this.
     pub(crate) memory_bytes_max: usize,
     pooled: bool,
 }
@@ -141,7 +141,7 @@ impl Engine {
             describing: slots.entrance(),
             slots,
             compute: Arc::new(compute),
-            memory_bytes_max: settings.memory_bytes_max,
+            memory_bytes_max: size(settings.maximum.of(CallLimit::Memory)),
             pooled,
         })
     }
@@ -198,17 +198,20 @@ fn config(pool: Option<&EngineSettings>) -> Config {
     if let Some(settings) = pool {
         // Each connection has one of its own for its lane and one for its incoming requests; one more is for descriptors.
         let calls = settings.calls_max + 2 * settings.lanes_max + INCOMING_SLOTS + 1;
+        let most = |limit| settings.maximum.of(limit);
+        let instances = u32::try_from(most(CallLimit::Instances)).unwrap_or(u32::MAX);
         let mut slots = PoolingAllocationConfig::new();
         slots
             .total_component_instances(calls)
-            .total_core_instances(calls.saturating_mul(CORE_INSTANCES_PER_COMPONENT))
-            .max_core_instances_per_component(CORE_INSTANCES_PER_COMPONENT)
-            .total_memories(calls.saturating_mul(2))
-            .max_memories_per_component(2)
-            .total_tables(calls.saturating_mul(8))
-            .max_tables_per_component(8)
+            .total_core_instances(calls.saturating_mul(instances))
+            .max_core_instances_per_component(instances)
+            .total_memories(calls.saturating_mul(MEMORIES_MAX))
+            .max_memories_per_component(MEMORIES_MAX)
+            .total_tables(calls.saturating_mul(TABLES_MAX))
+            .max_tables_per_component(TABLES_MAX)
+            .table_elements(size(most(CallLimit::TableElements)))
             .total_stacks(calls.saturating_mul(2))
-            .max_memory_size(settings.memory_bytes_max)
+            .max_memory_size(size(most(CallLimit::Memory)))
             .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
             .table_keep_resident(SMALL_KEEP_RESIDENT)
             .async_stack_keep_resident(SMALL_KEEP_RESIDENT)

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use cofferdam_domain::state::StateView;
 
+use crate::memory::CallMemory;
+
 /// The answer to `http.send`, under way.
 pub type SendFuture<'a> = Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'a>>;
 
@@ -72,6 +74,8 @@ pub struct HttpRequest {
     pub timeout: Option<Duration>,
     /// How much later than it was made for the call is ended by now: it was kept waiting while others computed.
     pub deadline_moved: Duration,
+    /// The call's memory: whoever holds the answer while it comes in counts it against this.
+    pub memory: CallMemory,
 }
 
 /// What the guest gets back.

@@ -9,10 +9,11 @@ use wasmtime::Trap;
 use wasmtime::component::ResourceTableError;
 
 use crate::engine::GUEST_STACK;
-use crate::limits::{HANDLES_MAX, HOSTCALL_BYTES_MAX, INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX, TableExceeded};
+use crate::limits::{CallLimits, MEMORIES_MAX, TABLES_MAX, TableExceeded};
 use crate::logbook::LogBook;
 use crate::memory::MemoryExceeded;
 use crate::meter::CpuExceeded;
+use crate::output::{DraftsExceeded, OutputExceeded};
 use crate::wasi::{Misused, RESOURCES_MAX};
 
 /// wasmtime's words for a crossing that moves more than [`wasmtime::Store::set_hostcall_fuel`] allows.
@@ -39,8 +40,8 @@ pub(crate) struct BadReturn(pub(crate) String);
 
 /// Names the limit that was exceeded, or the trap with the guest's last words: a panic is written to its log first. The
 /// backtrace is left out: a stripped guest has no names in it.
-pub(crate) fn fault(error: &wasmtime::Error, logs: &LogBook) -> Fault {
-    if let Some(fault) = exceeded(error) {
+pub(crate) fn fault(error: &wasmtime::Error, limits: &CallLimits, logs: &LogBook) -> Fault {
+    if let Some(fault) = exceeded(error, limits) {
         return fault;
     }
     let (kind, said) = broken(error);
@@ -55,7 +56,7 @@ pub(crate) fn fault(error: &wasmtime::Error, logs: &LogBook) -> Fault {
 }
 
 /// The limit, or the bound of the contract, if it is one.
-fn exceeded(error: &wasmtime::Error) -> Option<Fault> {
+fn exceeded(error: &wasmtime::Error, limits: &CallLimits) -> Option<Fault> {
     let fault = |kind, message: String| Some(Fault { kind, message });
     if let Some(error) = error.downcast_ref::<CpuExceeded>() {
         return fault(FaultKind::Cpu, error.to_string());
@@ -65,6 +66,12 @@ fn exceeded(error: &wasmtime::Error) -> Option<Fault> {
     }
     if let Some(error) = error.downcast_ref::<TableExceeded>() {
         return fault(FaultKind::TableElements, error.to_string());
+    }
+    if let Some(error) = error.downcast_ref::<OutputExceeded>() {
+        return fault(FaultKind::OutputBytes, error.to_string());
+    }
+    if let Some(error) = error.downcast_ref::<DraftsExceeded>() {
+        return fault(FaultKind::Drafts, error.to_string());
     }
     if let Some(error) = error.downcast_ref::<BadReturn>() {
         return fault(FaultKind::BadReturn, error.to_string());
@@ -85,20 +92,20 @@ fn exceeded(error: &wasmtime::Error) -> Option<Fault> {
     if said.starts_with(FUEL_EXHAUSTED) {
         return fault(
             FaultKind::HostCallBytes,
-            format!("moved more than {HOSTCALL_BYTES_MAX} bytes to the host at once"),
+            format!("moved more than {} bytes to the host at once", limits.host_call_bytes),
         );
     }
     if said.ends_with(HANDLES_EXCEEDED) {
         return fault(
             FaultKind::Handles,
-            format!("held more than {HANDLES_MAX} handles at once"),
+            format!("held more than {} handles at once", limits.handles),
         );
     }
     let (what, count) = said.strip_prefix(COUNT_EXCEEDED.0)?.split_once(COUNT_EXCEEDED.1)?;
     let (what, max) = match what {
-        "memory" => ("memories", MEMORIES_MAX),
-        "table" => ("tables", TABLES_MAX),
-        _ => ("instances", INSTANCES_MAX),
+        "memory" => ("memories", MEMORIES_MAX as usize),
+        "table" => ("tables", TABLES_MAX as usize),
+        _ => ("instances", limits.instances),
     };
     fault(
         FaultKind::Instances,
@@ -142,7 +149,7 @@ mod tests {
     use super::*;
 
     fn check(error: wasmtime::Error, kind: FaultKind, message: &str) {
-        let found = fault(&error, &LogBook::default());
+        let found = fault(&error, &CallLimits::default(), &LogBook::new(1, 1));
         assert_eq!((found.kind, found.message.as_str()), (kind, message), "{error:?}");
     }
 
@@ -222,9 +229,9 @@ mod tests {
 
     #[test]
     fn last_words_go_with_a_trap_and_not_with_a_limit() {
-        let logs = LogBook::default();
-        logs.write(crate::logbook::LogLevel::Error, "it hurts", &[]);
-        let said = |error: wasmtime::Error| fault(&error, &logs).message;
+        let logs = LogBook::new(1, 100);
+        logs.write(crate::logbook::LogLevel::Error, "it hurts", &[]).unwrap();
+        let said = |error: wasmtime::Error| fault(&error, &CallLimits::default(), &logs).message;
         assert!(said(Trap::UnreachableCodeReached.into()).ends_with("; the connector's last words: it hurts"));
         assert!(!said(Trap::StackOverflow.into()).contains("hurts"));
     }

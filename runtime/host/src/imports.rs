@@ -12,10 +12,12 @@ use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings;
 use crate::environment::Environment;
-use crate::limits::MemoryWatch;
+use crate::host_calls::HostCalls;
+use crate::limits::{CallLimits, MemoryWatch};
 use crate::logbook::LogBook;
 use crate::memory::CallMemory;
 use crate::meter::Meter;
+use crate::output::{self, Output};
 use crate::wasi::{self, Wasi};
 
 /// What a store holds: one call's view of the world.
@@ -23,6 +25,8 @@ pub(crate) struct Guest {
     pub(crate) environment: Arc<dyn Environment>,
     pub(crate) watch: MemoryWatch,
     pub(crate) logs: LogBook,
+    pub(crate) calls: HostCalls,
+    limits: CallLimits,
     memory: CallMemory,
     /// What of the memory is the view of the state.
     state_bytes: usize,
@@ -31,11 +35,13 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(environment: Arc<dyn Environment>, memory: CallMemory, meter: Meter) -> Self {
+    pub(crate) fn new(environment: Arc<dyn Environment>, limits: CallLimits, memory: CallMemory, meter: Meter) -> Self {
         Self {
             environment,
-            watch: MemoryWatch::new(memory.clone()),
-            logs: LogBook::default(),
+            watch: MemoryWatch::new(memory.clone(), &limits),
+            logs: LogBook::new(limits.log_lines, limits.log_bytes),
+            calls: HostCalls::new(limits.host_calls),
+            limits,
             memory,
             state_bytes: 0,
             meter,
@@ -43,13 +49,25 @@ impl Guest {
         }
     }
 
-    /// WASI's state, made now if this is its first use.
-    pub(crate) fn wasi(&mut self) -> &mut Wasi {
-        self.wasi.get_or_insert_with(|| {
+    /// The count of host calls, and WASI's state, made now if this is its first use.
+    pub(crate) fn wasi(&mut self) -> (&mut HostCalls, &mut Wasi) {
+        let wasi = self.wasi.get_or_insert_with(|| {
             let environment = Arc::clone(&self.environment);
             let wasi = Wasi::new(environment, &self.logs, self.memory.clone(), self.meter.clone());
             Box::new(wasi)
-        })
+        });
+        (&mut self.calls, wasi)
+    }
+
+    /// What the guest is handed is the host's to hold until the call has ended.
+    pub(crate) fn hand_over(&self, bytes: usize) -> wasmtime::Result<()> {
+        Ok(self.memory.take(bytes)?)
+    }
+
+    /// Takes what the guest returned, if it is within the limits. The host holds it beside the guest's memory.
+    pub(crate) fn returned<T: Output>(&self, output: T) -> wasmtime::Result<T> {
+        self.memory.take(output::checked(&output, &self.limits)?)?;
+        Ok(output)
     }
 
     /// Ends what the call left going on; returns when it has ended.

@@ -1,53 +1,103 @@
-//! What a call may use, and the watch over its memory.
+//! What a call may use, and the watch over its memory and tables.
 
 use std::time::Duration;
 
+use cofferdam_domain::Policy;
+use cofferdam_domain::connection::{CallLimit, Maximum};
 use wasmtime::ResourceLimiter;
 
 use crate::memory::CallMemory;
 
-/// Elements of all tables of one call together.
-const TABLE_ELEMENTS_MAX: usize = 100_000;
+/// Memories and tables that one component may have.
+pub(crate) const MEMORIES_MAX: u32 = 2;
+pub(crate) const TABLES_MAX: u32 = 8;
 
-/// Handles of one store: of resources that the host or another part of the component made, alive at once.
-pub(crate) const HANDLES_MAX: usize = 10_000;
-
-/// Bytes that one crossing of the boundary may copy into the host: lists and strings of arguments and results.
-pub(crate) const HOSTCALL_BYTES_MAX: usize = 16 * 1024 * 1024;
-
-/// Instances, memories and tables of one store.
-pub(crate) const INSTANCES_MAX: usize = 64;
-pub(crate) const MEMORIES_MAX: usize = 2;
-pub(crate) const TABLES_MAX: usize = 8;
-
-/// What one call may use.
+/// What one call may use. [`CallLimit`] says what each of them means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallLimits {
     /// Wall time.
     pub deadline: Duration,
     /// Time spent computing.
     pub cpu: Duration,
-    /// Linear memory in total, in bytes.
+    /// Memory in bytes: linear memory in total, and what the host holds for the call.
     pub memory_bytes: usize,
+    /// Elements of all tables together.
+    pub table_elements: usize,
+    /// Core instances.
+    pub instances: usize,
+    /// Handles alive at once.
+    pub handles: usize,
+    /// Calls of the host.
+    pub host_calls: u64,
+    /// Bytes of one crossing from the guest to the host.
+    pub host_call_bytes: usize,
+    /// Log lines, kept or not.
+    pub log_lines: u64,
+    /// Bytes of log, kept or not.
+    pub log_bytes: u64,
+    /// Bytes of what is returned.
+    pub output_bytes: usize,
+    /// Event drafts of what is returned.
+    pub drafts: usize,
 }
 
-/// A guest asked for more table elements than it may have.
+impl CallLimits {
+    /// What a call under this policy gets of what the server allows.
+    pub fn of(policy: &Policy, maximum: &Maximum) -> Self {
+        let held = |limit| maximum.held(policy, limit);
+        Self {
+            deadline: Duration::from_millis(held(CallLimit::Deadline)),
+            cpu: Duration::from_millis(held(CallLimit::Cpu)),
+            memory_bytes: size(held(CallLimit::Memory)),
+            table_elements: size(held(CallLimit::TableElements)),
+            instances: size(held(CallLimit::Instances)),
+            handles: size(held(CallLimit::Handles)),
+            host_calls: held(CallLimit::HostCalls),
+            host_call_bytes: size(held(CallLimit::HostCallBytes)),
+            log_lines: held(CallLimit::LogLines),
+            log_bytes: held(CallLimit::LogBytes),
+            output_bytes: size(held(CallLimit::OutputBytes)),
+            drafts: size(held(CallLimit::Drafts)),
+        }
+    }
+}
+
+impl Default for CallLimits {
+    fn default() -> Self {
+        Self::of(&Policy::default(), &Maximum::default())
+    }
+}
+
+/// As the machine counts.
+pub(crate) fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+/// A guest asked for more table elements than it may have. Carried as a trap.
 #[derive(Debug, thiserror::Error)]
-#[error("asked for {wanted} table elements; {TABLE_ELEMENTS_MAX} are allowed")]
+#[error("asked for {wanted} table elements; {max} are allowed")]
 pub(crate) struct TableExceeded {
     wanted: usize,
+    max: usize,
 }
 
-/// Watches the memory of one store: all its memories together, beside what the host holds for the call.
+/// Watches the memory of one store: all its memories together, beside what the host holds for the call, and all its tables.
 #[derive(Debug)]
 pub(crate) struct MemoryWatch {
     memory: CallMemory,
-    table_used: usize,
+    table_elements: usize,
+    table_elements_max: usize,
+    instances_max: usize,
 }
 
 impl MemoryWatch {
-    pub(crate) fn new(memory: CallMemory) -> Self {
-        Self { memory, table_used: 0 }
+    pub(crate) fn new(memory: CallMemory, limits: &CallLimits) -> Self {
+        Self {
+            memory,
+            table_elements: 0,
+            table_elements_max: limits.table_elements,
+            instances_max: limits.instances,
+        }
     }
 }
 
@@ -58,24 +108,25 @@ impl ResourceLimiter for MemoryWatch {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let wanted = self.table_used.saturating_add(desired.saturating_sub(current));
-        if wanted > TABLE_ELEMENTS_MAX {
-            return Err(TableExceeded { wanted }.into());
+        let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
+        if wanted > self.table_elements_max {
+            let max = self.table_elements_max;
+            return Err(TableExceeded { wanted, max }.into());
         }
-        self.table_used = wanted;
+        self.table_elements = wanted;
         Ok(true)
     }
 
     fn instances(&self) -> usize {
-        INSTANCES_MAX
+        self.instances_max
     }
 
     fn memories(&self) -> usize {
-        MEMORIES_MAX
+        MEMORIES_MAX as usize
     }
 
     fn tables(&self) -> usize {
-        TABLES_MAX
+        TABLES_MAX as usize
     }
 }
 
@@ -83,13 +134,42 @@ impl ResourceLimiter for MemoryWatch {
 mod tests {
     use super::*;
 
+    fn watch(memory: &CallMemory) -> MemoryWatch {
+        let limits = CallLimits {
+            table_elements: 10,
+            ..CallLimits::default()
+        };
+        MemoryWatch::new(memory.clone(), &limits)
+    }
+
     #[test]
     fn all_memories_of_a_store_share_one_limit() {
         let memory = CallMemory::new(100);
-        let mut watch = MemoryWatch::new(memory.clone());
+        let mut watch = watch(&memory);
         assert!(watch.memory_growing(0, 60, None).is_ok());
         assert!(watch.memory_growing(0, 40, None).is_ok());
         assert!(watch.memory_growing(40, 41, None).is_err());
         assert_eq!(memory.peak_bytes(), 100);
+    }
+
+    #[test]
+    fn all_tables_of_a_store_share_one_limit() {
+        let mut watch = watch(&CallMemory::new(100));
+        assert!(watch.table_growing(0, 6, None).is_ok());
+        assert!(watch.table_growing(0, 4, None).is_ok());
+        let error = watch.table_growing(4, 5, None).unwrap_err();
+        assert_eq!(error.to_string(), "asked for 11 table elements; 10 are allowed");
+    }
+
+    #[test]
+    fn a_call_gets_what_its_policy_says_up_to_the_maximum() {
+        let maximum = Maximum::default().with(CallLimit::Cpu, 1_000);
+        let policy = Policy {
+            host_calls: 7,
+            ..Policy::default()
+        };
+        let limits = CallLimits::of(&policy, &maximum);
+        assert_eq!((limits.cpu, limits.host_calls), (Duration::from_secs(1), 7));
+        assert_eq!(limits.deadline, CallLimits::default().deadline);
     }
 }

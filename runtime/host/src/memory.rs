@@ -18,7 +18,7 @@ pub(crate) struct MemoryExceeded {
 
 /// Clones share one account.
 #[derive(Clone, Debug)]
-pub(crate) struct CallMemory(Arc<Account>);
+pub struct CallMemory(Arc<Account>);
 
 #[derive(Debug)]
 struct Account {
@@ -71,6 +71,21 @@ impl CallMemory {
         }
     }
 
+    /// Takes memory for what is held outside of this crate. What does not fit is remembered against the call.
+    pub fn hold(&self, bytes: usize) -> bool {
+        let taken = self.take(bytes);
+        taken.map_err(|exceeded| self.remember(&exceeded)).is_ok()
+    }
+
+    /// Gives back what [`hold`](Self::hold) took.
+    pub fn release(&self, bytes: usize) {
+        self.0.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn remember(&self, exceeded: &MemoryExceeded) {
+        self.0.exceeded.get_or_init(|| exceeded.clone());
+    }
+
     /// The first buffer of the host's that did not fit.
     pub(crate) fn exceeded(&self) -> Option<MemoryExceeded> {
         self.0.exceeded.get().cloned()
@@ -85,17 +100,26 @@ impl CallMemory {
 impl Held {
     /// Takes more. What does not fit is remembered against the call.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), MemoryExceeded> {
-        self.memory.take(bytes).inspect_err(|exceeded| {
-            self.memory.0.exceeded.get_or_init(|| exceeded.clone());
-        })?;
+        self.memory
+            .take(bytes)
+            .inspect_err(|exceeded| self.memory.remember(exceeded))?;
         self.bytes += bytes;
         Ok(())
     }
 }
 
+/// Two of one call are the same.
+impl PartialEq for CallMemory {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for CallMemory {}
+
 impl Drop for Held {
     fn drop(&mut self) {
-        self.memory.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.memory.release(self.bytes);
     }
 }
 
@@ -119,6 +143,16 @@ mod tests {
         drop(held);
         memory.take(40).unwrap();
         assert_eq!(memory.peak_bytes(), 100);
+    }
+
+    #[test]
+    fn what_is_held_elsewhere_counts_alike() {
+        let memory = CallMemory::new(100);
+        assert!(memory.hold(100));
+        assert!(memory.exceeded().is_none());
+        assert!(!memory.hold(1) && memory.exceeded().is_some());
+        memory.release(100);
+        assert!(memory.hold(100));
     }
 
     #[test]

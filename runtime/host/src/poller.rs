@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cofferdam_domain::event::EventDraft;
-use cofferdam_domain::limits::{CURSOR_BYTES_MAX, EVENTS_PER_PAGE_MAX};
+use cofferdam_domain::limits::CURSOR_BYTES_MAX;
 use cofferdam_domain::{Fault, GuestFailure};
 use wasmtime::Store;
 use wasmtime::component::Instance;
@@ -78,9 +78,9 @@ impl Ask for Poll {
             .load(&mut *store, &instance)?;
         let returned = poller
             .cofferdam_connector_poller()
-            .call_poll(store, cursor.as_deref())
+            .call_poll(&mut *store, cursor.as_deref())
             .await?;
-        Ok(match returned {
+        Ok(match store.data().returned(returned)? {
             Ok(page) => Polled::Page(checked(page, cursor.as_deref()).map_err(BadReturn)?),
             Err(failure) => Polled::Failed(convert::failure(failure)),
         })
@@ -88,12 +88,6 @@ impl Ask for Poll {
 }
 
 fn checked(page: wit::Page, cursor: Option<&str>) -> Result<Page, String> {
-    if page.events.len() > EVENTS_PER_PAGE_MAX {
-        return Err(format!(
-            "{} events on one page; {EVENTS_PER_PAGE_MAX} are allowed",
-            page.events.len()
-        ));
-    }
     if let Some(next) = page.next_cursor.as_ref().filter(|next| next.len() > CURSOR_BYTES_MAX) {
         return Err(format!(
             "the cursor has {} bytes; {CURSOR_BYTES_MAX} are allowed",
@@ -139,10 +133,6 @@ mod tests {
         let cursor = |bytes| Some("c".repeat(bytes));
         for (page, refused) in [
             (page(1000, cursor(4096), true), None),
-            (
-                page(1001, None, false),
-                Some("1001 events on one page; 1000 are allowed"),
-            ),
             (
                 page(0, cursor(4097), false),
                 Some("the cursor has 4097 bytes; 4096 are allowed"),

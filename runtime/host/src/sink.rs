@@ -74,11 +74,12 @@ impl Ask for Deliver {
             deadline: request.deadline.as_millis(),
         };
         let event = convert::event(request.event, request.body);
+        store.data().hand_over(convert::event_bytes(&event))?;
         let returned = sink
             .cofferdam_connector_sink()
-            .call_deliver(store, &event, &attempt)
+            .call_deliver(&mut *store, &event, &attempt)
             .await?;
-        checked(returned)
+        checked(store.data().returned(returned)?)
     }
 }
 

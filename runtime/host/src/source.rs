@@ -82,6 +82,10 @@ impl Connector {
                 message: "no instance was free within its time".to_owned(),
             });
         };
+        let limits = CallLimits {
+            drafts: limits.drafts.min(EVENTS_PER_REQUEST_MAX),
+            ..limits
+        };
         let source = self.source.clone();
         Call::new(&self.engine, &self.instance, environment, limits, slot)
             .run(Receive { source, request })
@@ -109,11 +113,12 @@ impl Ask for Receive {
             headers: request.headers,
             body: request.body,
         };
+        store.data().hand_over(request.body.len())?;
         let returned = source
             .cofferdam_connector_source()
-            .call_receive(store, &request)
+            .call_receive(&mut *store, &request)
             .await?;
-        Ok(match returned {
+        Ok(match store.data().returned(returned)? {
             Ok(accepted) => Ok(checked(accepted).map_err(BadReturn)?),
             Err(rejection) => Err(Rejected {
                 code: rejection.code.map(|code| one_line(&code, CODE_BYTES_MAX)),
@@ -124,12 +129,6 @@ impl Ask for Receive {
 }
 
 fn checked(accepted: wit::Accepted) -> Result<Received, String> {
-    if accepted.events.len() > EVENTS_PER_REQUEST_MAX {
-        return Err(format!(
-            "{} events returned; {EVENTS_PER_REQUEST_MAX} are allowed",
-            accepted.events.len()
-        ));
-    }
     let reply = match accepted.reply {
         None => None,
         Some(reply) if !(200..300).contains(&reply.status) => {

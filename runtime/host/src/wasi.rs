@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::{Semaphore, mpsc};
-use wasmtime::component::{HasSelf, Linker, ResourceTable};
+use wasmtime::component::{HasData, HasSelf, Linker, ResourceTable};
 use wasmtime_wasi::p2::bindings::io;
 use wasmtime_wasi_http::WasiHttpCtx;
 
@@ -27,6 +27,7 @@ use self::http::order::Order;
 use self::random::Randomness;
 use self::stdio::Lines;
 use crate::environment::{Ambience, Environment};
+use crate::host_calls::HostCallsExceeded;
 use crate::imports::Guest;
 use crate::logbook::{LogBook, LogLevel};
 use crate::memory::CallMemory;
@@ -118,6 +119,30 @@ impl Wasi {
     }
 }
 
+/// One call of a function that is written here. It has been counted; over the limit there is no [`Wasi`] behind it.
+struct Entered<'a>(Result<&'a mut Wasi, HostCallsExceeded>);
+
+/// What such functions are linked with.
+struct Ours;
+
+impl HasData for Ours {
+    type Data<'a> = Entered<'a>;
+}
+
+impl Entered<'_> {
+    fn wasi(&mut self) -> wasmtime::Result<&mut Wasi> {
+        match &mut self.0 {
+            Ok(wasi) => Ok(wasi),
+            Err(exceeded) => Err((*exceeded).into()),
+        }
+    }
+}
+
+fn entered(guest: &mut Guest) -> Entered<'_> {
+    let (calls, wasi) = guest.wasi();
+    Entered(calls.count().map(|()| wasi))
+}
+
 /// Links everything of WASI that a guest may import.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     io::error::add_to_linker::<_, HasSelf<ResourceTable>>(linker, table)?;
@@ -130,8 +155,10 @@ pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
     absent::add_to_linker(linker)
 }
 
+/// For functions that come with wasmtime.
 fn table(guest: &mut Guest) -> &mut ResourceTable {
-    &mut guest.wasi().table
+    let (calls, wasi) = guest.wasi();
+    calls.counted(&mut wasi.table)
 }
 
 /// The name under which an interface is linked.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use cofferdam_domain::connection::Maximum;
 use cofferdam_egress::{Gate, OAuth2};
 use cofferdam_host::Engine;
 use cofferdam_queue::{Retention, StoreQueue};
@@ -69,6 +70,8 @@ pub struct App {
     pub(crate) admin_hosts: Arc<[String]>,
     /// What is kept, and for how long.
     pub(crate) retention: Retention,
+    /// The most that any connection's policy may ask for.
+    pub(crate) maximum: Maximum,
     /// The most that any connection may keep between calls, in bytes.
     pub(crate) state_bytes_max: u64,
     /// Bounds on what comes in.

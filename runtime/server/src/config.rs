@@ -1,6 +1,7 @@
 //! The configuration file: read with every mistake reported at once, by line.
 
 mod connection_file;
+mod host;
 mod limits;
 mod plugins;
 mod reader;
@@ -11,12 +12,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cofferdam_domain::connection::BaseUrl;
-use cofferdam_domain::state::{STATE_BYTES_MAX, STATE_BYTES_MIN};
 use cofferdam_queue::Retention;
 use cofferdam_store::Engine;
 use serde::Deserialize;
 
-pub use connection_file::parse_connection;
+pub use connection_file::{over_maximum, parse_connection};
+pub use host::HostConfig;
 pub use limits::Limits;
 pub use plugins::PluginsConfig;
 pub use reader::Mistake;
@@ -99,21 +100,6 @@ pub struct StoreConfig {
     pub free_bytes_min: u64,
     /// Whether the bodies of events are sealed from now on.
     pub seal_bodies: bool,
-}
-
-/// WebAssembly.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HostConfig {
-    /// Calls at once.
-    pub calls: u32,
-    /// Largest memory any connection may be allowed.
-    pub memory_bytes: usize,
-    /// The most that any connection may keep between calls, in bytes.
-    pub state_bytes: u64,
-    /// Components that are compiled at once.
-    pub compiles: u32,
-    /// Compiled code that is kept, in bytes.
-    pub cache_bytes: u64,
 }
 
 /// Secrets.
@@ -218,7 +204,7 @@ impl Config {
             read_listen(&mut root, listen, defaults),
             limits::read(&mut root, limits, defaults),
             read_store(&mut root, store, defaults),
-            read_host(&mut root, host, defaults),
+            host::read(&mut root, host, defaults),
             plugins::read(&mut root, plugins, defaults),
             read_vault(&mut root, vault, defaults),
             read_log(&mut root, log, defaults),
@@ -324,30 +310,6 @@ impl<'de> Deserialize<'de> for EngineName {
         let name = String::deserialize(deserializer)?;
         name.parse().map(Self).map_err(serde::de::Error::custom)
     }
-}
-
-fn read_host(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<HostConfig> {
-    let calls = section.within(root, "calls", defaults.map(|config| config.host.calls.into()), 1..=1024);
-    let default = defaults.map(|config| config.host.memory_bytes as u64);
-    let memory = section.within(root, "memory_bytes", default, 1024 * 1024..=4 * 1024 * 1024 * 1024);
-    let default = defaults.map(|config| config.host.state_bytes);
-    let state = section.within(root, "state_bytes", default, STATE_BYTES_MIN..=STATE_BYTES_MAX);
-    let compiles = section.within(
-        root,
-        "compiles",
-        defaults.map(|config| config.host.compiles.into()),
-        1..=64,
-    );
-    let default = defaults.map(|config| config.host.cache_bytes);
-    let cache = section.within(root, "cache_bytes", default, 1024 * 1024..=1 << 50);
-    section.finish(root);
-    Some(HostConfig {
-        calls: u32::try_from(calls?).ok()?,
-        memory_bytes: usize::try_from(memory?).ok()?,
-        state_bytes: state?,
-        compiles: u32::try_from(compiles?).ok()?,
-        cache_bytes: cache?,
-    })
 }
 
 fn read_vault(root: &mut Document<'_>, mut section: Section<'_>, defaults: Option<&Config>) -> Option<VaultConfig> {

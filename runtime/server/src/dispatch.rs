@@ -36,13 +36,9 @@ pub(crate) fn source_environment(connection: &Connection) -> Arc<dyn Environment
     Arc::new(environment::SettingsOnly::of(connection))
 }
 
-/// The limits of one call under this policy.
-pub(crate) fn call_limits(policy: &Policy) -> CallLimits {
-    CallLimits {
-        deadline: Duration::from_millis(policy.deadline_ms),
-        cpu: Duration::from_millis(policy.cpu_ms),
-        memory_bytes: usize::try_from(policy.memory_bytes).unwrap_or(usize::MAX),
-    }
+/// The limits of one call under this policy, as far as the server allows them.
+pub(crate) fn call_limits(app: &App, policy: &Policy) -> CallLimits {
+    CallLimits::of(policy, &app.maximum)
 }
 
 /// After the drain's bound, attempts that were stopped have this long to give their deliveries back.

@@ -135,7 +135,7 @@ impl Server {
         let engine = Engine::new(&EngineSettings {
             calls_max: config.host.calls,
             lanes_max: u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX),
-            memory_bytes_max: config.host.memory_bytes,
+            maximum: config.host.maximum,
             cache_dir: options.data.join("compiled"),
             cache_bytes: config.host.cache_bytes,
             compiler: options.compiler.clone(),
@@ -180,6 +180,7 @@ impl Server {
             house: Arc::default(),
             admin_hosts: config.listen.admin_names().into(),
             retention: config.retention,
+            maximum: config.host.maximum,
             state_bytes_max: config.host.state_bytes,
             limits: config.limits.clone(),
         };

@@ -242,7 +242,7 @@ impl Ours {
         let limits = CallLimits {
             deadline: Duration::from_secs(30),
             cpu: Duration::from_secs(2),
-            memory_bytes: 64 * 1024 * 1024,
+            ..CallLimits::default()
         };
         let slot = self
             .slots

@@ -7,10 +7,6 @@ async fn a_page_out_of_bounds_is_refused_whole_with_the_bound_that_it_breaks() {
     let server = feed_server().await;
     for (at, (answer, expected)) in [
         (
-            json!({"do": "many", "count": 1001}),
-            "1001 events on one page; 1000 are allowed",
-        ),
-        (
             json!({"do": "big-cursor", "count": 4097}),
             "the cursor has 4097 bytes; 4096 are allowed",
         ),

@@ -248,7 +248,7 @@ async fn a_schedule_that_cannot_be_used_is_refused_with_what_to_write() {
         ("[poll]\nevry = \"1m\"\n", "unknown field `evry`"),
         (
             "[state]\nbytes_max = 2097152\n",
-            "this server allows 1048576 (host.state_bytes of its configuration)",
+            "this server allows 1048576 (host.maximum.state_bytes of its configuration)",
         ),
         (
             "[state]\nbytes_max = 10\n",

@@ -164,7 +164,7 @@ impl Bed {
         let limits = CallLimits {
             deadline: Duration::from_secs(60),
             cpu: Duration::from_secs(20),
-            memory_bytes: 64 << 20,
+            ..CallLimits::default()
         };
         let slot = self
             .engine
@@ -319,6 +319,7 @@ fn to_gate(request: HttpRequest) -> GuestRequest {
         headers: request.headers,
         body: request.body.into(),
         timeout: request.timeout,
+        ..GuestRequest::default()
     }
 }
 

@@ -81,6 +81,15 @@ pub(super) fn shown(view: &ConnectionView, paint: Paint) -> String {
     if let Some(state) = &view.state_kept {
         line("state", state_in_words(state));
     }
+    for held in &view.over_maximum {
+        line(
+            "limit",
+            format!(
+                "{} is {}, and this server allows {}, which holds",
+                held.limit, held.asked, held.maximum
+            ),
+        );
+    }
     if let Some(polling) = &view.polling {
         for (name, value) in polling_in_words(polling) {
             line(name, value);

@@ -28,7 +28,7 @@ pub(super) const POLL_TEXT_BYTES_MAX: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct StateGrant {
-    /// Keys and values together, in bytes; never more than the server's `host.state_bytes`.
+    /// Keys and values together, in bytes; never more than the server's `host.maximum.state_bytes`.
     pub bytes_max: u64,
 }
 

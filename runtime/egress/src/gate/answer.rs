@@ -8,6 +8,7 @@ use http::header::LOCATION;
 
 use super::reflect::Scanner;
 use super::wire::Answer;
+use crate::account::Room;
 use crate::exchange::{GuestResponse, HttpError};
 
 /// Longest header value that is recorded, in bytes.
@@ -61,6 +62,8 @@ const DROPPED: [&str; 11] = [
 /// An answer with the credential taken out.
 pub(crate) struct Cleaned {
     pub response: GuestResponse,
+    /// What the answer takes of its account, until it is handed over.
+    pub room: Room,
     pub reflected: bool,
     /// Whether it was in `Location`, where it could be carried on.
     pub location_reflected: bool,
@@ -93,6 +96,7 @@ async fn off_the_executor<T: Send + 'static>(
 }
 
 fn cleaned(answer: Answer, scanner: Option<&Scanner>) -> Cleaned {
+    let room = answer.room;
     let mut reflected = false;
     let mut location_reflected = false;
     let body = match scanner.filter(|_| answer.suspicious) {
@@ -130,6 +134,7 @@ fn cleaned(answer: Answer, scanner: Option<&Scanner>) -> Cleaned {
     };
     Cleaned {
         response,
+        room,
         reflected,
         location_reflected,
     }

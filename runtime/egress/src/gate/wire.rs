@@ -19,6 +19,7 @@ use super::decode::{self, Incoming};
 use super::record::{Entry, SentFlag, is_change};
 use super::reflect::{Scanner, Watch};
 use super::resolve::Pinned;
+use crate::account::{AnswerAccount, Room};
 use crate::exchange::HttpError;
 
 /// Where a request goes.
@@ -34,6 +35,8 @@ pub(crate) struct Reading<'a> {
     pub body_bytes_max: u64,
     /// What must not be in it; none if nothing must not.
     pub scanner: Option<&'a Scanner>,
+    /// What it counts against while it is held here.
+    pub account: &'a AnswerAccount,
 }
 
 /// A response as it came, within its bounds.
@@ -43,6 +46,8 @@ pub(crate) struct Answer {
     pub body: Bytes,
     /// Whether a secret may be in the body.
     pub suspicious: bool,
+    /// What it takes of the account.
+    pub room: Room,
 }
 
 /// Sends and receives. Dropped at any point, it leaves nothing behind but a closed connection.
@@ -97,9 +102,15 @@ async fn read(mut response: Response, reading: Reading<'_>) -> Result<Answer, Ht
     check_framing(response.version(), &headers)?;
     let mut body = Incoming::new(&headers, response.content_length(), reading.body_bytes_max)?;
     let mut watch = reading.scanner.map(Watch::new);
+    let mut room = reading.account.room();
     // Trailers are no data and are passed over.
     while let Some(piece) = response.chunk().await.map_err(|error| amid_answer(&error))? {
         body.push(piece)?;
+        if !room.grow_to(body.so_far().len()) {
+            return Err(HttpError::Interrupted(
+                "the call has no memory left for the rest of the response".to_owned(),
+            ));
+        }
         if let Some(watch) = &mut watch {
             watch.grown(body.so_far());
         }
@@ -110,6 +121,7 @@ async fn read(mut response: Response, reading: Reading<'_>) -> Result<Answer, Ht
         headers,
         suspicious: watch.is_some_and(|watch| watch.finish(&body)),
         body,
+        room,
     })
 }
 

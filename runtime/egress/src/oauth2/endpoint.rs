@@ -17,6 +17,7 @@ use http::header::AUTHORIZATION;
 use tokio::time::Instant;
 
 use super::source::TokenSource;
+use crate::account::AnswerAccount;
 use crate::exchange::{GuestRequest, HttpError};
 use crate::gate::budget::feedback::retry_after_ms;
 use crate::gate::channel::{ChannelKey, Channels};
@@ -140,6 +141,8 @@ impl Wire {
         let reading = wire::Reading {
             body_bytes_max: ANSWER_BYTES_MAX,
             scanner: None,
+            // No guest's: it is the host's own request.
+            account: &AnswerAccount::default(),
         };
         let answer = wire::exchange(line, request.map(Into::into), reading, &entry)
             .await

@@ -11,7 +11,7 @@ use crate::bindings::pollers::PollersIndices;
 use crate::bindings::sinks::SinksIndices;
 use crate::bindings::sources::SourcesIndices;
 use crate::call::{Ask, Call};
-use crate::descriptor::{LOAD_LIMITS, load_slot};
+use crate::descriptor::{load_limits, load_slot};
 use crate::environment::Nothing;
 use crate::imports::Guest;
 
@@ -26,7 +26,7 @@ pub(super) async fn call(connector: &Connector) -> Result<(), LoadError> {
         &connector.engine,
         &connector.instance,
         Arc::new(Nothing),
-        LOAD_LIMITS,
+        load_limits(),
         slot,
     );
     call.run(exports).await.result.map_err(|fault| {

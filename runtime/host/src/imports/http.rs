@@ -9,8 +9,11 @@ use crate::imports::Guest;
 
 impl Host for Guest {
     async fn send(&mut self, request: http::Request) -> wasmtime::Result<Result<http::Response, http::HttpError>> {
+        self.calls.count()?;
         let environment = Arc::clone(&self.environment);
-        let sent = environment
+        let mut held = self.memory.held();
+        held.grow(request.body.len() + header_bytes(&request.headers))?;
+        let answer = environment
             .send(HttpRequest {
                 upstream: request.upstream,
                 method: request.method,
@@ -18,19 +21,31 @@ impl Host for Guest {
                 query: request.query,
                 headers: request.headers,
                 body: request.body,
+                memory: self.memory.clone(),
                 timeout: request.timeout_ms.map(|ms| Duration::from_millis(ms.into())),
                 deadline_moved: self.meter.kept_waiting(),
             })
             .await;
-        Ok(match sent {
-            Ok(response) => Ok(http::Response {
-                status: response.status,
-                headers: response.headers,
-                body: response.body,
-            }),
+        drop(held);
+        Ok(match answer {
+            Ok(response) => {
+                // The host holds it while the guest makes room for its own.
+                self.memory
+                    .held()
+                    .grow(response.body.len() + header_bytes(&response.headers))?;
+                Ok(http::Response {
+                    status: response.status,
+                    headers: response.headers,
+                    body: response.body,
+                })
+            }
             Err(error) => Err(to_guest(error)),
         })
     }
+}
+
+fn header_bytes(headers: &[(String, Vec<u8>)]) -> usize {
+    headers.iter().map(|(name, value)| name.len() + value.len()).sum()
 }
 
 fn to_guest(error: HttpError) -> http::HttpError {

@@ -6,6 +6,7 @@ use crate::logbook::LogLevel;
 
 impl Host for Guest {
     fn emit(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
+        self.calls.count()?;
         let level = match level {
             Level::Trace => LogLevel::Trace,
             Level::Debug => LogLevel::Debug,
@@ -13,7 +14,6 @@ impl Host for Guest {
             Level::Warn => LogLevel::Warn,
             Level::Error => LogLevel::Error,
         };
-        self.logs.write(level, &message, &fields);
-        Ok(())
+        Ok(self.logs.write(level, &message, &fields)?)
     }
 }

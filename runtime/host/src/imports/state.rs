@@ -33,6 +33,7 @@ impl Guest {
         &mut self,
         act: impl FnOnce(&mut StateView) -> Result<T, StateRefusal>,
     ) -> wasmtime::Result<Result<T, StateError>> {
+        self.calls.count()?;
         let environment = Arc::clone(&self.environment);
         let Some(state) = environment.state() else {
             return Ok(Err(StateError::NotGranted));

@@ -7,7 +7,7 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType, Val};
 use wasmtime_wasi::p2::{IoError, bindings};
 
-use super::{Misused, interface};
+use super::{Misused, entered, interface};
 use crate::imports::Guest;
 
 /// Stands for a resource that is never made.
@@ -102,9 +102,13 @@ fn files(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut types = linker.instance(&interface("filesystem/types"))?;
     never(&mut types, "descriptor", DESCRIPTOR)?;
     never(&mut types, "directory-entry-stream", &["read-directory-entry"])?;
-    types.func_wrap("filesystem-error-code", |_, (_error,): (Resource<IoError>,)| {
-        Ok((None::<bindings::filesystem::types::ErrorCode>,))
-    })?;
+    types.func_wrap(
+        "filesystem-error-code",
+        |mut store: StoreContextMut<'_, Guest>, (_error,): (Resource<IoError>,)| {
+            store.data_mut().calls.count()?;
+            Ok((None::<bindings::filesystem::types::ErrorCode>,))
+        },
+    )?;
     let mut preopens = linker.instance(&interface("filesystem/preopens"))?;
     answer(&mut preopens, "get-directories", || Val::List(Vec::new()))
 }
@@ -112,23 +116,21 @@ fn files(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 fn network(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut network = linker.instance(&interface("sockets/network"))?;
     network.resource("network", ResourceType::host::<NoNetwork>(), |mut store, rep| {
-        store
-            .data_mut()
-            .wasi()
-            .table
-            .delete(Resource::<NoNetwork>::new_own(rep))?;
+        let network = Resource::<NoNetwork>::new_own(rep);
+        entered(store.data_mut()).wasi()?.table.delete(network)?;
         Ok(())
     })?;
     let mut instance = linker.instance(&interface("sockets/instance-network"))?;
     instance.func_wrap("instance-network", |mut store: StoreContextMut<'_, Guest>, ()| {
-        Ok((store.data_mut().wasi().table.push(NoNetwork)?,))
+        Ok((entered(store.data_mut()).wasi()?.table.push(NoNetwork)?,))
     })?;
     let mut lookup = linker.instance(&interface("sockets/ip-name-lookup"))?;
     let methods = ["resolve-next-address", "subscribe"];
     never(&mut lookup, "resolve-address-stream", &methods)?;
     lookup.func_wrap(
         "resolve-addresses",
-        |_, (_network, _name): (Resource<NoNetwork>, String)| {
+        |mut store: StoreContextMut<'_, Guest>, (_network, _name): (Resource<NoNetwork>, String)| {
+            store.data_mut().calls.count()?;
             let denied = bindings::sockets::network::ErrorCode::AccessDenied;
             Ok((Err::<Resource<Never>, _>(denied),))
         },
@@ -156,7 +158,8 @@ fn access_denied() -> Val {
 
 /// A function that gives the same answer whatever it is asked, and is lent no resource.
 fn answer(instance: &mut LinkerInstance<'_, Guest>, name: &str, value: fn() -> Val) -> wasmtime::Result<()> {
-    instance.func_new(name, move |_, _, _, results| {
+    instance.func_new(name, move |mut store, _, _, results| {
+        store.data_mut().calls.count()?;
         for result in results {
             *result = value();
         }

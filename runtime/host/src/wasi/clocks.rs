@@ -3,12 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
-use wasmtime::component::{HasSelf, Linker, Resource};
+use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::async_trait;
 use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use super::Wasi;
+use super::{Entered, Ours, entered};
 use crate::environment::Ambience;
 use crate::imports::Guest;
 
@@ -16,13 +16,13 @@ use crate::imports::Guest;
 const RESOLUTION: Duration = Duration::from_micros(1);
 
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wall_clock::add_to_linker::<_, HasSelf<Wasi>>(linker, Guest::wasi)?;
-    monotonic_clock::add_to_linker::<_, HasSelf<Wasi>>(linker, Guest::wasi)
+    wall_clock::add_to_linker::<_, Ours>(linker, entered)?;
+    monotonic_clock::add_to_linker::<_, Ours>(linker, entered)
 }
 
-impl wall_clock::Host for Wasi {
+impl wall_clock::Host for Entered<'_> {
     fn now(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
-        let since_epoch = match self.ambience {
+        let since_epoch = match self.wasi()?.ambience {
             Ambience::Real => SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .unwrap_or_default(),
@@ -32,7 +32,7 @@ impl wall_clock::Host for Wasi {
     }
 
     fn resolution(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
-        Ok(datetime(RESOLUTION))
+        self.wasi().map(|_| datetime(RESOLUTION))
     }
 }
 
@@ -43,16 +43,17 @@ fn datetime(since_epoch: Duration) -> wall_clock::Datetime {
     }
 }
 
-impl monotonic_clock::Host for Wasi {
+impl monotonic_clock::Host for Entered<'_> {
     fn now(&mut self) -> wasmtime::Result<monotonic_clock::Instant> {
-        Ok(match self.ambience {
-            Ambience::Real => nanos(self.born.elapsed()),
+        let wasi = self.wasi()?;
+        Ok(match wasi.ambience {
+            Ambience::Real => nanos(wasi.born.elapsed()),
             Ambience::Frozen => 0,
         })
     }
 
     fn resolution(&mut self) -> wasmtime::Result<monotonic_clock::Duration> {
-        Ok(nanos(RESOLUTION))
+        self.wasi().map(|_| nanos(RESOLUTION))
     }
 
     fn subscribe_instant(&mut self, when: monotonic_clock::Instant) -> wasmtime::Result<Resource<DynPollable>> {
@@ -61,7 +62,8 @@ impl monotonic_clock::Host for Wasi {
     }
 
     fn subscribe_duration(&mut self, wait: monotonic_clock::Duration) -> wasmtime::Result<Resource<DynPollable>> {
-        let alarm = match self.ambience {
+        let wasi = self.wasi()?;
+        let alarm = match wasi.ambience {
             Ambience::Real if wait > 0 => match Instant::now().checked_add(Duration::from_nanos(wait)) {
                 Some(at) => Alarm::At(at),
                 None => Alarm::Never,
@@ -69,8 +71,8 @@ impl monotonic_clock::Host for Wasi {
             // A clock that stands still would never come to it.
             Ambience::Real | Ambience::Frozen => Alarm::Now { gave_way: false },
         };
-        let alarm = self.table.push(alarm)?;
-        subscribe(&mut self.table, alarm)
+        let alarm = wasi.table.push(alarm)?;
+        subscribe(&mut wasi.table, alarm)
     }
 }
 

@@ -27,7 +27,7 @@ use wasmtime_wasi_http::{
     WasiHttpHooks,
 };
 
-use super::{Wasi, interface};
+use super::{entered, interface};
 use crate::imports::Guest;
 
 /// Memory of one set of headers, the host's own bookkeeping included: twice what the gate lets through, so that a guest is
@@ -38,12 +38,12 @@ const FIELDS_BYTES_MAX: usize = 32 * 1024;
 const BODY_CHUNK_BYTES_MAX: usize = 16 * 1024;
 
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    types::add_to_linker::<_, WasiHttp>(linker, &types::LinkOptions::default(), |guest| guest.wasi().http())?;
+    types::add_to_linker::<_, WasiHttp>(linker, &types::LinkOptions::default(), view)?;
     let mut handler = linker.instance(&interface("http/outgoing-handler"))?;
     handler.func_wrap(
         "handle",
         |mut store: StoreContextMut<'_, Guest>, (request, options): Handed| {
-            Ok((store.data_mut().wasi().handle(request, options)?,))
+            Ok((entered(store.data_mut()).wasi()?.handle(request, options)?,))
         },
     )
 }
@@ -51,13 +51,13 @@ pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> 
 /// What `handle` is given.
 type Handed = (Resource<HostOutgoingRequest>, Option<Resource<RequestOptions>>);
 
-impl Wasi {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        WasiHttpCtxView {
-            hooks: &mut self.rules,
-            table: &mut self.table,
-            ctx: &mut self.http,
-        }
+/// For the types, which come with the library.
+fn view(guest: &mut Guest) -> WasiHttpCtxView<'_> {
+    let (calls, wasi) = guest.wasi();
+    WasiHttpCtxView {
+        hooks: &mut wasi.rules,
+        table: calls.counted(&mut wasi.table),
+        ctx: &mut wasi.http,
     }
 }
 

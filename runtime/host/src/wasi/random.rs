@@ -3,10 +3,10 @@
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use wasmtime::component::{HasSelf, Linker};
+use wasmtime::component::Linker;
 use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
 
-use super::{Misused, Wasi};
+use super::{Entered, Misused, Ours, entered};
 use crate::environment::Ambience;
 use crate::imports::Guest;
 
@@ -52,33 +52,34 @@ impl Randomness {
 }
 
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    random::add_to_linker::<_, HasSelf<Wasi>>(linker, Guest::wasi)?;
-    insecure::add_to_linker::<_, HasSelf<Wasi>>(linker, Guest::wasi)?;
-    insecure_seed::add_to_linker::<_, HasSelf<Wasi>>(linker, Guest::wasi)
+    random::add_to_linker::<_, Ours>(linker, entered)?;
+    insecure::add_to_linker::<_, Ours>(linker, entered)?;
+    insecure_seed::add_to_linker::<_, Ours>(linker, entered)
 }
 
-impl random::Host for Wasi {
+impl random::Host for Entered<'_> {
     fn get_random_bytes(&mut self, count: u64) -> wasmtime::Result<Vec<u8>> {
-        self.randomness.bytes(count)
+        self.wasi()?.randomness.bytes(count)
     }
 
     fn get_random_u64(&mut self) -> wasmtime::Result<u64> {
-        Ok(self.randomness.number())
+        Ok(self.wasi()?.randomness.number())
     }
 }
 
-impl insecure::Host for Wasi {
+impl insecure::Host for Entered<'_> {
     fn get_insecure_random_bytes(&mut self, count: u64) -> wasmtime::Result<Vec<u8>> {
-        self.randomness.bytes(count)
+        self.wasi()?.randomness.bytes(count)
     }
 
     fn get_insecure_random_u64(&mut self) -> wasmtime::Result<u64> {
-        Ok(self.randomness.number())
+        Ok(self.wasi()?.randomness.number())
     }
 }
 
-impl insecure_seed::Host for Wasi {
+impl insecure_seed::Host for Entered<'_> {
     fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
-        Ok((self.randomness.number(), self.randomness.number()))
+        let wasi = self.wasi()?;
+        Ok((wasi.randomness.number(), wasi.randomness.number()))
     }
 }

@@ -11,27 +11,29 @@ use wasmtime_wasi::p2::bindings::cli::{stderr, stdin, stdout};
 use wasmtime_wasi::p2::pipe::ClosedInputStream;
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, OutputStream, Pollable, StreamError};
 
-use super::Wasi;
-use crate::logbook::{LogBook, LogLevel};
+use super::Entered;
+use crate::logbook::{LogBook, LogExceeded, LogLevel};
 
 /// Bytes that one write may hold.
 const WRITE_BYTES_MAX: usize = 4096;
 
-impl stdin::Host for Wasi {
+impl stdin::Host for Entered<'_> {
     fn get_stdin(&mut self) -> wasmtime::Result<Resource<DynInputStream>> {
-        Ok(self.table.push(Box::new(ClosedInputStream) as DynInputStream)?)
+        Ok(self.wasi()?.table.push(Box::new(ClosedInputStream) as DynInputStream)?)
     }
 }
 
-impl stdout::Host for Wasi {
+impl stdout::Host for Entered<'_> {
     fn get_stdout(&mut self) -> wasmtime::Result<Resource<DynOutputStream>> {
-        Ok(self.table.push(Box::new(self.stdout.clone()) as DynOutputStream)?)
+        let wasi = self.wasi()?;
+        Ok(wasi.table.push(Box::new(wasi.stdout.clone()) as DynOutputStream)?)
     }
 }
 
-impl stderr::Host for Wasi {
+impl stderr::Host for Entered<'_> {
     fn get_stderr(&mut self) -> wasmtime::Result<Resource<DynOutputStream>> {
-        Ok(self.table.push(Box::new(self.stderr.clone()) as DynOutputStream)?)
+        let wasi = self.wasi()?;
+        Ok(wasi.table.push(Box::new(wasi.stderr.clone()) as DynOutputStream)?)
     }
 }
 
@@ -54,7 +56,8 @@ impl Lines {
         }
     }
 
-    fn take(&self, bytes: &[u8]) {
+    fn take(&self, bytes: &[u8]) -> Result<(), LogExceeded> {
+        self.logs.count_bytes(bytes.len())?;
         let mut line = self.unfinished.lock().unwrap_or_else(PoisonError::into_inner);
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (part, ends) = match part.strip_suffix(b"\n") {
@@ -65,24 +68,25 @@ impl Lines {
             let room = MESSAGE_BYTES_MAX.saturating_sub(line.len());
             line.extend_from_slice(&part[..part.len().min(room)]);
             if ends {
-                self.write(&line);
+                self.write(&line)?;
                 line.clear();
             }
         }
+        Ok(())
     }
 
-    /// Writes the last line, if it did not end.
+    /// Writes the last line, if it did not end. That it may be one too many, the log knows.
     pub(super) fn finish(self) {
         let line = std::mem::take(&mut *self.unfinished.lock().unwrap_or_else(PoisonError::into_inner));
-        self.write(&line);
+        _ = self.write(&line);
     }
 
-    fn write(&self, line: &[u8]) {
+    fn write(&self, line: &[u8]) -> Result<(), LogExceeded> {
         let text = String::from_utf8_lossy(line);
-        if !text.trim().is_empty() {
-            self.logs
-                .write(self.level, &text, &[("stream".to_owned(), self.stream.to_owned())]);
+        if text.trim().is_empty() {
+            return Ok(());
         }
+        self.logs.write_line_of(self.stream, self.level, &text)
     }
 }
 
@@ -94,8 +98,7 @@ impl Pollable for Lines {
 #[async_trait]
 impl OutputStream for Lines {
     fn write(&mut self, bytes: Bytes) -> Result<(), StreamError> {
-        self.take(&bytes);
-        Ok(())
+        self.take(&bytes).map_err(|exceeded| StreamError::Trap(exceeded.into()))
     }
 
     fn flush(&mut self) -> Result<(), StreamError> {
@@ -112,10 +115,10 @@ mod tests {
     use super::*;
 
     fn written(chunks: &[&[u8]]) -> Vec<String> {
-        let logs = LogBook::default();
+        let logs = LogBook::new(u64::MAX, u64::MAX);
         let lines = Lines::new(logs.clone(), LogLevel::Info, "stdout");
         for chunk in chunks {
-            lines.take(chunk);
+            lines.take(chunk).unwrap();
         }
         lines.finish();
         logs.take().kept.into_iter().map(|line| line.message).collect()

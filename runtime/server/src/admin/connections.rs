@@ -16,7 +16,7 @@ use super::auth::{Admin, Viewer};
 use super::views::{self, ConnectionView};
 use crate::app::App;
 use crate::clock::{now, steady};
-use crate::config;
+use crate::config::{self, Mistake};
 use crate::plugins::Catalogue;
 use crate::problem::Problem;
 use crate::schedule::Schedule;
@@ -44,18 +44,17 @@ pub(super) async fn apply(
     text: String,
 ) -> Result<Json<ConnectionView>, Problem> {
     // Off the executor: a filter is compiled to find its mistakes.
-    let parsed = tokio::task::spawn_blocking(move || config::parse_connection(&text)).await;
+    let maximum = app.maximum;
+    let parsed = tokio::task::spawn_blocking(move || {
+        let spec = config::parse_connection(&text)?;
+        match config::over_maximum(&text, &spec, &maximum) {
+            over if over.is_empty() => Ok(spec),
+            over => Err(over),
+        }
+    })
+    .await;
     let parsed = parsed.map_err(|error| Problem::internal("reading the connection file", &error))?;
-    let spec = parsed.map_err(|mistakes| {
-        let detail = format!(
-            "the connection file has {} mistake{}",
-            mistakes.len(),
-            if mistakes.len() == 1 { "" } else { "s" }
-        );
-        let mut problem = Problem::new(StatusCode::BAD_REQUEST, "bad-connection", detail);
-        problem.mistakes = mistakes;
-        problem
-    })?;
+    let spec = parsed.map_err(mistaken)?;
     let granted = check_against_connector(&app, &spec)?;
     let present = app.connections.get(&caller.workspace, &spec.name);
     let same_filter = present
@@ -85,6 +84,17 @@ pub(super) async fn apply(
         actions::release(&app, &caller, connection.spec.name.as_str()).await?;
     }
     view(&app, &connection).await
+}
+
+fn mistaken(mistakes: Vec<Mistake>) -> Problem {
+    let detail = format!(
+        "the connection file has {} mistake{}",
+        mistakes.len(),
+        if mistakes.len() == 1 { "" } else { "s" }
+    );
+    let mut problem = Problem::new(StatusCode::BAD_REQUEST, "bad-connection", detail);
+    problem.mistakes = mistakes;
+    problem
 }
 
 /// A connection of a name that none has begins with nothing of a deleted one that had it: no parking, no credential, no state
@@ -200,7 +210,7 @@ fn check_kept(app: &App, spec: &ConnectionSpec, connector: &Connector) -> Result
         }
         if state.bytes_max > app.state_bytes_max {
             return bad(format!(
-                "state.bytes_max is {}; this server allows {} (host.state_bytes of its configuration)",
+                "state.bytes_max is {}; this server allows {} (host.maximum.state_bytes of its configuration)",
                 state.bytes_max, app.state_bytes_max
             ));
         }

@@ -5,7 +5,7 @@ mod health;
 use std::collections::BTreeMap;
 
 use cofferdam_domain::attempt::ExchangeResult;
-use cofferdam_domain::connection::Connection;
+use cofferdam_domain::connection::{Connection, OverMaximum};
 use cofferdam_domain::lane::LaneState;
 use cofferdam_domain::{
     Attempt, ConnectionName, ConnectorName, CorrelationId, Delivery, DeliveryId, Descriptor, Digest, Event,
@@ -92,6 +92,20 @@ pub struct ConnectionView {
     /// How it is polled; none where that is not granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub polling: Option<Polling>,
+    /// Limits that its policy sets higher than this server allows by now. Its calls get what is allowed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub over_maximum: Vec<HeldLimit>,
+}
+
+/// A limit of a connection's policy that the server holds to its own maximum.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldLimit {
+    /// Its key in `[policy]` and in `[host.maximum]`.
+    pub limit: String,
+    /// What the policy says.
+    pub asked: u64,
+    /// What a call gets.
+    pub maximum: u64,
 }
 
 /// Everything that followed from one thing that happened.
@@ -213,7 +227,18 @@ pub async fn connection_view(app: &App, connection: &Connection) -> Result<Conne
             .collect(),
         state_kept: kept::state_kept(app, connection),
         polling: kept::polling(app, connection),
+        over_maximum: app.maximum.over(&connection.spec.policy).map(HeldLimit::from).collect(),
     })
+}
+
+impl From<OverMaximum> for HeldLimit {
+    fn from(over: OverMaximum) -> Self {
+        Self {
+            limit: over.limit.key().to_owned(),
+            asked: over.asked,
+            maximum: over.maximum,
+        }
+    }
 }
 
 /// Everything under one correlation id; none if there is nothing.

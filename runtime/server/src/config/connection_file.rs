@@ -1,6 +1,6 @@
 //! Reading a connection file: what an admin writes of one connection.
 
-use cofferdam_domain::connection::{ConnectionSpec, StateGrant};
+use cofferdam_domain::connection::{ConnectionSpec, Maximum, StateGrant};
 use cofferdam_domain::limits::SETTINGS_BYTES_MAX;
 use cofferdam_egress::check_tls;
 
@@ -50,11 +50,20 @@ pub fn parse_connection(text: &str) -> Result<ConnectionSpec, Vec<Mistake>> {
     if problems.is_empty() {
         return Ok(spec);
     }
-    Err(problems
+    Err(placed(text, problems))
+}
+
+/// What the file asks for and this server does not allow, each at its line.
+pub fn over_maximum(text: &str, spec: &ConnectionSpec, maximum: &Maximum) -> Vec<Mistake> {
+    placed(text, maximum.problems(&spec.policy))
+}
+
+fn placed(text: &str, problems: Vec<String>) -> Vec<Mistake> {
+    problems
         .into_iter()
         .map(|problem| Mistake {
             line: reader::line_of_key(text, &problem),
             text: problem,
         })
-        .collect())
+        .collect()
 }

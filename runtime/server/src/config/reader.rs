@@ -105,6 +105,40 @@ impl<'a> Document<'a> {
 }
 
 impl<'a> Section<'a> {
+    /// The table of this name inside this one, which is called `path` in full; an empty one if there is none.
+    pub(super) fn section(&mut self, root: &mut Document<'_>, name: &'static str, path: &'static str) -> Self {
+        self.known.push(name);
+        let (table, start) = match self.table.remove(name) {
+            None => (DeTable::default(), self.start),
+            Some(value) => {
+                let start = value.span().start;
+                match value.into_inner() {
+                    DeValue::Table(table) => (table, start),
+                    _ => {
+                        let line = line_of(root.text, start);
+                        root.mistake(line, format!("`{path}` must be a table: write `[{path}]`"));
+                        (DeTable::default(), start)
+                    }
+                }
+            }
+        };
+        Self {
+            name: path,
+            start,
+            line: line_of(root.text, start),
+            table,
+            known: Vec::new(),
+        }
+    }
+
+    /// A key that had this name before is a mistake that says where it is now.
+    pub(super) fn moved(&mut self, root: &mut Document<'_>, key: &'static str, to: &'static str) {
+        if let Some(value) = self.table.remove(key) {
+            let line = line_of(root.text, value.span().start);
+            root.mistake(line, format!("{}.{key} is {to} now: move it there", self.name));
+        }
+    }
+
     /// The line that the table begins on.
     pub(super) fn line(&self) -> usize {
         self.line

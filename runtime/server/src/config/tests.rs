@@ -90,6 +90,55 @@ fn every_mark_has_its_default_and_its_bounds() {
 }
 
 #[test]
+fn what_a_server_allows_is_documented_for_every_limit_and_bounded() {
+    use cofferdam_domain::connection::{CallLimit, Maximum};
+
+    let host = Config::default().host;
+    assert_eq!((host.maximum, host.state_bytes), (Maximum::default(), 1024 * 1024));
+    let (_, documented) = DEFAULT_TEXT.split_once("[host.maximum]\n").unwrap();
+    for limit in CallLimit::ALL {
+        let bounds = limit.bounds();
+        let line = format!("\n{limit} = {}\n", bounds.maximum);
+        assert!(documented.contains(&line), "{line}");
+        assert!(
+            DEFAULT_POLICY_TEXT.contains(&format!("\n{limit} = {}\n", bounds.default)),
+            "{limit}"
+        );
+        let parse = |value: u64| Config::parse(&format!("[host.maximum]\n{limit} = {value}\n"));
+        assert_eq!(parse(bounds.least).unwrap().host.maximum.of(limit), bounds.least);
+        assert_eq!(parse(bounds.most).unwrap().host.maximum.of(limit), bounds.most);
+        for wrong in [bounds.least - 1, bounds.most + 1] {
+            let mistakes = parse(wrong).unwrap_err();
+            assert_eq!((mistakes.len(), mistakes[0].line), (1, 2), "{mistakes:?}");
+            assert!(
+                mistakes[0]
+                    .text
+                    .starts_with(&format!("host.maximum.{limit} is {wrong}; it must be"))
+            );
+        }
+    }
+    let mistakes = Config::parse("[host]\ncalls = 4\nmemory_bytes = 1048576\nstate_bytes = 1024\n").unwrap_err();
+    let found: Vec<_> = mistakes
+        .iter()
+        .map(|mistake| (mistake.line, mistake.text.as_str()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (3, "host.memory_bytes is host.maximum.memory_bytes now: move it there"),
+            (4, "host.state_bytes is host.maximum.state_bytes now: move it there"),
+        ]
+    );
+    let mistakes = Config::parse("[host.maximum]\ncpu = 1\n").unwrap_err();
+    assert!(
+        mistakes[0]
+            .text
+            .starts_with("unknown key host.maximum.cpu; known are deadline_ms"),
+        "{mistakes:?}"
+    );
+}
+
+#[test]
 fn what_a_hooks_scheme_needs_is_asked_for_at_the_line_of_the_scheme() {
     let file = "name = \"a\"\nconnector = \"c\"\n\n[upstreams.u]\nbase_url = \"https://u.example\"\ncredential = \"u\"\n\n[inbound]\nscheme = \"twilio\"\n";
     let mistakes = parse_connection(file).unwrap_err();

@@ -88,7 +88,7 @@ impl Runner {
         async {
             let poisoned = retry::poisoned(&connection.spec.policy.retry, &leased.delivery);
             // The call ends by the wall's clock, which is the one that the guest is told of.
-            let deadline = now().after(call_limits(&connection.spec.policy).deadline);
+            let deadline = now().after(call_limits(&app, &connection.spec.policy).deadline);
             let (mut opened, given_up_by) =
                 match (poisoned, keeping::open(&app, &connection, leased.delivery.kind).await) {
                     (Some(failure), _) | (None, Err(failure)) => (Opened::default(), Some(failure)),
@@ -101,7 +101,8 @@ impl Runner {
                 match (given_up_by, leased.delivery.kind) {
                     (Some(failure), _) => given_up(&connector, failure),
                     (None, DeliveryKind::Deliver) => {
-                        let called = deliver(&connection, &connector, &leased, &environment, deadline, slot).await;
+                        let called =
+                            deliver(&app, &connection, &connector, &leased, &environment, deadline, slot).await;
                         Called {
                             kept: environment.with_state(|view| opened.change(view, None)),
                             ..called
@@ -195,6 +196,7 @@ impl Called {
 }
 
 async fn deliver(
+    app: &App,
     connection: &Connection,
     connector: &Connector,
     leased: &Leased,
@@ -202,7 +204,7 @@ async fn deliver(
     deadline: Timestamp,
     slot: Slot,
 ) -> Called {
-    let limits = call_limits(&connection.spec.policy);
+    let limits = call_limits(app, &connection.spec.policy);
     let request = DeliverRequest {
         event: leased.event.clone(),
         body: leased.body.clone(),

@@ -9,9 +9,12 @@ use cofferdam_domain::attempt::Exchange;
 use cofferdam_domain::state::StateView;
 use cofferdam_domain::{Connection, CredentialName, CredentialSlot, Timestamp, UpstreamName};
 use cofferdam_egress::{
-    Destination, Gate, GuestRequest, GuestResponse, HttpError as GateError, OAuth2, Passport, RefusalCode, Route, Trail,
+    Account, AnswerAccount, Destination, Gate, GuestRequest, GuestResponse, HttpError as GateError, OAuth2, Passport,
+    RefusalCode, Route, Trail,
 };
-use cofferdam_host::{Connector, Environment, HttpDestination, HttpError, HttpRequest, HttpResponse, SendFuture};
+use cofferdam_host::{
+    CallMemory, Connector, Environment, HttpDestination, HttpError, HttpRequest, HttpResponse, SendFuture,
+};
 use cofferdam_queue::Leased;
 use cofferdam_vault::Vault;
 
@@ -154,6 +157,20 @@ fn to_gate(request: HttpRequest) -> GuestRequest {
         headers: request.headers,
         body: request.body.into(),
         timeout: request.timeout,
+        account: AnswerAccount::new(Arc::new(OfCall(request.memory))),
+    }
+}
+
+/// An answer counts as its call's memory while the gate holds it.
+struct OfCall(CallMemory);
+
+impl Account for OfCall {
+    fn take(&self, bytes: usize) -> bool {
+        self.0.hold(bytes)
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.0.release(bytes);
     }
 }
 

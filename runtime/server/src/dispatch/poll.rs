@@ -43,7 +43,7 @@ pub(super) async fn poll(
     opened: &Opened,
     slot: Slot,
 ) -> Called {
-    let limits = call_limits(&connection.spec.policy);
+    let limits = call_limits(app, &connection.spec.policy);
     let CallReport {
         result,
         logs,

@@ -206,7 +206,7 @@ pub(crate) async fn normalise(
     let environment = source_environment(connection);
     let entrance = app.entrances.of(connection, &app.engine, &app.connections);
     let report = connector
-        .receive(request, environment, receive_limits(connection), &entrance)
+        .receive(request, environment, receive_limits(app, connection), &entrance)
         .await;
     match report.result {
         Ok(Ok(received)) => Ok(received),
@@ -222,8 +222,8 @@ pub(crate) async fn normalise(
 }
 
 /// The sender waits for the answer, so a request gets less time than a delivery may have.
-fn receive_limits(connection: &Connection) -> CallLimits {
-    let limits = call_limits(&connection.spec.policy);
+fn receive_limits(app: &App, connection: &Connection) -> CallLimits {
+    let limits = call_limits(app, &connection.spec.policy);
     CallLimits {
         deadline: limits.deadline.min(RECEIVE_DEADLINE_MAX),
         ..limits

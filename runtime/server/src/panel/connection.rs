@@ -239,6 +239,7 @@ impl ConnectionPage {
             policy: policy::kept(shown.view, now)
                 .into_iter()
                 .chain(policy::policy(&spec.policy))
+                .chain(policy::over_maximum(shown.view))
                 .collect(),
             filter: spec
                 .filter

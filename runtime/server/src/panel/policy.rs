@@ -6,7 +6,7 @@ use cofferdam_domain::connection::{BreakerPolicy, OrderBy, Rate};
 use cofferdam_domain::{Policy, Timestamp};
 
 use super::units;
-use crate::admin::views::ConnectionView;
+use crate::admin::views::{ConnectionView, HeldLimit};
 use crate::subscriptions::FilterTally;
 
 /// Names and values, in the order in which they matter to a delivery.
@@ -31,6 +31,27 @@ pub(super) fn policy(policy: &Policy) -> Vec<(&'static str, String)> {
         ("CPU per attempt", span(policy.cpu_ms)),
         ("Memory per attempt", units::bytes(policy.memory_bytes)),
         ("Largest response", units::bytes(policy.response_bytes_max)),
+        ("Host calls per attempt", units::count(policy.host_calls)),
+        ("Largest host call", units::bytes(policy.host_call_bytes)),
+        (
+            "Log per attempt",
+            format!(
+                "{} lines, {}",
+                units::count(policy.log_lines),
+                units::bytes(policy.log_bytes)
+            ),
+        ),
+        (
+            "Output per attempt",
+            format!(
+                "{}, {} event drafts",
+                units::bytes(policy.output_bytes),
+                units::count(policy.drafts)
+            ),
+        ),
+        ("Table elements per attempt", units::count(policy.table_elements)),
+        ("Core instances per attempt", units::count(policy.instances)),
+        ("Handles per attempt", units::count(policy.handles)),
         ("Waits before attempts", waits.collect::<Vec<_>>().join(", ")),
         ("Given up after", span(policy.retry.max_age_ms)),
         ("Connector faults allowed", policy.retry.faults_max.to_string()),
@@ -39,6 +60,14 @@ pub(super) fn policy(policy: &Policy) -> Vec<(&'static str, String)> {
         ("Bytes that may wait", mark(policy.pending_bytes_max, units::bytes)),
         ("The first may be due for", mark(policy.pending_age_max_ms, span)),
     ]
+}
+
+/// What the server allows less of than the policy says.
+pub(super) fn over_maximum(view: &ConnectionView) -> impl Iterator<Item = (&'static str, String)> {
+    view.over_maximum.iter().map(|held| {
+        let HeldLimit { limit, asked, maximum } = held;
+        ("Held by the server", format!("{limit} to {maximum}, of {asked}"))
+    })
 }
 
 /// What its connector keeps between calls, and when it is polled: names and values, none where nothing is granted.

@@ -42,8 +42,10 @@ pub(crate) enum Act {
     },
     /// Takes memory for ever, and touches it.
     Grow,
-    /// Recurses until the stack is used up.
+    /// Recurses until the stack that its language keeps in linear memory is used up.
     Recurse,
+    /// Recurses without it, until the stack that the host gives is used up.
+    Dig,
     /// Calls the host for ever, without ever using much of the processor.
     Sleepless,
     /// Sends requests for ever, or as many as `times` says; the summary counts what each came to.
@@ -168,6 +170,7 @@ impl Act {
             }
             Self::Grow => grow(),
             Self::Recurse => Ok(Receipt::new(recurse(1).to_string())),
+            Self::Dig => Ok(Receipt::new(dig(u64::MAX).to_string())),
             Self::Sleepless => loop {
                 black_box(credentials::exists("target"));
             },
@@ -292,6 +295,15 @@ fn grow() -> ! {
 fn recurse(depth: u64) -> u64 {
     let frame = black_box([depth; 64]);
     recurse(depth + 1) + frame[0]
+}
+
+/// Holds nothing whose address is taken, and cannot be made a loop of.
+fn dig(depth: u64) -> u64 {
+    if depth == 0 {
+        return 1;
+    }
+    let below = dig(depth - 1);
+    below.wrapping_mul(below ^ depth)
 }
 
 fn flood(call: &Call, times: Option<u32>) -> Receipt {

@@ -35,6 +35,8 @@ pub(crate) enum Act {
     Hoard { request: Fetch, times: usize },
     /// Makes so many of one resource and keeps them: `fields`, `timers`, `streams` or `networks`.
     Collect { what: Resource, times: u64 },
+    /// Calls the same function of the host so often.
+    Repeat { call: Repeated, times: u64 },
     /// Writes to standard output and standard error.
     Print {
         #[serde(default)]
@@ -65,6 +67,16 @@ pub(crate) enum Resource {
     Timers,
     Streams,
     Networks,
+}
+
+/// See [`Act::Repeat`]. Of these the host has written the first two itself, and the others come with its library.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Repeated {
+    Now,
+    Random,
+    Ready,
+    CheckWrite,
 }
 
 impl Act {
@@ -101,6 +113,10 @@ impl Act {
                 }
                 Ok(Receipt::new(format!("{times} kept")))
             }
+            Self::Repeat { call, times } => {
+                repeat(call, times);
+                Ok(Receipt::new(format!("{times} times")))
+            }
             Self::Print { stdout, stderr, panic } => print(&stdout, &stderr, panic),
             Self::Exit { status } => {
                 exit::exit(if status { Ok(()) } else { Err(()) });
@@ -122,6 +138,21 @@ impl Act {
             }
             Self::Environment => Ok(Receipt::new(surroundings())),
             Self::Sockets => Ok(Receipt::new(sockets())),
+        }
+    }
+}
+
+fn repeat(call: Repeated, times: u64) {
+    match call {
+        Repeated::Now => (0..times).for_each(|_| drop(wall_clock::now())),
+        Repeated::Random => (0..times).for_each(|_| drop(random::get_random_u64())),
+        Repeated::Ready => {
+            let timer = monotonic_clock::subscribe_duration(0);
+            (0..times).for_each(|_| drop(timer.ready()));
+        }
+        Repeated::CheckWrite => {
+            let stream = stdout::get_stdout();
+            (0..times).for_each(|_| drop(stream.check_write()));
         }
     }
 }

@@ -74,6 +74,7 @@ impl Wasi {
                 body: Vec::new(),
                 timeout: options.and_then(timeout),
                 deadline_moved: self.meter.kept_waiting(),
+                memory: self.memory.clone(),
             },
             body: request.body,
             environment: Arc::clone(&self.environment),

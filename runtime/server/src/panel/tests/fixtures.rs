@@ -19,7 +19,7 @@ use rand::rngs::StdRng;
 use serde_json::json;
 
 use crate::admin::kept::{LatestPoll, Polling, StateKept};
-use crate::admin::views::{ConnectionView, ConnectorView, ConnectorsView, Health};
+use crate::admin::views::{ConnectionView, ConnectorView, ConnectorsView, Health, HeldLimit};
 use crate::panel::frame::{Frame, Section};
 use crate::panel::sessions::Sessions;
 use crate::subscriptions::FilterTally;
@@ -124,6 +124,11 @@ fn view(name: &str, health: Health, reason: Option<&str>, depth: [u64; 4]) -> Co
             }),
             problem: None,
         }),
+        over_maximum: vec![HeldLimit {
+            limit: "cpu_ms".into(),
+            asked: 2_000,
+            maximum: 1_500,
+        }],
         polling: Some(Polling {
             schedule: format!("0 3 * * * (Europe/Berlin) {HOSTILE}"),
             next_due_at: None,
