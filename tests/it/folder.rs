@@ -1,11 +1,17 @@
 //! The plugins folder is alive: what is dropped, replaced and removed there is noticed by a server that runs.
 
+mod grants;
+mod load;
+mod quarantine;
+mod signatures;
+mod versions;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use cofferdam_domain::DeliveryState;
-use cofferdam_server::admin::views::{ConnectorsView, Health};
+use cofferdam_domain::{DeliveryState, Digest};
+use cofferdam_server::admin::views::{ConnectionView, ConnectorsView, Health};
 use cofferdam_tests::artifacts::{plugin, test_guest};
 use cofferdam_tests::{Answer, Running, Setup, Upstream, wait};
 use serde_json::json;
@@ -19,6 +25,35 @@ pub(crate) fn variant(guest: &Path, tag: &str) -> Vec<u8> {
     bytes.extend([0, length + 1, length]);
     bytes.extend(tag.as_bytes());
     bytes
+}
+
+/// The component with some of its bytes changed for others of the same length, wherever they are.
+pub(crate) fn patched(bytes: &[u8], before: &str, after: &str) -> Vec<u8> {
+    assert_eq!(before.len(), after.len());
+    let mut patched = bytes.to_vec();
+    let places: Vec<_> = (0..bytes.len() - before.len())
+        .filter(|at| bytes[*at..].starts_with(before.as_bytes()))
+        .collect();
+    assert!(!places.is_empty(), "{before:?} is not in the component");
+    for at in places {
+        patched[at..at + after.len()].copy_from_slice(after.as_bytes());
+    }
+    patched
+}
+
+/// A version of the probe that asks for one method more.
+pub(crate) fn asking_more() -> Vec<u8> {
+    patched(&fs::read(test_guest("probe")).unwrap(), "PATCH", "PURGE")
+}
+
+/// Waits until the connection runs this version.
+pub(crate) async fn runs(server: &Running, connection: &str, bytes: &[u8]) -> ConnectionView {
+    let digest = Some(Digest::of(bytes));
+    wait::until("the connection to run the version", || async {
+        let view = server.api.connection(connection).await;
+        (view.runs.digest == digest).then_some(view)
+    })
+    .await
 }
 
 /// Puts a file into the folder as careful people do: written beside it, and renamed into place.
@@ -48,7 +83,7 @@ pub(crate) fn reason(view: &ConnectorsView, file: &str) -> Option<String> {
     problem.map(|problem| problem.reason.clone())
 }
 
-async fn send(server: &Running, id: &str, connection: &str) -> String {
+pub(crate) async fn send(server: &Running, id: &str, connection: &str) -> String {
     let kind = format!("test.{connection}");
     let sent = server.api.send_event(id, &kind, json!({"do": "call"})).await;
     sent.accepted[0].correlation_id.to_string()
@@ -152,7 +187,7 @@ async fn what_is_no_connector_is_named_holds_nothing_up_and_is_tried_again_when_
 }
 
 #[tokio::test]
-async fn a_file_that_says_a_connectors_name_later_takes_none_of_its_connections() {
+async fn a_file_that_says_a_connectors_name_later_takes_none_of_its_connections_not_even_with_the_next_start() {
     let target = Upstream::start([], Answer::status(200)).await;
     let server = Setup::new().plugin(&test_guest("probe")).start().await;
     server.api.apply(&probe("p", &target, "")).await;
@@ -160,6 +195,11 @@ async fn a_file_that_says_a_connectors_name_later_takes_none_of_its_connections(
     folder_is(&server, "the second file", |view| reason(view, "aaa.wasm").is_some()).await;
     let first = send(&server, "1", "p").await;
     server.api.wait_delivered(&first).await;
+    let (_, _, setup) = server.stop().await;
+    let server = setup.start().await;
+    let view = server.api.connectors().await;
+    assert!(reason(&view, "aaa.wasm").is_some(), "{view:?}");
+    assert_eq!(view.connectors[0].file, "probe.wasm");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cofferdam_domain::DeliveryState;
+use cofferdam_domain::{DeliveryState, Digest};
 use cofferdam_server::admin::views::Health;
 use cofferdam_server::ingest::EventsAccepted;
 use cofferdam_tests::artifacts::{plugin, test_guest};
@@ -186,26 +186,35 @@ fn component_that_imports(name: &str) -> Vec<u8> {
 #[tokio::test]
 async fn a_connector_whose_file_has_changed_gets_nothing_until_its_connection_is_applied_again() {
     let target = Upstream::start([], Answer::status(200)).await;
-    let server = Setup::new().plugin(&test_guest("probe")).start().await;
+    let setup = Setup::new().plugin(&test_guest("probe"));
+    let server = setup
+        .config("\n[plugins]\nsettle_ms = 20\nupdates = \"ask\"\n")
+        .start()
+        .await;
     let file = probe("p", &target, "");
     server.api.apply(&file).await;
     let (_, _, setup) = server.stop().await;
     // Another file that says the same name; a custom section changes the digest and nothing else.
     let mut other = fs::read(test_guest("probe")).unwrap();
     other.extend([0, 2, 1, b'x']);
-    fs::write(setup.plugins().join("probe.wasm"), other).unwrap();
+    fs::write(setup.plugins().join("probe.wasm"), &other).unwrap();
     let server = setup.start().await;
-    assert_eq!(server.api.connection("p").await.health, Health::Changed);
-    let accepted = server.api.send_event("1", "test.p", json!({"do": "call"})).await;
-    let correlation = accepted.accepted[0].correlation_id.to_string();
-    let trace = server.api.trace(&correlation).await;
-    assert!(matches!(
-        trace.events[0].deliveries[0].delivery.state,
-        DeliveryState::Pending { .. }
-    ));
-    assert!(target.asked().is_empty());
-    server.api.apply(&file).await;
-    server.api.wait_delivered(&correlation).await;
+    assert_eq!(server.api.connection("p").await.health, Health::Attention);
+    let mut ran = Vec::new();
+    for id in ["1", "2"] {
+        let accepted = server.api.send_event(id, "test.p", json!({"do": "call"})).await;
+        let correlation = accepted.accepted[0].correlation_id.to_string();
+        let delivered = server.api.wait_delivered(&correlation).await;
+        let end = delivered.attempts[0].ended.clone().unwrap();
+        ran.push(end.connector.unwrap().digest);
+        server.api.apply(&file).await;
+    }
+    let granted = Digest::of(&fs::read(test_guest("probe")).unwrap());
+    assert_eq!(
+        ran,
+        [granted, Digest::of(&other)],
+        "what was granted goes on until then"
+    );
 }
 
 #[tokio::test]

@@ -94,6 +94,14 @@ impl Api {
         let _: serde_json::Value = read(sent.expect("an answer")).await;
     }
 
+    /// POST with a JSON body.
+    pub async fn post_json<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> T {
+        let sent = self
+            .request(Method::POST, path)
+            .header("content-type", "application/json");
+        read(sent.body(body.to_string()).send().await.expect("an answer")).await
+    }
+
     /// POST without a body.
     pub async fn post(&self, path: &str) -> serde_json::Value {
         read(self.request(Method::POST, path).send().await.expect("an answer")).await

@@ -5,6 +5,7 @@
 pub mod api;
 pub mod artifacts;
 pub mod feed;
+pub mod minisign;
 pub mod oauth2;
 pub mod server;
 pub mod sign;

@@ -1,6 +1,7 @@
 //! `cofferdam connection`: connectors installed, granted and toggled.
 
 mod budgets;
+mod grants;
 mod kept;
 mod matching;
 
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
-use cofferdam_domain::{ConnectionName, CredentialName, InboundScheme};
+use cofferdam_domain::{ConnectionName, CredentialName, Digest, InboundScheme};
 use cofferdam_server::admin::ConnectionDeleted;
 use cofferdam_server::admin::views::{ConnectionView, Health};
 use cofferdam_server::config::{self, Mistake};
@@ -128,6 +129,38 @@ Examples:
         #[arg(long)]
         yes: bool,
     },
+    /// Let a connection run a version of its connector, with all that it asks for
+    ///
+    /// A version that asks for more than was granted waits, and the one before it goes on. What it asks for is in
+    /// `cofferdam connection show` and `cofferdam plugin versions`. Granting a version also ends its quarantine.
+    Grant {
+        /// The connection
+        name: ConnectionName,
+
+        /// The version
+        digest: Digest,
+    },
+    /// Do not let a connection run a version of its connector
+    Refuse {
+        /// The connection
+        name: ConnectionName,
+
+        /// The version
+        digest: Digest,
+
+        /// Why, for the record
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Show who granted, refused and rolled back which version, and what was put in quarantine
+    Grants {
+        /// Only of this connection
+        name: Option<ConnectionName>,
+
+        /// How many of the latest
+        #[arg(long, default_value_t = 50)]
+        limit: usize,
+    },
     /// Let a parked connection try again, once the cause is put right
     ///
     /// Clears parking, back-off, an open breaker, flag, and what an upstream makes its budgets wait for. Setting a secret does the same, so after a refused credential it is not needed.
@@ -161,6 +194,15 @@ impl Connection {
             ConnectionCommand::Match(what) => return what.run(&self.api, output).await,
             ConnectionCommand::Delete { name, dead_letter, yes } => {
                 return delete(&self.api, &name, dead_letter, yes, output).await;
+            }
+            ConnectionCommand::Grant { name, digest } => {
+                return grants::decide(&self.api, &name, "grant", digest, None, output).await;
+            }
+            ConnectionCommand::Refuse { name, digest, reason } => {
+                return grants::decide(&self.api, &name, "refuse", digest, reason, output).await;
+            }
+            ConnectionCommand::Grants { name, limit } => {
+                return grants::list(&self.api, name.as_ref(), limit, output).await;
             }
             ConnectionCommand::Enable { name } => (name, "enable"),
             ConnectionCommand::Disable { name } => (name, "disable"),

@@ -2,10 +2,12 @@
 
 mod build;
 mod check;
+mod versions;
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use cofferdam_domain::{ConnectorName, Digest};
 use cofferdam_server::admin::views::ConnectorsView;
 use serde::Serialize;
 
@@ -63,6 +65,37 @@ Example:
         #[command(flatten)]
         api: ApiArguments,
     },
+    /// Show every version of a connector that is kept, and which connection runs which
+    Versions {
+        /// The connector
+        name: ConnectorName,
+
+        #[command(flatten)]
+        api: ApiArguments,
+    },
+    /// Have a connector run an earlier version
+    ///
+    /// It holds until another file is dropped into the plugins folder, or `cofferdam plugin release`; also over a restart. A
+    /// connection that was not granted that version, and of which it asks for more, goes back further.
+    Rollback {
+        /// The connector
+        name: ConnectorName,
+
+        /// The version; without it, the one before the current
+        #[arg(long, value_name = "DIGEST")]
+        to: Option<Digest>,
+
+        #[command(flatten)]
+        api: ApiArguments,
+    },
+    /// End a rollback: what the file holds runs again
+    Release {
+        /// The connector
+        name: ConnectorName,
+
+        #[command(flatten)]
+        api: ApiArguments,
+    },
 }
 
 impl Plugin {
@@ -81,6 +114,9 @@ impl Plugin {
             }
             PluginCommand::Check { files } => wait_for(check::run(&files, output)),
             PluginCommand::List { api } => wait_for(list(&api, output)),
+            PluginCommand::Versions { name, api } => wait_for(versions::show(&api, &name, output)),
+            PluginCommand::Rollback { name, to, api } => wait_for(versions::roll_back(&api, &name, to, output)),
+            PluginCommand::Release { name, api } => wait_for(versions::release(&api, &name, output)),
         }
     }
 }
@@ -141,7 +177,21 @@ fn listed(view: &ConnectorsView, paint: Paint) -> String {
             used.join(", ")
         };
         one.push_str(&format!("  {:<18}{used}\n", "used by"));
+        if let Some(held) = &connector.held {
+            let held = paint.warn(&format!("rolled back by {} at {}", held.by, held.at));
+            one.push_str(&format!("  {:<18}{held}\n", "held"));
+        }
         text.push(one);
+    }
+    for absent in &view.absent {
+        text.push(versions::absent(absent, paint));
+    }
+    for file in &view.loading {
+        text.push(format!(
+            "{} {}\n",
+            paint.bold(&printable(file)),
+            paint.dim("is being loaded")
+        ));
     }
     for problem in &view.problems {
         text.push(not_loaded(&problem.path, &problem.reason, paint));

@@ -17,6 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::grant::Grant;
 use crate::hash::Digest;
 use crate::id::{ConnectionName, ConnectorName, CredentialName, UpstreamName, WorkspaceName};
 use crate::subscription::TypePattern;
@@ -44,9 +45,12 @@ pub struct Connection {
     /// What the admin wrote.
     #[serde(flatten)]
     pub spec: ConnectionSpec,
-    /// The digest of the connector that the grant is for; another one gets nothing until the connection is applied again.
+    /// The digest of the version of its connector that was granted last.
     #[serde(default)]
     pub granted: Option<Digest>,
+    /// What was granted with it, and what else was decided about versions of the connector.
+    #[serde(default)]
+    pub grant: Grant,
     /// Whether deliveries are tried and requests taken. Toggled without a new revision.
     pub enabled: bool,
     /// Raised by every change of the spec.

@@ -13,6 +13,7 @@ pub mod delivery;
 pub mod descriptor;
 pub mod event;
 pub mod fault;
+pub mod grant;
 pub mod hash;
 pub mod id;
 pub mod lane;

@@ -193,6 +193,19 @@ pub fn drained(trail: &[Exchange], now: Timestamp) -> (Failure, Outcome) {
     (failure, outcome)
 }
 
+/// What follows a fault of a version that is on probation: the delivery is tried again as after any failure, and the attempt is not
+/// charged. A series that is too old ends all the same.
+pub fn spared(policy: &RetryPolicy, delivery: &Delivery, now: Timestamp, rng: &mut impl Rng) -> Outcome {
+    let step = policy
+        .schedule_ms
+        .get(delivery.charged as usize)
+        .or(policy.schedule_ms.last());
+    let step = Duration::from_millis(step.copied().unwrap_or_default());
+    let floor = step.min(JITTER_FLOOR);
+    let due_at = now.after(floor + jitter(step - floor, rng));
+    retry_unless_too_old(policy, delivery, due_at, false, LaneEffect::None).outcome
+}
+
 fn again(policy: &RetryPolicy, delivery: &Delivery, failure: &Failure, now: Timestamp, rng: &mut impl Rng) -> Decision {
     let Some(step) = policy.schedule_ms.get(delivery.charged as usize) else {
         return Decision {

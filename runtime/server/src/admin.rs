@@ -29,8 +29,12 @@ use axum::routing::{delete, get, post, put};
 use crate::app::App;
 use crate::panel;
 
+pub(crate) use self::connections::check_against_connector;
 pub use crate::consents::{ConsentState, ConsentView};
+pub use crate::plugins::views::{ConnectorVersions, RunsView, VersionState, VersionView};
+pub use crate::plugins::{Decision, DecisionKind, Held, Quarantined, Waiting, Why};
 pub use cofferdam_queue::{Redrive, RedriveId, RedriveKind, RedriveState, Skipped};
+pub use connectors::DecisionsView;
 pub use deletion::ConnectionDeleted;
 pub use letter_filter::{BadWhen, LetterFilter, When};
 pub use oauth2::{ConsentStarted, TokensView};
@@ -47,11 +51,17 @@ pub fn router(app: App) -> Router {
     let secret = put(secrets::set).delete(secrets::remove);
     let api = Router::new()
         .route("/v1/connectors", get(connectors::list))
+        .route("/v1/connectors/{name}", get(connectors::show))
+        .route("/v1/connectors/{name}/rollback", post(connectors::roll_back))
+        .route("/v1/connectors/{name}/release", post(connectors::release))
+        .route("/v1/grants", get(connectors::grants))
         .route("/v1/connections", get(connections::list).post(connections::apply))
         .route("/v1/connections/{name}", connection)
         .route("/v1/connections/{name}/enable", post(connections::enable))
         .route("/v1/connections/{name}/disable", post(connections::disable))
         .route("/v1/connections/{name}/release", post(connections::release))
+        .route("/v1/connections/{name}/grant", post(connections::grant))
+        .route("/v1/connections/{name}/refuse", post(connections::refuse))
         .route("/v1/connections/{name}/poll", post(kept::poll))
         .route("/v1/connections/{name}/cursor", delete(kept::reset_cursor))
         .route("/v1/connections/{name}/state", delete(kept::clear_state))

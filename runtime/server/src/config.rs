@@ -19,7 +19,7 @@ use serde::Deserialize;
 pub use connection_file::{over_maximum, parse_connection};
 pub use host::HostConfig;
 pub use limits::Limits;
-pub use plugins::PluginsConfig;
+pub use plugins::{PluginsConfig, Updates};
 pub use reader::Mistake;
 use reader::{Document, Section};
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use cofferdam_domain::connection::{Connection, ConnectionSpec};
+use cofferdam_domain::grant::{Asks, Grant};
 use cofferdam_domain::{ConnectionName, Digest, WorkspaceName};
 use cofferdam_store::{Batch, CommitError, Key, Keyspace, Scan, Store, StoreError};
 use tokio::sync::{Mutex, watch};
@@ -25,6 +26,26 @@ pub struct Subscriber {
     pub connection: Arc<Connection>,
     /// None if it has none, or if this version cannot compile it: see [`Connections::open`].
     pub filter: Option<Arc<Filter>>,
+}
+
+/// A version of a connector, and what is granted with it.
+#[derive(Clone, Debug)]
+pub struct Allowance {
+    /// Which.
+    pub digest: Digest,
+    /// What it asks for.
+    pub asks: Asks,
+    /// The trusted key that has signed it.
+    pub signer: Option<String>,
+}
+
+impl Allowance {
+    fn after(self, present: Option<&Connection>) -> (Option<Digest>, Grant) {
+        let before = present.and_then(|present| present.granted);
+        let grant = present.map_or_else(Grant::default, |present| present.grant.clone());
+        let grant = grant.granting(self.digest, before, self.asks, self.signer);
+        (Some(self.digest), grant)
+    }
 }
 
 type Named = BTreeMap<(WorkspaceName, ConnectionName), Subscriber>;
@@ -156,36 +177,88 @@ impl Connections {
             .collect()
     }
 
-    /// Creates or replaces, for the connector of this digest; a new connection is enabled, and `fresh` goes with its first record. The new spec applies from the next attempt on.
+    /// Creates or replaces, with this version of its connector granted; a new connection is enabled, and `fresh` goes with its
+    /// first record. `tell` adds what is to be durable with the change, if there is one. The new spec applies from the next
+    /// attempt on.
     pub async fn apply(
         &self,
         workspace: &WorkspaceName,
         spec: ConnectionSpec,
-        granted: Digest,
+        allowed: Allowance,
         fresh: Batch,
+        tell: impl FnOnce(&mut Batch),
     ) -> Result<Arc<Connection>, ConnectionError> {
         let _changing = self.changing.lock().await;
         let present = self.get(workspace, &spec.name);
         if present.is_none() && self.snapshot().len() >= CONNECTIONS_MAX {
             return Err(ConnectionError::Full);
         }
+        let (granted, grant) = allowed.after(present.as_deref());
         if let Some(same) = present
             .as_ref()
-            .filter(|present| present.spec == spec && present.granted == Some(granted))
+            .filter(|present| present.spec == spec && present.granted == granted && present.grant == grant)
         {
             return Ok(Arc::clone(same));
         }
         let filter = self.compiled(workspace, &spec).await?;
-        let batch = if present.is_none() { fresh } else { Batch::new() };
+        let mut batch = if present.is_none() { fresh } else { Batch::new() };
+        tell(&mut batch);
         let connection = Connection {
             workspace: workspace.clone(),
-            granted: Some(granted),
+            granted,
+            grant,
             enabled: present.as_ref().is_none_or(|present| present.enabled),
             revision: present.map_or(1, |present| present.revision + 1),
             updated_at: now(),
             spec,
         };
         self.keep(connection, filter, batch).await
+    }
+
+    /// Grants a version of its connector, together with what the batch holds.
+    pub async fn grant(
+        &self,
+        workspace: &WorkspaceName,
+        name: &ConnectionName,
+        allowed: Allowance,
+        batch: Batch,
+    ) -> Result<Arc<Connection>, ConnectionError> {
+        let decide = |present: &Connection| allowed.after(Some(present));
+        self.decide(workspace, name, decide, batch).await
+    }
+
+    /// Refuses a version of its connector, together with what the batch holds.
+    pub async fn refuse(
+        &self,
+        workspace: &WorkspaceName,
+        name: &ConnectionName,
+        digest: Digest,
+        batch: Batch,
+    ) -> Result<Arc<Connection>, ConnectionError> {
+        let decide = |present: &Connection| (present.granted, present.grant.refusing(digest));
+        self.decide(workspace, name, decide, batch).await
+    }
+
+    async fn decide(
+        &self,
+        workspace: &WorkspaceName,
+        name: &ConnectionName,
+        decide: impl FnOnce(&Connection) -> (Option<Digest>, Grant),
+        batch: Batch,
+    ) -> Result<Arc<Connection>, ConnectionError> {
+        let _changing = self.changing.lock().await;
+        let present = self
+            .get(workspace, name)
+            .ok_or_else(|| ConnectionError::Unknown(name.clone()))?;
+        let (granted, grant) = decide(&present);
+        let connection = Connection {
+            granted,
+            grant,
+            revision: present.revision + 1,
+            updated_at: now(),
+            ..(*present).clone()
+        };
+        self.keep(connection, self.filter_of(workspace, name), batch).await
     }
 
     /// Turns a connection on or off. Off, its deliveries wait, uncharged, and its hook answers 503.

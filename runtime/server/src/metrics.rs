@@ -217,6 +217,8 @@ pub(crate) struct Metrics {
     pub plugin_loads: Family<LoadLabels, Counter>,
     /// Connectors that are there.
     pub connectors: Gauge,
+    /// Versions that were put in quarantine for a connection.
+    pub quarantined: Counter,
     /// Deliveries that wait.
     pub pending: Family<Lane, Gauge>,
     /// Dead letters.
@@ -298,6 +300,10 @@ impl Metrics {
             plugin_loads: made.metric(
                 "plugin_loads",
                 "Files of the plugins folder that were taken up, by result",
+            ),
+            quarantined: made.metric(
+                "versions_quarantined",
+                "Versions of connectors that were put in quarantine for a connection",
             ),
             connectors: made.metric("connectors", "Connectors that the plugins folder provides"),
             pending: made.metric("deliveries_pending", "Deliveries that wait"),

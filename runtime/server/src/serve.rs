@@ -21,7 +21,7 @@ use crate::connections::{CONNECTIONS_MAX, ConnectionError, Connections};
 use crate::disk::Disk;
 use crate::dispatch::{Dispatcher, Drained};
 use crate::metrics::Metrics;
-use crate::plugins::Plugins;
+use crate::plugins::{Plugins, PluginsError, PluginsSettings};
 use crate::tokens::{TokenError, Tokens};
 use crate::vault_key::{KeyFound, KeyPlaces};
 use crate::{admin, ingest, listener, oauth2};
@@ -75,6 +75,9 @@ pub enum ServeError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// What is kept of the plugins folder.
+    #[error(transparent)]
+    Kept(#[from] PluginsError),
     /// The gate.
     #[error(transparent)]
     Gate(#[from] GateError),
@@ -141,7 +144,13 @@ impl Server {
             compiler: options.compiler.clone(),
             compiles_at_once: config.host.compiles,
         })?;
-        let plugins = Plugins::new(&options.plugins, config.plugins.clone(), config.host.compiles);
+        let plugins = Plugins::open(PluginsSettings {
+            dir: &options.plugins,
+            config: &config.plugins,
+            compiles: config.host.compiles,
+            versions: options.data.join("versions"),
+            store: &store,
+        })?;
         let oauth2 = OAuth2::new(OAuth2Config {
             vault: Arc::clone(&vault),
             resolver: Arc::new(SystemResolver),

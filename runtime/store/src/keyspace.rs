@@ -52,6 +52,12 @@ pub enum Keyspace {
     Token = b't',
     /// Queue: workspace, connection, part → what its connector keeps between calls: state, cursor, schedule.
     ConnectorState = b'g',
+    /// Server: connector → the file that provides it, and its versions.
+    Connector = b'h',
+    /// Server: workspace, id → who decided what about a version of a connector.
+    Decision = b'm',
+    /// Server: workspace, connection → how the versions of its connector have done for it.
+    Standing = b'r',
 }
 
 impl Keyspace {
@@ -79,6 +85,9 @@ impl Keyspace {
         Self::Connection,
         Self::Token,
         Self::ConnectorState,
+        Self::Connector,
+        Self::Decision,
+        Self::Standing,
     ];
 
     /// The keyspace of keys that start with this byte.

@@ -82,7 +82,7 @@ pub(crate) async fn discard(app: &App, by: &Principal, id: DeliveryId) -> Result
         .map_err(|error| replay_problem(&error))
 }
 
-pub(super) fn connection_problem(error: ConnectionError) -> Problem {
+pub(crate) fn connection_problem(error: ConnectionError) -> Problem {
     match error {
         ConnectionError::Unknown(name) => Problem::not_found(format_args!("connection {name}")),
         ConnectionError::Filter(_) => Problem::new(StatusCode::BAD_REQUEST, "bad-connection", error.to_string()),

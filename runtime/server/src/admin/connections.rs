@@ -1,5 +1,7 @@
 //! `/v1/connections`.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -10,6 +12,7 @@ use cofferdam_domain::{
 use cofferdam_host::Connector;
 use cofferdam_queue::Queue;
 use cofferdam_store::Batch;
+use serde::Deserialize;
 
 use super::actions;
 use super::auth::{Admin, Viewer};
@@ -17,7 +20,7 @@ use super::views::{self, ConnectionView};
 use crate::app::App;
 use crate::clock::{now, steady};
 use crate::config::{self, Mistake};
-use crate::plugins::Catalogue;
+use crate::plugins::{Catalogue, Shelf, grants};
 use crate::problem::Problem;
 use crate::schedule::Schedule;
 
@@ -55,16 +58,21 @@ pub(super) async fn apply(
     .await;
     let parsed = parsed.map_err(|error| Problem::internal("reading the connection file", &error))?;
     let spec = parsed.map_err(mistaken)?;
-    let granted = check_against_connector(&app, &spec)?;
+    let connector = current(&app, &spec)?;
+    check_against_connector(&app, &spec, &connector)?;
     let present = app.connections.get(&caller.workspace, &spec.name);
     let same_filter = present
         .as_ref()
         .is_some_and(|present| present.spec.filter == spec.filter);
-    let other_tokens = present.is_some_and(|present| crate::oauth2::differs(&present.spec, &spec));
+    let other_tokens = present
+        .as_ref()
+        .is_some_and(|present| crate::oauth2::differs(&present.spec, &spec));
     let fresh = start_afresh(&app, &caller.workspace, &spec.name).await?;
+    let mut told = grants::Applied::of(&app, &caller, present, &spec, &connector);
+    let allowed = told.allowance();
     let connection = app
         .connections
-        .apply(&caller.workspace, spec, granted, fresh)
+        .apply(&caller.workspace, spec, allowed, fresh, |batch| told.tell(batch))
         .await
         .map_err(actions::connection_problem)?;
     if !same_filter {
@@ -115,18 +123,25 @@ async fn start_afresh(app: &App, workspace: &WorkspaceName, name: &ConnectionNam
     let removed = app.vault.remove_all(&mut batch, workspace, name, None, now());
     removed.map_err(|error| Problem::internal("making the connection", &error))?;
     app.queue.forget_kept(&mut batch, workspace, name);
+    app.plugins.standings.forget(&mut batch, workspace, name);
     let released = app.queue.release_lane(workspace, name, steady()).await;
     released.map_err(|error| Problem::internal("making the connection", &error))?;
     Ok(batch)
 }
 
-/// The digest of the connector that is granted. A grant that the connector never asked for is a typing mistake or a misunderstanding; both are worth an answer.
-fn check_against_connector(app: &App, spec: &ConnectionSpec) -> Result<Digest, Problem> {
-    let bad = |detail: String| Err(Problem::new(StatusCode::BAD_REQUEST, "bad-connection", detail));
+/// The version of its connector that is granted by applying the connection.
+fn current(app: &App, spec: &ConnectionSpec) -> Result<Arc<Connector>, Problem> {
     let catalogue = app.plugins.catalogue();
-    let Some(connector) = catalogue.get(&spec.connector).map(|shelf| &shelf.connector) else {
-        return bad(not_loaded(&catalogue, &spec.connector));
-    };
+    let found = catalogue.get(&spec.connector).and_then(Shelf::current).cloned();
+    found.ok_or_else(|| {
+        let detail = not_loaded(&catalogue, &spec.connector);
+        Problem::new(StatusCode::BAD_REQUEST, "bad-connection", detail)
+    })
+}
+
+/// A grant that the connector never asked for is a typing mistake or a misunderstanding; both are worth an answer.
+pub(crate) fn check_against_connector(app: &App, spec: &ConnectionSpec, connector: &Connector) -> Result<(), Problem> {
+    let bad = |detail: String| Err(Problem::new(StatusCode::BAD_REQUEST, "bad-connection", detail));
     for (name, grant) in &spec.upstreams {
         let Some(asked) = connector.descriptor.upstream(name) else {
             return bad(format!(
@@ -178,15 +193,15 @@ fn check_against_connector(app: &App, spec: &ConnectionSpec) -> Result<Digest, P
             spec.connector
         ));
     }
-    check_kept(app, spec, connector)?;
-    Ok(connector.digest)
+    check_kept(app, spec, connector)
 }
 
 /// What is said of a connector that is not there: it may be on its way.
 fn not_loaded(catalogue: &Catalogue, wanted: &ConnectorName) -> String {
     let known: Vec<_> = catalogue
         .shelves()
-        .map(|shelf| shelf.connector.descriptor.name.to_string())
+        .filter(|shelf| shelf.current().is_some())
+        .map(|shelf| shelf.record.name.to_string())
         .collect();
     let loading = match catalogue.loading().len() {
         0 => String::new(),
@@ -254,6 +269,37 @@ pub(super) async fn release(
     Path(name): Path<String>,
 ) -> Result<Json<ConnectionView>, Problem> {
     let connection = actions::release(&app, &caller, &name).await?;
+    view(&app, &connection).await
+}
+
+/// Which version, and why.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Decided {
+    digest: Digest,
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// Lets it run a version of its connector.
+pub(super) async fn grant(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Path(name): Path<String>,
+    Json(decided): Json<Decided>,
+) -> Result<Json<ConnectionView>, Problem> {
+    let connection = grants::grant(&app, &caller, &name, decided.digest).await?;
+    view(&app, &connection).await
+}
+
+/// Does not let it run a version of its connector.
+pub(super) async fn refuse(
+    State(app): State<App>,
+    Admin(caller): Admin,
+    Path(name): Path<String>,
+    Json(decided): Json<Decided>,
+) -> Result<Json<ConnectionView>, Problem> {
+    let connection = grants::refuse(&app, &caller, &name, decided.digest, decided.reason).await?;
     view(&app, &connection).await
 }
 

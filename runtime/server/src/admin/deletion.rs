@@ -85,6 +85,7 @@ pub(crate) async fn deleted(
         Remains::Refuse | Remains::DeadLetter => {}
     }
     let mut batch = Batch::new();
+    app.plugins.standings.forget(&mut batch, &by.workspace, name);
     let credentials = app
         .vault
         .remove_all(&mut batch, &by.workspace, name, Some(&by.name), now());

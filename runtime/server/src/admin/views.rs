@@ -20,7 +20,8 @@ use super::kept::{self, Polling, StateKept};
 use super::letter_filter::cursor_text;
 use crate::app::App;
 use crate::clock::steady;
-use crate::plugins::Shelf;
+use crate::plugins::Held;
+use crate::plugins::views::{self as versions, ConnectorVersions, RunsView, VersionView};
 use crate::subscriptions::FilterTally;
 
 pub use self::health::Health;
@@ -39,6 +40,9 @@ pub const TRACE_ATTEMPTS_MAX: usize = 500;
 pub struct ConnectorsView {
     /// What is in use.
     pub connectors: Vec<ConnectorView>,
+    /// What was, and has versions that are kept; or is on its way.
+    #[serde(default)]
+    pub absent: Vec<ConnectorVersions>,
     /// What is not, and why.
     pub problems: Vec<LoadProblem>,
     /// Files that are being loaded.
@@ -62,8 +66,14 @@ pub struct ConnectorView {
     pub bytes: u64,
     /// What it can be asked to do.
     pub exports: Exports,
-    /// Connections that run it.
+    /// Connections of it.
     pub connections: Vec<ConnectionName>,
+    /// Somebody has rolled back to this version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
+    /// Every version that is kept, the latest offered first.
+    #[serde(default)]
+    pub versions: Vec<VersionView>,
 }
 
 /// A connection and how it is doing.
@@ -76,6 +86,9 @@ pub struct ConnectionView {
     pub health: Health,
     /// Why, in a sentence, unless all is well.
     pub reason: Option<String>,
+    /// Which version of its connector it runs, and which it does not.
+    #[serde(default)]
+    pub runs: RunsView,
     /// What waits, runs and died.
     pub depth: Depth,
     /// What keeps the lane from moving.
@@ -182,15 +195,19 @@ pub fn connectors(app: &App, workspace: &WorkspaceName) -> ConnectorsView {
     ConnectorsView {
         connectors: catalogue
             .shelves()
-            .map(|Shelf { file, connector, .. }| ConnectorView {
+            .filter_map(|shelf| Some((shelf, shelf.current()?)))
+            .map(|(shelf, connector)| ConnectorView {
+                held: shelf.record.held.clone(),
+                versions: versions::versions(app, workspace, shelf),
                 digest: connector.digest,
-                file: file.clone(),
+                file: shelf.file().to_owned(),
                 bytes: connector.bytes,
                 exports: connector.exports,
                 connections: used_by(&connector.descriptor.name),
                 descriptor: connector.descriptor.clone(),
             })
             .collect(),
+        absent: versions::absent(app, workspace),
         problems: catalogue.problems(app.plugins.dir()),
         loading: catalogue.loading(),
         read: catalogue.is_read(),
@@ -215,6 +232,7 @@ pub async fn connection_view(app: &App, connection: &Connection) -> Result<Conne
         connection: connection.clone(),
         health,
         reason,
+        runs: versions::runs(app, connection),
         depth: app.queue.depth(&connection.workspace, name),
         lane,
         filter_answers: connection

@@ -33,6 +33,7 @@ use crate::credentials;
 use crate::ingest::hooks::{Arrival, normalise, owe_all};
 use crate::ingest::raw_request;
 use crate::metrics::{AttemptLabels, Lane};
+use crate::plugins::{self, Ended};
 use crate::problem::chain;
 
 /// How the call ended, with everything it left.
@@ -134,7 +135,8 @@ impl Runner {
             let attempt = attempt_of(&leased);
             let (called, classified) = match called {
                 Some(called) => {
-                    let classified = classify(&connection, &connector, &pace, attempt, &leased, &called);
+                    let spared = plugins::spares(&app, &connection, connector.digest);
+                    let classified = classify(&connection, &connector, &pace, attempt, &leased, &called, spared);
                     (called, classified)
                 }
                 None => {
@@ -273,12 +275,23 @@ fn classify(
     attempt: AttemptId,
     leased: &Leased,
     called: &Called,
+    spared: bool,
 ) -> Classified {
     let verdict = match leased.delivery.kind {
         DeliveryKind::Deliver | DeliveryKind::Receive => classify::classify(called.result.clone(), &called.trail),
         DeliveryKind::Poll => classify::classify_poll(called.result.clone(), &called.trail),
     };
     let (outcome, effect) = decide(connection, connector, leased, &verdict);
+    let outcome = match &verdict {
+        // The version is on probation, and not the delivery.
+        Verdict::Failed(failure) if spared && Ended::is_fault(failure) => retry::spared(
+            &connection.spec.policy.retry,
+            &leased.delivery,
+            steady(),
+            &mut rand::rng(),
+        ),
+        Verdict::Failed(_) | Verdict::Delivered(_) => outcome,
+    };
     let effect = if called.own_mark { LaneEffect::None } else { effect };
     let lane = pace.settle(attempt, verdict.clone(), effect);
     Classified { verdict, outcome, lane }
@@ -361,6 +374,7 @@ async fn settle(
     match settled {
         Ok(_) => {
             Told::of(&end, accepted_at).tell(app, connection);
+            plugins::observe(app, connection, connector.digest, Ended::of(&end)).await;
             credentials::tell_reflected(app, connection, reflecting).await;
         }
         Err(SettleError::Stale(_)) => {

@@ -29,6 +29,7 @@ use super::{accept, body, raw_request, verify};
 use crate::app::App;
 use crate::clock::now;
 use crate::dispatch::{call_limits, granted, source_environment};
+use crate::plugins::{self, Ended};
 use crate::problem::Problem;
 use crate::subscriptions;
 
@@ -208,7 +209,7 @@ pub(crate) async fn normalise(
     let report = connector
         .receive(request, environment, receive_limits(app, connection), &entrance)
         .await;
-    match report.result {
+    let read = match report.result {
         Ok(Ok(received)) => Ok(received),
         Ok(Err(Rejected { code, message })) => Err(Failure {
             class: FailureClass::Schema,
@@ -218,7 +219,11 @@ pub(crate) async fn normalise(
             retry_after_ms: None,
         }),
         Err(fault) => Err(fault_failure(&fault)),
-    }
+    };
+    // What it makes of requests says as much about a version as what it delivers.
+    let ended = read.as_ref().map_or_else(Ended::failed, |_| Ended::Well);
+    plugins::observe(app, connection, connector.digest, ended).await;
+    read
 }
 
 /// The sender waits for the answer, so a request gets less time than a delivery may have.

@@ -61,6 +61,7 @@ mod tests {
             workspace: WorkspaceName::default(),
             spec: serde_json::from_value(serde_json::json!({"name": name, "connector": "c"})).unwrap(),
             granted: None,
+            grant: cofferdam_domain::grant::Grant::default(),
             enabled: true,
             revision: 1,
             updated_at: Timestamp::ZERO,

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use cofferdam_domain::{ConnectorName, Digest};
 use cofferdam_host::{Connector, LoadProblem};
 
+use super::record::ShelfRecord;
+
 /// Who may be called, and what else there is in the folder.
 #[derive(Clone, Default)]
 pub(crate) struct Catalogue {
@@ -22,16 +24,16 @@ pub(crate) struct Catalogue {
     pub(super) is_read: bool,
 }
 
-/// A name, and what provides it.
+/// A name, its versions, and those of them that are loaded.
 #[derive(Clone)]
 pub(crate) struct Shelf {
-    /// The file.
-    pub(crate) file: String,
+    /// What is durable about it.
+    pub(crate) record: Arc<ShelfRecord>,
     /// Which of several files with this name it is that provides it: the one that came first, and of those that came
     /// together the first by name.
     pub(super) claim: Claim,
-    /// What runs.
-    pub(crate) connector: Arc<Connector>,
+    /// What can be called now.
+    pub(super) loaded: BTreeMap<Digest, Arc<Connector>>,
 }
 
 /// By the look at which a file was taken up.
@@ -51,21 +53,23 @@ impl Catalogue {
         self.shelves.get(name)
     }
 
-    /// By name.
+    /// By name; those whose file has gone included.
     pub(crate) fn shelves(&self) -> impl Iterator<Item = &Shelf> {
         self.shelves.values()
     }
 
     /// The connector of this digest, if it is loaded.
     pub(super) fn loaded(&self, digest: Digest) -> Option<Arc<Connector>> {
-        let mut connectors = self.shelves.values().map(|shelf| &shelf.connector);
-        connectors.find(|connector| connector.digest == digest).cloned()
+        self.shelves
+            .values()
+            .find_map(|shelf| shelf.loaded.get(&digest))
+            .cloned()
     }
 
     /// The name that a file provides.
     pub(super) fn provided_by(&self, file: &str) -> Option<ConnectorName> {
         let mut shelves = self.shelves.iter();
-        let found = shelves.find(|(_, shelf)| shelf.file == file);
+        let found = shelves.find(|(_, shelf)| shelf.record.file.as_deref() == Some(file));
         found.map(|(name, _)| name.clone())
     }
 
@@ -82,6 +86,19 @@ impl Catalogue {
         of_folder.chain(of_files).collect()
     }
 
+    /// Files that are not in use and say this name, or would have provided it.
+    pub(crate) fn problems_of(&self, dir: &Path, name: &ConnectorName, file: Option<&str>) -> Vec<LoadProblem> {
+        let of_name =
+            |(at, problem): &(&String, &Problem)| problem.taken.as_ref() == Some(name) || file == Some(at.as_str());
+        let found = self.problems.iter().filter(of_name);
+        found
+            .map(|(file, problem)| LoadProblem {
+                path: dir.join(file),
+                reason: problem.reason.clone(),
+            })
+            .collect()
+    }
+
     /// Whether everything has been dealt with that was there when the server started.
     pub(crate) fn is_read(&self) -> bool {
         self.is_read
@@ -90,5 +107,22 @@ impl Catalogue {
     /// Files that are being loaded.
     pub(crate) fn loading(&self) -> Vec<String> {
         self.loading.iter().cloned().collect()
+    }
+}
+
+impl Shelf {
+    /// The current version, if it is loaded.
+    pub(crate) fn current(&self) -> Option<&Arc<Connector>> {
+        self.loaded.get(&self.record.current()?)
+    }
+
+    /// This version, if it is loaded.
+    pub(crate) fn connector(&self, digest: Digest) -> Option<&Arc<Connector>> {
+        self.loaded.get(&digest)
+    }
+
+    /// The name of the file that provides it.
+    pub(crate) fn file(&self) -> &str {
+        self.record.file.as_deref().unwrap_or_default()
     }
 }

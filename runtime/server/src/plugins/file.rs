@@ -5,14 +5,9 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use cofferdam_domain::{Digest, Hashing};
-use cofferdam_host::COMPONENT_BYTES_MAX;
 use rustix::fs::{Mode, OFlags};
 
 use super::folder::Stamp;
-
-/// Read at once while a file is hashed, in bytes.
-const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Why a file could not be read. It may end otherwise the next time.
 #[derive(Debug, thiserror::Error)]
@@ -20,32 +15,23 @@ pub(super) enum ReadError {
     /// It is not what was looked at; the next look takes it up as it is then.
     #[error("changed while it was read")]
     Changed,
+    /// It has more than may be.
+    #[error("is larger than {0} bytes")]
+    TooLarge(u64),
     /// The file system's word.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] io::Error),
 }
 
-/// The digest of the file, of which no more than a piece is in memory at a time.
-pub(super) fn digest(path: &Path, stamp: Stamp) -> Result<Digest, ReadError> {
-    let mut file = open(path, stamp)?.take(COMPONENT_BYTES_MAX + 1);
-    let mut hashing = Hashing::default();
-    let mut chunk = vec![0; CHUNK_BYTES];
-    loop {
-        match file.read(&mut chunk)? {
-            0 => break,
-            read => hashing.update(&chunk[..read]),
-        }
-    }
-    unchanged(file.get_ref(), stamp)?;
-    Ok(hashing.digest())
-}
-
-/// Everything in it.
-pub(super) fn bytes(path: &Path, stamp: Stamp) -> Result<Vec<u8>, ReadError> {
-    let mut file = open(path, stamp)?.take(COMPONENT_BYTES_MAX + 1);
+/// Everything in it, which is at most so many bytes.
+pub(super) fn bytes(path: &Path, stamp: Stamp, bytes_max: u64) -> Result<Vec<u8>, ReadError> {
+    let mut file = open(path, stamp)?.take(bytes_max + 1);
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
     unchanged(file.get_ref(), stamp)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(ReadError::TooLarge(bytes_max));
+    }
     Ok(bytes)
 }
 
@@ -78,13 +64,12 @@ mod tests {
         let path = dir.path().join("a.wasm");
         fs::write(&path, "bytes").unwrap();
         let stamp = Stamp::of(&fs::symlink_metadata(&path).unwrap());
-        assert_eq!(bytes(&path, stamp).unwrap(), b"bytes");
-        assert_eq!(digest(&path, stamp).unwrap(), Digest::of(b"bytes"));
+        assert_eq!(bytes(&path, stamp, 5).unwrap(), b"bytes");
+        assert!(matches!(bytes(&path, stamp, 4), Err(ReadError::TooLarge(4))));
         let other = dir.path().join("b");
         fs::write(&other, "other").unwrap();
         fs::rename(&other, &path).unwrap();
-        assert!(matches!(bytes(&path, stamp), Err(ReadError::Changed)));
-        assert!(matches!(digest(&path, stamp), Err(ReadError::Changed)));
+        assert!(matches!(bytes(&path, stamp, 5), Err(ReadError::Changed)));
     }
 
     #[test]
@@ -94,10 +79,10 @@ mod tests {
         fs::write(&target, "bytes").unwrap();
         let stamp = Stamp::of(&fs::symlink_metadata(&target).unwrap());
         symlink(&target, &path).unwrap();
-        assert!(matches!(bytes(&path, stamp), Err(ReadError::Unreadable(_))));
+        assert!(matches!(bytes(&path, stamp, 5), Err(ReadError::Unreadable(_))));
         fs::remove_file(&path).unwrap();
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
-        assert!(matches!(bytes(&path, stamp), Err(ReadError::Changed)));
+        assert!(matches!(bytes(&path, stamp, 5), Err(ReadError::Changed)));
     }
 }

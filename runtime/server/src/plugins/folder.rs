@@ -12,13 +12,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cofferdam_host::COMPONENT_BYTES_MAX;
 
+use super::trust::SIGNATURE_SUFFIX;
+
 /// Most `.wasm` files that are looked at.
 pub(super) const FILES_MAX: usize = 1_000;
 
 /// Most entries of the folder that are gone through in search of them.
 const ENTRIES_MAX: usize = 20_000;
 
-/// What a file is told apart by from what it was before.
+/// What a file, and what is signed of it, is told apart by from what it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamps {
+    pub(super) component: Stamp,
+    /// Of the signature beside it; none if there is none, or nobody looks at it.
+    pub(super) signature: Option<Stamp>,
+}
+
+/// One file at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Stamp {
     device: u64,
@@ -34,7 +44,7 @@ pub(super) struct Stamp {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Sight {
     /// A file that may be opened.
-    File(Stamp),
+    File(Stamps),
     /// Something else, and why it is not opened.
     Odd(String),
 }
@@ -60,15 +70,33 @@ impl Stamp {
     }
 
     /// How long ago it was written to, by its own word; none if that lies ahead.
-    pub(super) fn age(&self, now: SystemTime) -> Option<Duration> {
+    fn age(&self, now: SystemTime) -> Option<Duration> {
         let (seconds, nanoseconds) = self.modified;
         let since = Duration::new(u64::try_from(seconds).ok()?, u32::try_from(nanoseconds).ok()?);
         now.duration_since(UNIX_EPOCH.checked_add(since)?).ok()
     }
 }
 
+impl Stamps {
+    /// How long ago any of it was written to, by its own word; none if that lies ahead.
+    pub(super) fn age(&self, now: SystemTime) -> Option<Duration> {
+        let component = self.component.age(now)?;
+        match &self.signature {
+            Some(signature) => Some(component.min(signature.age(now)?)),
+            None => Some(component),
+        }
+    }
+}
+
+/// Whether the signatures beside files are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signatures {
+    LookedAt,
+    Ignored,
+}
+
 /// Looks at the folder. `known` are the files that were there before: they are looked at in any case.
-pub(super) fn list(dir: &Path, known: &BTreeSet<String>) -> io::Result<Listing> {
+pub(super) fn list(dir: &Path, known: &BTreeSet<String>, signatures: Signatures) -> io::Result<Listing> {
     let mut listing = Listing::default();
     let mut newcomers = BTreeSet::new();
     let mut entries = 0;
@@ -100,7 +128,7 @@ pub(super) fn list(dir: &Path, known: &BTreeSet<String>) -> io::Result<Listing> 
         }
     }
     for name in known {
-        if let Some(sight) = look_at(&dir.join(name)) {
+        if let Some(sight) = look_at(dir, name, signatures) {
             listing.files.insert(name.clone(), sight);
         }
     }
@@ -111,7 +139,7 @@ pub(super) fn list(dir: &Path, known: &BTreeSet<String>) -> io::Result<Listing> 
         listing.left_out.get_or_insert(reason);
     }
     for name in newcomers.into_iter().take(room) {
-        if let Some(sight) = look_at(&dir.join(&name)) {
+        if let Some(sight) = look_at(dir, &name, signatures) {
             listing.files.insert(name, sight);
         }
     }
@@ -119,8 +147,8 @@ pub(super) fn list(dir: &Path, known: &BTreeSet<String>) -> io::Result<Listing> 
 }
 
 /// None if there is nothing.
-fn look_at(path: &Path) -> Option<Sight> {
-    let metadata = match fs::symlink_metadata(path) {
+fn look_at(dir: &Path, name: &str, signatures: Signatures) -> Option<Sight> {
+    let metadata = match fs::symlink_metadata(dir.join(name)) {
         Ok(metadata) => metadata,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => return Some(Sight::Odd(format!("cannot be looked at: {error}"))),
@@ -130,7 +158,16 @@ fn look_at(path: &Path) -> Option<Sight> {
         None if metadata.size() > COMPONENT_BYTES_MAX => {
             Sight::Odd(format!("is larger than {COMPONENT_BYTES_MAX} bytes"))
         }
-        None => Sight::File(Stamp::of(&metadata)),
+        None => Sight::File(Stamps {
+            component: Stamp::of(&metadata),
+            signature: match signatures {
+                // What is no file says so when it is read.
+                Signatures::LookedAt => fs::symlink_metadata(dir.join(format!("{name}{SIGNATURE_SUFFIX}")))
+                    .ok()
+                    .map(|metadata| Stamp::of(&metadata)),
+                Signatures::Ignored => None,
+            },
+        }),
     })
 }
 

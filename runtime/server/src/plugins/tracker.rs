@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::folder::{Sight, Stamp};
+use super::folder::{Sight, Stamps};
 
 /// Every file that was ever seen and has not gone.
 pub(super) struct Tracker {
@@ -34,7 +34,7 @@ pub(super) struct Moment {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Looked {
     /// Files to be loaded.
-    pub(super) take_up: Vec<(String, Stamp)>,
+    pub(super) take_up: Vec<(String, Stamps)>,
     /// What cannot be loaded as it is, and why.
     pub(super) odd: Vec<(String, String)>,
     /// Files that are no longer there.
@@ -60,6 +60,19 @@ impl Tracker {
         }
     }
 
+    /// Knows of a file from earlier: if it is not there any more, it has gone.
+    pub(super) fn expect(&mut self, name: String, at: Instant) {
+        self.files.insert(
+            name,
+            Tracked {
+                sight: None,
+                since: at,
+                taken: Some(Sight::Odd(String::new())),
+                again: false,
+            },
+        );
+    }
+
     /// The files that are known.
     pub(super) fn known(&self) -> BTreeSet<String> {
         self.files.keys().cloned().collect()
@@ -71,9 +84,9 @@ impl Tracker {
     }
 
     /// Whether the file is still what it was when it was taken up.
-    pub(super) fn is_still(&self, name: &str, stamp: Stamp) -> bool {
+    pub(super) fn is_still(&self, name: &str, stamps: Stamps) -> bool {
         let sight = self.files.get(name).and_then(|file| file.sight.as_ref());
-        sight == Some(&Sight::File(stamp))
+        sight == Some(&Sight::File(stamps))
     }
 
     /// Has a file acted upon once more at the next look.
@@ -114,7 +127,7 @@ impl Tracker {
             file.taken.clone_from(&file.sight);
             file.again = false;
             match &file.sight {
-                Some(Sight::File(stamp)) => looked.take_up.push((name, *stamp)),
+                Some(Sight::File(stamps)) => looked.take_up.push((name, *stamps)),
                 Some(Sight::Odd(reason)) => looked.odd.push((name, reason.clone())),
                 None => {
                     self.files.remove(&name);
@@ -129,7 +142,7 @@ impl Tracker {
 /// A file that was written to long enough ago has stood still already when it is seen first: so a rename into place is quick.
 fn since(sight: Option<&Sight>, settle: Duration, now: Moment) -> Instant {
     let stood = match sight {
-        Some(Sight::File(stamp)) => stamp.age(now.wall).unwrap_or_default().min(settle),
+        Some(Sight::File(stamps)) => stamps.age(now.wall).unwrap_or_default().min(settle),
         Some(Sight::Odd(_)) | None => Duration::ZERO,
     };
     now.at.checked_sub(stood).unwrap_or(now.at)

@@ -13,6 +13,9 @@ use crate::memory::{self, Needle};
 /// One page of linear memory, in bytes.
 const PAGE_BYTES: usize = 64 * 1024;
 
+/// A test changes these bytes in the component, to the same length, and has a version that faults.
+const VERSION: &str = "this version does well";
+
 /// Longest part of an answer that a summary quotes, in bytes: what the host takes, less some words.
 const QUOTED_BYTES_MAX: usize = 900;
 
@@ -31,6 +34,8 @@ pub(crate) enum Act {
     },
     /// Panics, which is a trap.
     Panic,
+    /// Sends a request, or panics if a test has made another version of the probe: see [`VERSION`].
+    CallUnlessFaulty(Call),
     /// Uses the processor for ever, without ever calling the host.
     Loop,
     /// Uses the processor for so many turns of a loop, a hundred million of which take part of a second, and then sends a
@@ -163,6 +168,13 @@ impl Act {
         match self {
             Self::Ok { id, confirm, within_ms } => Ok(receipt(id, confirm, within_ms)),
             Self::Panic => panic!("the probe was told to panic"),
+            Self::CallUnlessFaulty(call) => {
+                assert!(
+                    black_box(VERSION).ends_with("well"),
+                    "this version of the probe is faulty"
+                );
+                Self::Call(call).perform(event, attempt)
+            }
             Self::Loop => spin(),
             Self::Work { turns, call } => {
                 (0..turns).for_each(|turn| _ = black_box(turn));

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::dispatch::granted;
-use crate::plugins::Hold;
+use crate::plugins::{Hold, Waiting, Why};
 
 /// How a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ pub enum Health {
     Off,
     /// Its connector is not loaded.
     NoConnector,
-    /// Its connector is not the one that was granted.
+    /// None of its connector's versions may run for it.
     Changed,
 }
 
@@ -68,8 +68,8 @@ impl Health {
 pub(super) fn health(app: &App, connection: &Connection, lane: &LaneState, now: Timestamp) -> (Health, Option<String>) {
     if let Err(hold) = granted(app, connection) {
         let health = match hold {
-            Hold::NotLoaded => Health::NoConnector,
-            Hold::Changed => Health::Changed,
+            Hold::NotLoaded | Hold::Loading => Health::NoConnector,
+            Hold::Changed(_) => Health::Changed,
         };
         return (health, Some(format!("connector {}: {hold}", connection.spec.connector)));
     }
@@ -79,10 +79,28 @@ pub(super) fn health(app: &App, connection: &Connection, lane: &LaneState, now: 
     if let Some((health, reason)) = trouble(lane, connection.spec.policy.breaker, now) {
         return (health, Some(reason));
     }
-    match unset_credentials(app, connection).as_slice() {
-        [] => (Health::Ok, None),
-        unset => (Health::Attention, Some(format!("not set yet: {}", unset.join(", ")))),
+    if let unset @ [_, ..] = unset_credentials(app, connection).as_slice() {
+        return (Health::Attention, Some(format!("not set yet: {}", unset.join(", "))));
     }
+    match app
+        .plugins
+        .choice(connection)
+        .waiting
+        .filter(|waiting| waiting.why != Why::Refused)
+    {
+        None => (Health::Ok, None),
+        Some(waiting) => (Health::Attention, Some(another_runs(&waiting))),
+    }
+}
+
+/// An earlier version runs, and somebody should decide about the present one.
+fn another_runs(waiting: &Waiting) -> String {
+    let more = match waiting.difference.as_slice() {
+        [] => String::new(),
+        more => format!(" ({})", more.join("; ")),
+    };
+    let (version, digest, why) = (&waiting.version, waiting.digest.short(), waiting.why.in_words());
+    format!("version {version} ({digest}) of its connector {why}{more}; an earlier one runs")
 }
 
 /// What stands against the lane; none if nothing does.

@@ -93,12 +93,14 @@ fn view(name: &str, health: Health, reason: Option<&str>, depth: [u64; 4]) -> Co
             workspace: WorkspaceName::default(),
             spec: spec(name, "slack"),
             granted: Some(Digest::of(b"slack")),
+            grant: cofferdam_domain::grant::Grant::default(),
             enabled: health != Health::Off,
             revision: 4,
             updated_at: ago(86_400_000 * 2),
         },
         health,
         reason: reason.map(str::to_owned),
+        runs: crate::admin::RunsView::default(),
         depth: Depth {
             pending,
             in_flight,
@@ -233,6 +235,8 @@ fn descriptor(name: &str, summary: &str) -> Descriptor {
 
 pub(super) fn connectors() -> ConnectorsView {
     let connector = |name: &str, summary: &str, connections: &[&str]| ConnectorView {
+        held: None,
+        versions: Vec::new(),
         descriptor: descriptor(name, summary),
         digest: Digest::of(name.as_bytes()),
         file: format!("{name}.wasm"),
@@ -253,6 +257,7 @@ pub(super) fn connectors() -> ConnectorsView {
             ),
             connector("webhook", &format!("Sends events on {HOSTILE}."), &[]),
         ],
+        absent: Vec::new(),
         loading: Vec::new(),
         read: true,
         problems: vec![LoadProblem {

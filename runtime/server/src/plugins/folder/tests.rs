@@ -35,7 +35,7 @@ fn what_is_no_file_is_named_and_not_opened() {
     large.set_len(COMPONENT_BYTES_MAX + 1).unwrap();
     fs::write(dir.path().join(std::ffi::OsStr::from_bytes(b"\xff.wasm")), "").unwrap();
     fs::write(path("new\nline.wasm"), "").unwrap();
-    let listing = list(dir.path(), &BTreeSet::new()).unwrap();
+    let listing = list(dir.path(), &BTreeSet::new(), Signatures::Ignored).unwrap();
     assert!(matches!(listing.files["a.wasm"], Sight::File(_)));
     for (name, says) in [
         ("folder.wasm", "a folder"),
@@ -64,7 +64,7 @@ fn a_folder_that_is_filled_up_loses_nothing_that_was_there() {
     for number in 0..=FILES_MAX {
         fs::write(dir.path().join(format!("{number:05}.wasm")), "").unwrap();
     }
-    let listing = list(dir.path(), &known).unwrap();
+    let listing = list(dir.path(), &known, Signatures::Ignored).unwrap();
     assert_eq!(listing.files.len(), FILES_MAX);
     assert!(listing.files.contains_key("zz.wasm") && !listing.files.contains_key("gone.wasm"));
     let said = listing.left_out.unwrap();
@@ -85,4 +85,21 @@ fn a_stamp_says_how_long_ago_the_file_was_written_to() {
         Some(Duration::from_millis(7))
     );
     assert_eq!(stamp.age(wrote - Duration::from_millis(7)), None);
+}
+
+#[test]
+fn a_signature_that_comes_changes_or_goes_makes_another_file_of_it_if_anybody_looks() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.wasm"), "a").unwrap();
+    let look = |signatures| {
+        let listing = list(dir.path(), &BTreeSet::new(), signatures).unwrap();
+        listing.files["a.wasm"].clone()
+    };
+    let (bare, ignored) = (look(Signatures::LookedAt), look(Signatures::Ignored));
+    fs::write(dir.path().join("a.wasm.minisig"), "one").unwrap();
+    let signed = look(Signatures::LookedAt);
+    assert_ne!(signed, bare);
+    assert_eq!(look(Signatures::Ignored), ignored);
+    fs::write(dir.path().join("a.wasm.minisig"), "another").unwrap();
+    assert_ne!(look(Signatures::LookedAt), signed);
 }

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 
-use super::super::folder::list;
+use super::super::folder::{Signatures, list};
 use super::*;
 
 const SETTLE: Duration = Duration::from_millis(500);
@@ -36,7 +36,7 @@ impl Bed {
     }
 
     fn look(&mut self) -> Looked {
-        let listing = list(self.dir.path(), &self.tracker.known()).unwrap();
+        let listing = list(self.dir.path(), &self.tracker.known(), Signatures::Ignored).unwrap();
         self.tracker.look(listing.files, self.now)
     }
 
@@ -134,4 +134,15 @@ fn what_is_to_be_tried_again_is_tried_once() {
     bed.tracker.again("a.wasm");
     bed.look();
     assert_eq!(bed.after(SETTLE).gone, ["a.wasm"], "trying again hides no removal");
+}
+
+#[test]
+fn a_file_that_is_known_from_earlier_is_taken_up_or_has_gone() {
+    let mut bed = Bed::new();
+    bed.write("a", SETTLE);
+    bed.tracker.expect("a.wasm".to_owned(), bed.now.at);
+    bed.tracker.expect("b.wasm".to_owned(), bed.now.at);
+    let looked = bed.look();
+    assert_eq!((taken(&looked), looked.gone.len()), (1, 0));
+    assert_eq!(bed.after(SETTLE).gone, ["b.wasm"]);
 }

@@ -1,0 +1,67 @@
+//! What people ask of the keeper: to load a version that is kept, to roll back to it, and to let go of a rollback.
+
+use cofferdam_domain::{ConnectorName, WorkspaceName};
+use cofferdam_store::Batch;
+
+use super::super::decisions::Decision;
+use super::super::record::{Held, ShelfRecord};
+use super::super::{Command, NotDone};
+use super::Keeper;
+
+impl Keeper {
+    pub(super) async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Load { name, digest, answer } => {
+                let shelf = self.catalogue.get(&name);
+                let loaded = shelf.and_then(|shelf| shelf.connector(digest)).cloned();
+                let version = shelf.and_then(|shelf| shelf.record.version(digest)).cloned();
+                match (loaded, version) {
+                    (Some(connector), _) => _ = answer.send(Ok(connector)),
+                    (None, Some(version)) => self.want(&name, version, Some(answer)),
+                    (None, None) => _ = answer.send(Err("it is not kept".to_owned())),
+                }
+            }
+            Command::Hold {
+                name,
+                held,
+                workspace,
+                decision,
+                answer,
+            } => {
+                let done = self.hold(&name, held, &workspace, decision).await;
+                _ = answer.send(done);
+            }
+        }
+    }
+
+    /// Rolls back, or lets go; with the record of who did.
+    async fn hold(
+        &mut self,
+        name: &ConnectorName,
+        held: Option<Held>,
+        workspace: &WorkspaceName,
+        decision: Decision,
+    ) -> Result<(), NotDone> {
+        let shelf = self.catalogue.get(name).ok_or(NotDone::Unknown)?;
+        if let Some(held) = &held
+            && shelf.record.version(held.digest).is_none()
+        {
+            return Err(NotDone::NotKept);
+        }
+        let after = ShelfRecord {
+            held,
+            updated_at: decision.at,
+            ..ShelfRecord::clone(&shelf.record)
+        };
+        let mut batch = Batch::new();
+        self.app.plugins.decisions.add(&mut batch, workspace, decision);
+        self.commit_with(&mut batch, &after);
+        if !self.write(batch, &after, &[]).await {
+            return Err(NotDone::NotDurable);
+        }
+        self.replace(after);
+        self.load_what_is_wanted();
+        self.publish();
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+use super::*;
+
+fn digest(tag: u8) -> Digest {
+    Digest::of(&[tag])
+}
+
+fn version(tag: u8) -> VersionRecord {
+    VersionRecord {
+        digest: digest(tag),
+        version: format!("1.0.{tag}"),
+        bytes: 1,
+        first_seen: Timestamp::from_millis(tag.into()),
+        file: "a.wasm".to_owned(),
+        exports: Exports::default(),
+        asks: Asks::default(),
+        signature: None,
+        signer: None,
+        unusable: None,
+    }
+}
+
+fn shelf(tags: &[u8]) -> ShelfRecord {
+    let empty = ShelfRecord {
+        name: "a".parse().unwrap(),
+        file: None,
+        offered: None,
+        held: None,
+        versions: Vec::new(),
+        updated_at: Timestamp::from_millis(0),
+    };
+    tags.iter().fold(empty, |shelf, tag| {
+        shelf.offering("a.wasm", version(*tag), Timestamp::from_millis(100))
+    })
+}
+
+fn held(tag: u8) -> Option<Held> {
+    Some(Held {
+        digest: digest(tag),
+        by: "anna".to_owned(),
+        at: Timestamp::from_millis(1),
+    })
+}
+
+fn digests(versions: &[VersionRecord]) -> Vec<Digest> {
+    versions.iter().map(|version| version.digest).collect()
+}
+
+#[test]
+fn versions_are_kept_in_the_order_in_which_they_were_offered_last() {
+    let shelf = shelf(&[1, 2, 3, 1]);
+    assert_eq!(digests(&shelf.versions), [digest(1), digest(3), digest(2)]);
+    assert_eq!(shelf.versions[0].first_seen, Timestamp::from_millis(1));
+    assert_eq!((shelf.current(), shelf.before()), (Some(digest(1)), Some(digest(3))));
+}
+
+#[test]
+fn a_rollback_holds_while_its_file_stays_and_ends_with_another_one() {
+    let mut rolled_back = shelf(&[1, 2, 3]);
+    rolled_back.held = held(2);
+    assert_eq!(rolled_back.before(), Some(digest(1)), "one further back");
+    assert_eq!(digests(rolled_back.from_current()), [digest(2), digest(1)]);
+    let same = rolled_back.offering("a.wasm", version(3), Timestamp::from_millis(5));
+    assert_eq!(same.current(), Some(digest(2)));
+    let other = rolled_back.offering("a.wasm", version(4), Timestamp::from_millis(5));
+    assert_eq!((other.current(), other.held), (Some(digest(4)), None));
+}
+
+#[test]
+fn what_cannot_be_run_is_not_rolled_back_to_and_what_a_file_held_that_has_gone_is() {
+    let mut shelf = shelf(&[1, 2, 3]);
+    shelf.versions[1].unusable = Some("damaged".to_owned());
+    assert_eq!(shelf.before(), Some(digest(1)));
+    shelf.file = None;
+    shelf.offered = None;
+    assert_eq!((shelf.current(), shelf.before()), (None, Some(digest(3))));
+    assert!(shelf.from_current().is_empty());
+}
+
+#[test]
+fn the_oldest_goes_first_and_nothing_that_is_in_use() {
+    let mut shelf = shelf(&[1, 2, 3, 4, 5, 6]);
+    let (next, gone) = shelf.within(3, |_| false);
+    assert_eq!(gone, [digest(1), digest(2), digest(3)]);
+    assert_eq!(digests(&next.versions), [digest(6), digest(5), digest(4)]);
+    shelf.held = held(1);
+    let (next, gone) = shelf.within(3, |used| used == digest(3));
+    assert_eq!(gone, [digest(2), digest(4), digest(5)]);
+    assert_eq!(digests(&next.versions), [digest(6), digest(3), digest(1)]);
+    let (next, gone) = shelf.within(0, |_| true);
+    assert_eq!((next, gone), (shelf, Vec::new()));
+}
