@@ -2,7 +2,8 @@
 
 use std::process::Stdio;
 
-use cofferdam_domain::DeliveryState;
+use cofferdam_domain::{DeliveryState, Digest};
+use cofferdam_tests::artifacts::test_guest;
 use cofferdam_tests::oauth2::CLIENT_SECRET;
 use cofferdam_tests::{Answer, AuthorizationServer, Running, Upstream, wait};
 use fantoccini::elements::Element;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
 use crate::connections::{probe, probe_server};
+use crate::folder::{asking_more, put, runs};
 
 /// Chromium as its driver starts it; both are Debian's.
 struct Browser {
@@ -296,5 +298,68 @@ async fn in_chromium_an_account_is_connected_across_sites_and_the_page_says_so()
         "{words}"
     );
     browser.picture("connected").await;
+    browser.client.clone().close().await.unwrap();
+}
+
+#[tokio::test]
+async fn in_chromium_a_version_that_asks_for_more_is_granted_and_rolled_back_from() {
+    let target = Upstream::start([], Answer::status(200)).await;
+    let server = probe_server().await;
+    server.api.apply(&probe("tickets", &target, "")).await;
+    let first = std::fs::read(test_guest("probe")).unwrap();
+    let more = asking_more();
+    put(&server, "probe.wasm", &more);
+    wait::until("the new version to wait", || async {
+        server.api.connection("tickets").await.runs.waiting
+    })
+    .await;
+    let browser = Browser::on(&server, "connections/tickets").await;
+    let waiting = browser.text("#waiting").await;
+    assert!(
+        waiting.contains("asks for more than was granted: upstream target: the method PURGE"),
+        "{waiting}"
+    );
+    browser.picture("version-waits").await;
+    browser.click("#decide").await;
+    assert!(browser.text("#more").await.contains("the method PURGE"));
+    browser.picture("version-grant").await;
+    browser.click("#grant button").await;
+    browser.text("#flash").await;
+    runs(&server, "tickets", &more).await;
+
+    browser.click("#runs a").await;
+    browser.text("#versions").await;
+    browser.picture("versions").await;
+    browser
+        .click(&format!("#roll-back-{} button", Digest::of(&first)))
+        .await;
+    assert!(browser.text("#held").await.contains("Rolled back"));
+    runs(&server, "tickets", &first).await;
+    browser.picture("rolled-back").await;
+    let decisions = browser.text("#decisions").await;
+    for part in ["granted", "rolled back", "PURGE", "first-admin"] {
+        assert!(decisions.contains(part), "{part}: {decisions}");
+    }
+    browser.click("#end-rollback button").await;
+    browser.text("#flash").await;
+    runs(&server, "tickets", &more).await;
+
+    // What was granted can be refused again, with a reason.
+    let page = format!(
+        "{}/panel/connections/tickets/versions/{}",
+        server.api.admin,
+        Digest::of(&more)
+    );
+    browser.client.goto(&page).await.unwrap();
+    let field = browser
+        .client
+        .wait()
+        .for_element(Locator::Css("#reason"))
+        .await
+        .unwrap();
+    field.send_keys("not reviewed").await.unwrap();
+    browser.click("#refuse button").await;
+    assert!(browser.text("#waiting").await.contains("was refused"));
+    runs(&server, "tickets", &first).await;
     browser.client.clone().close().await.unwrap();
 }

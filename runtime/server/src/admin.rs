@@ -31,6 +31,7 @@ use crate::panel;
 
 pub(crate) use self::connections::check_against_connector;
 pub use crate::consents::{ConsentState, ConsentView};
+pub(crate) use crate::plugins::views::VersionFor;
 pub use crate::plugins::views::{ConnectorVersions, RunsView, VersionState, VersionView};
 pub use crate::plugins::{Decision, DecisionKind, Held, Quarantined, Waiting, Why};
 pub use cofferdam_queue::{Redrive, RedriveId, RedriveKind, RedriveState, Skipped};

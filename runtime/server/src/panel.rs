@@ -19,6 +19,7 @@ mod destination;
 mod events;
 mod flash;
 mod frame;
+mod grant;
 mod guard;
 mod policy;
 mod problem_page;
@@ -30,6 +31,7 @@ mod sign_in;
 mod throttle;
 mod trace;
 mod units;
+mod versions;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -72,7 +74,16 @@ pub(crate) fn router() -> Router<App> {
             post(consent::connect),
         )
         .route(consent::CALLBACK_PATH, get(consent::callback))
+        .route("/panel/connections/{name}/versions/{digest}", get(grant::show))
+        .route("/panel/connections/{name}/versions/{digest}/grant", post(grant::grant))
+        .route(
+            "/panel/connections/{name}/versions/{digest}/refuse",
+            post(grant::refuse),
+        )
         .route("/panel/connectors", get(connectors::list))
+        .route("/panel/connectors/{name}", get(versions::show))
+        .route("/panel/connectors/{name}/roll-back", post(versions::roll_back))
+        .route("/panel/connectors/{name}/release", post(versions::release))
         .route("/panel/events", get(events::list))
         .route("/panel/traces/{correlation_id}", get(trace::show))
         .route("/panel/dead-letters", get(dead_letters::list))

@@ -16,6 +16,7 @@ use super::credentials::{self, CredentialLine, FACTS_SHOWN, FactRow};
 use super::delivery::DeliveryRow;
 use super::flash::FlashQuery;
 use super::frame::{Frame, Section, page};
+use super::grant::CodeRow;
 use super::guard::SignedIn;
 use super::policy;
 use super::problem_page::ProblemPage;
@@ -39,6 +40,7 @@ pub(super) struct ConnectionPage {
     pub(super) runbook: Option<String>,
     pub(super) revision: u64,
     pub(super) updated: Moment,
+    pub(super) code: CodeRow,
     pub(super) hook: Option<Hook>,
     pub(super) upstreams: Vec<UpstreamRow>,
     pub(super) settings: Option<String>,
@@ -223,6 +225,7 @@ impl ConnectionPage {
             runbook: spec.runbook.clone(),
             revision: shown.view.connection.revision,
             updated: Moment::new(shown.view.connection.updated_at, now),
+            code: CodeRow::new(&shown.view.runs, now),
             hook: spec.inbound.as_ref().map(|inbound| Hook {
                 path: shown.view.connection.hook_path().unwrap_or_default(),
                 external_url: inbound.external_url.as_ref().map(ToString::to_string),

@@ -60,7 +60,7 @@ impl ConnectionRow {
             enabled: view.connection.enabled,
             badge: view.health.into(),
             reason: view.reason.clone(),
-            release: release(view.health),
+            release: release(view),
             pending: view.depth.pending,
             in_flight: view.depth.in_flight,
             dead: view.depth.dead,
@@ -76,12 +76,12 @@ impl ConnectionRow {
     }
 }
 
-const fn release(health: Health) -> Option<&'static str> {
-    match health {
+fn release(view: &ConnectionView) -> Option<&'static str> {
+    match view.health {
         Health::Parked => Some("Release"),
         Health::BackingOff | Health::BreakerOpen => Some("Try now"),
-        Health::Attention => Some("Clear"),
-        // A changed connector is granted anew by applying the connection again: no button may stand for that decision.
+        Health::Attention => view.lane.flagged.is_some().then_some("Clear"),
+        // A version that waits is decided about where it is shown what it asks for.
         Health::Ok | Health::Off | Health::NoConnector | Health::Changed => None,
     }
 }

@@ -7,11 +7,13 @@ use axum::extract::State;
 use axum::response::Response;
 use cofferdam_domain::descriptor::UpstreamRequest;
 use cofferdam_domain::{CredentialSlot, InboundScheme};
+use cofferdam_host::LoadProblem;
 
 use super::frame::{Frame, Section, page};
 use super::guard::SignedIn;
 use super::problem_page::ProblemPage;
 use super::units;
+use crate::admin::ConnectorVersions;
 use crate::admin::views::{self, ConnectorView, ConnectorsView};
 use crate::app::App;
 use crate::clock::now;
@@ -21,7 +23,17 @@ use crate::clock::now;
 pub(super) struct ConnectorsPage {
     pub(super) frame: Frame,
     pub(super) connectors: Vec<ConnectorCard>,
+    pub(super) absent: Vec<AbsentRow>,
+    /// Files that are being loaded.
+    pub(super) loading: Vec<String>,
     pub(super) problems: Vec<ProblemRow>,
+}
+
+/// A connector that does not run now: its file has gone, or it is on its way.
+pub(super) struct AbsentRow {
+    pub(super) name: String,
+    /// Versions of it that are kept.
+    pub(super) kept: usize,
 }
 
 /// A connector.
@@ -32,6 +44,10 @@ pub(super) struct ConnectorCard {
     pub(super) file: String,
     pub(super) size: String,
     pub(super) digest: String,
+    /// Versions of it that are kept.
+    pub(super) kept: usize,
+    /// Whether somebody has rolled back.
+    pub(super) held: bool,
     pub(super) connections: Vec<String>,
     pub(super) abilities: Vec<&'static str>,
     pub(super) upstreams: Vec<Asked>,
@@ -68,20 +84,31 @@ pub(super) async fn list(State(app): State<App>, SignedIn(session): SignedIn) ->
 
 impl ConnectorsPage {
     pub(super) fn new(frame: Frame, view: &ConnectorsView) -> Self {
-        let problems = view.problems.iter().map(|problem| ProblemRow {
-            file: problem
-                .path
-                .file_name()
-                .unwrap_or(problem.path.as_os_str())
-                .to_string_lossy()
-                .into_owned(),
-            reason: problem.reason.clone(),
-        });
-        let problems = problems.collect();
         Self {
             frame,
             connectors: view.connectors.iter().map(ConnectorCard::new).collect(),
-            problems,
+            absent: view.absent.iter().map(AbsentRow::new).collect(),
+            loading: view.loading.clone(),
+            problems: view.problems.iter().map(ProblemRow::new).collect(),
+        }
+    }
+}
+
+impl ProblemRow {
+    pub(super) fn new(problem: &LoadProblem) -> Self {
+        let name = problem.path.file_name().unwrap_or(problem.path.as_os_str());
+        Self {
+            file: name.to_string_lossy().into_owned(),
+            reason: problem.reason.clone(),
+        }
+    }
+}
+
+impl AbsentRow {
+    fn new(view: &ConnectorVersions) -> Self {
+        Self {
+            name: view.name.to_string(),
+            kept: view.versions.len(),
         }
     }
 }
@@ -101,6 +128,8 @@ impl ConnectorCard {
             file: view.file.clone(),
             size: units::bytes(view.bytes),
             digest: view.digest.to_string(),
+            kept: view.versions.len(),
+            held: view.held.is_some(),
             connections: view.connections.iter().map(ToString::to_string).collect(),
             abilities: abilities
                 .into_iter()

@@ -17,6 +17,10 @@ pub(super) enum Flash {
     Deleted,
     SecretSet,
     SecretRotated,
+    Granted,
+    Refused,
+    RolledBack,
+    RollbackEnded,
     NotDead,
     SignedOut,
     SessionEnded,
@@ -36,7 +40,7 @@ impl FlashQuery {
 }
 
 impl Flash {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 16] = [
         Self::TurnedOn,
         Self::TurnedOff,
         Self::Released,
@@ -46,6 +50,10 @@ impl Flash {
         Self::Deleted,
         Self::SecretSet,
         Self::SecretRotated,
+        Self::Granted,
+        Self::Refused,
+        Self::RolledBack,
+        Self::RollbackEnded,
         Self::NotDead,
         Self::SignedOut,
         Self::SessionEnded,
@@ -66,6 +74,10 @@ impl Flash {
             Self::Deleted => "deleted",
             Self::SecretSet => "secret-set",
             Self::SecretRotated => "secret-rotated",
+            Self::Granted => "granted",
+            Self::Refused => "refused",
+            Self::RolledBack => "rolled-back",
+            Self::RollbackEnded => "rollback-ended",
             Self::NotDead => "not-dead",
             Self::SignedOut => "signed-out",
             Self::SessionEnded => "session-ended",
@@ -85,6 +97,12 @@ impl Flash {
             Self::SecretRotated => {
                 "Rotated. Requests carry the new value; the old one is accepted for a while. Change it at the provider now."
             }
+            Self::Granted => "Granted. This version runs from the next attempt on.",
+            Self::Refused => "Refused. This version does not run for the connection.",
+            Self::RolledBack => {
+                "Rolled back. It runs from the next attempt on, for connections that were granted it or that it asks no more of."
+            }
+            Self::RollbackEnded => "The rollback has ended. What the file holds runs again.",
             Self::NotDead => "Nothing was changed: it is no longer a dead letter. Somebody else may have been faster.",
             Self::SignedOut => "Signed out.",
             Self::SessionEnded => "Nothing was changed: your session had ended. Sign in and try again.",
@@ -102,6 +120,10 @@ impl Flash {
             | Self::Deleted
             | Self::SecretSet
             | Self::SecretRotated
+            | Self::Granted
+            | Self::Refused
+            | Self::RolledBack
+            | Self::RollbackEnded
             | Self::SignedOut => Tone::Good,
             Self::NotDead | Self::SessionEnded => Tone::Warning,
         }

@@ -15,11 +15,13 @@ use super::delivery::DeliveryRow;
 use super::events::EventsPage;
 use super::flash::Flash;
 use super::frame::{Frame, Section};
+use super::grant::GrantPage;
 use super::problem_page::ProblemPage;
 use super::redrives::{ConfirmPage, RedrivePage, RedriveRow, RedrivesPage};
 use super::secret::SecretPage;
 use super::sign_in::SignInPage;
 use super::trace::TracePage;
+use super::versions::VersionsPage;
 use crate::admin::views::{ConnectionView, DeadLetterPage, Health};
 use crate::admin::{LetterFilter, Preview, Redrive, RedriveKind};
 use crate::problem::Problem;
@@ -52,6 +54,22 @@ fn pages(role: Role) -> Vec<(&'static str, String)> {
             .unwrap(),
         ),
         ("connection", connection(frame(Section::Connections))),
+        (
+            "versions",
+            VersionsPage::new(
+                frame(Section::Connectors).titled("slack"),
+                &fixtures::versions(),
+                &fixtures::decisions(),
+            )
+            .render()
+            .unwrap(),
+        ),
+        (
+            "grant",
+            GrantPage::new(frame(Section::Connections), "tickets".into(), &fixtures::version_for())
+                .render()
+                .unwrap(),
+        ),
         (
             "connectors",
             ConnectorsPage::new(frame(Section::Connectors), &fixtures::connectors())
@@ -331,6 +349,31 @@ fn a_trace_shows_every_step_once_and_each_attempt_by_itself() {
 fn the_filter_of_dead_letters_survives_a_replay() {
     let html = dead_letters(frame(Role::Admin, Section::DeadLetters));
     assert!(html.contains("/replay?connection=tickets\""), "{html}");
+}
+
+#[test]
+fn only_an_earlier_version_that_can_run_may_be_rolled_back_to() {
+    let html = VersionsPage::new(
+        frame(Role::Admin, Section::Connectors),
+        &fixtures::versions(),
+        &fixtures::decisions(),
+    );
+    let html = html.render().unwrap();
+    assert_eq!(html.matches("/roll-back\"").count(), 1, "{html}");
+    assert!(html.contains("/panel/connectors/slack/release"), "{html}");
+}
+
+#[test]
+fn a_connections_page_says_which_version_waits_and_what_it_asks_for_more_and_leads_to_the_decision() {
+    let html = connection(frame(Role::Admin, Section::Connections));
+    for part in [
+        "waits for a decision",
+        "asks for more than was granted",
+        "after 5 faults in a row",
+        "/versions/",
+    ] {
+        assert!(html.contains(part), "{part}: {html}");
+    }
 }
 
 #[test]

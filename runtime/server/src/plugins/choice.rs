@@ -131,7 +131,7 @@ pub(crate) fn difference(shelf: &ShelfRecord, version: &VersionRecord, connectio
 }
 
 /// Whether a version may run for the connection.
-fn may(
+pub(super) fn may(
     shelf: &ShelfRecord,
     version: &VersionRecord,
     connection: &Connection,

@@ -1,10 +1,11 @@
 //! What the API and the panel show of versions.
 
+use cofferdam_domain::grant::Asks;
 use cofferdam_domain::{Connection, ConnectionName, ConnectorName, Descriptor, Digest, Timestamp, WorkspaceName};
 use cofferdam_host::LoadProblem;
 use serde::{Deserialize, Serialize};
 
-use super::choice::{Waiting, choose};
+use super::choice::{Waiting, Why, choose, difference, may};
 use super::record::{Held, VersionRecord};
 use super::standing::Quarantined;
 use super::{Catalogue, Shelf};
@@ -85,6 +86,41 @@ pub struct RunsView {
     /// Versions that kept faulting for it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub quarantined: Vec<Quarantined>,
+}
+
+/// A version of its connector, as somebody has to know it who decides about it for a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct VersionFor {
+    pub(crate) connector: ConnectorName,
+    pub(crate) version: VersionView,
+    /// Why it does not run; none if it may.
+    pub(crate) why: Option<Why>,
+    /// What it asks for beyond what was granted.
+    pub(crate) difference: Vec<String>,
+    /// All that it asks for.
+    pub(crate) asks: Vec<String>,
+}
+
+/// A version for a connection; none if it is not kept.
+pub(crate) fn version_for(app: &App, connection: &Connection, digest: Digest) -> Option<VersionFor> {
+    let catalogue = app.plugins.catalogue();
+    let shelf = catalogue.get(&connection.spec.connector)?;
+    let version = shelf.record.version(digest)?;
+    let standing = app.plugins.standings.of(connection);
+    Some(VersionFor {
+        connector: shelf.record.name.clone(),
+        version: view(shelf, version),
+        why: may(
+            &shelf.record,
+            version,
+            connection,
+            &standing,
+            app.plugins.config.updates,
+        )
+        .err(),
+        difference: difference(&shelf.record, version, connection),
+        asks: version.asks.beyond(&Asks::default()),
+    })
 }
 
 /// What a connection runs.

@@ -20,6 +20,10 @@ use serde_json::json;
 
 use crate::admin::kept::{LatestPoll, Polling, StateKept};
 use crate::admin::views::{ConnectionView, ConnectorView, ConnectorsView, Health, HeldLimit};
+use crate::admin::{
+    ConnectorVersions, Decision, DecisionKind, Held, Quarantined, RunsView, VersionFor, VersionState, VersionView,
+    Waiting, Why,
+};
 use crate::panel::frame::{Frame, Section};
 use crate::panel::sessions::Sessions;
 use crate::subscriptions::FilterTally;
@@ -100,7 +104,7 @@ fn view(name: &str, health: Health, reason: Option<&str>, depth: [u64; 4]) -> Co
         },
         health,
         reason: reason.map(str::to_owned),
-        runs: crate::admin::RunsView::default(),
+        runs: runs(),
         depth: Depth {
             pending,
             in_flight,
@@ -233,6 +237,89 @@ fn descriptor(name: &str, summary: &str) -> Descriptor {
     serde_json::from_value(descriptor).unwrap()
 }
 
+/// One version runs, another asks for more, and a third is in quarantine.
+fn runs() -> RunsView {
+    RunsView {
+        digest: Some(Digest::of(b"slack")),
+        version: Some("1.4.0".into()),
+        waiting: Some(Waiting {
+            digest: Digest::of(b"slack 2"),
+            version: format!("2.0.0-{HOSTILE}"),
+            why: Why::AsksForMore,
+            difference: vec![format!("upstream slack: paths under /{HOSTILE}")],
+        }),
+        quarantined: vec![Quarantined {
+            digest: Digest::of(b"slack 1.5"),
+            at: ago(90_000),
+            faults: 5,
+            reason: format!("panicked: {HOSTILE}"),
+            instead: Digest::of(b"slack"),
+        }],
+    }
+}
+
+fn version(state: VersionState, content: &[u8]) -> VersionView {
+    VersionView {
+        digest: Digest::of(content),
+        version: format!("1.4.0-{HOSTILE}"),
+        bytes: 59_392,
+        first_seen: ago(90_000),
+        file: format!("{HOSTILE}.wasm"),
+        state,
+        reason: (state == VersionState::Unusable).then(|| format!("does not compile: {HOSTILE}")),
+        signer: (state == VersionState::Current).then(|| "RWQexample".into()),
+        connections: vec!["tickets".parse().unwrap()],
+    }
+}
+
+pub(super) fn versions() -> ConnectorVersions {
+    ConnectorVersions {
+        name: "slack".parse().unwrap(),
+        file: Some(format!("{HOSTILE}.wasm")),
+        current: Some(Digest::of(b"slack")),
+        offered: Some(Digest::of(b"slack 2")),
+        held: Some(Held {
+            digest: Digest::of(b"slack"),
+            by: HOSTILE.into(),
+            at: ago(90_000),
+        }),
+        descriptor: None,
+        versions: vec![
+            version(VersionState::HeldBack, b"slack 2"),
+            version(VersionState::Current, b"slack"),
+            version(VersionState::Kept, b"slack 1.5"),
+            version(VersionState::Unusable, b"slack 1"),
+        ],
+        problems: vec![LoadProblem {
+            path: PathBuf::from("/plugins/slack.wasm"),
+            reason: format!("does not compile: {HOSTILE}"),
+        }],
+    }
+}
+
+pub(super) fn decisions() -> Vec<Decision> {
+    vec![Decision {
+        at: ago(90_000),
+        kind: DecisionKind::Refused,
+        by: HOSTILE.into(),
+        connector: "slack".parse().unwrap(),
+        connection: Some("tickets".parse().unwrap()),
+        digest: Some(Digest::of(b"slack 2")),
+        difference: vec![format!("upstream slack: paths under /{HOSTILE}")],
+        reason: Some(HOSTILE.into()),
+    }]
+}
+
+pub(super) fn version_for() -> VersionFor {
+    VersionFor {
+        connector: "slack".parse().unwrap(),
+        version: version(VersionState::Current, b"slack 2"),
+        why: Some(Why::AsksForMore),
+        difference: vec![format!("upstream slack: paths under /{HOSTILE}")],
+        asks: vec![format!("upstream slack: POST of /{HOSTILE}, credential `bearer`")],
+    }
+}
+
 pub(super) fn connectors() -> ConnectorsView {
     let connector = |name: &str, summary: &str, connections: &[&str]| ConnectorView {
         held: None,
@@ -257,8 +344,8 @@ pub(super) fn connectors() -> ConnectorsView {
             ),
             connector("webhook", &format!("Sends events on {HOSTILE}."), &[]),
         ],
-        absent: Vec::new(),
-        loading: Vec::new(),
+        absent: vec![versions()],
+        loading: vec![format!("{HOSTILE}.wasm")],
         read: true,
         problems: vec![LoadProblem {
             path: PathBuf::from("/plugins/broken.wasm"),
