@@ -12,6 +12,7 @@ mod crash;
 mod dead_letters;
 mod delete;
 mod delivery;
+mod faults;
 mod folder;
 mod github_examples;
 mod hooks;
