@@ -2,9 +2,10 @@
 //! a lot themselves or next to nothing, and webhooks are answered.
 
 use cofferdam_domain::{DeliveryState, FailureClass};
+use cofferdam_host::EngineUse;
 use cofferdam_server::ingest::EventsAccepted;
 use cofferdam_tests::artifacts::test_guest;
-use cofferdam_tests::{Answer, Running, Setup, Upstream, api};
+use cofferdam_tests::{Answer, Running, Setup, Upstream, api, wait};
 use serde_json::{Value, json};
 
 use crate::connections::{probe, probe_server};
@@ -60,6 +61,62 @@ async fn beside_a_lane_that_loops_nobody_else_faults_and_nobody_else_waits_for_i
             failure.message
         );
     }
+}
+
+#[tokio::test]
+async fn more_calls_that_compute_than_there_are_slots_wait_and_none_fails() {
+    let target = Upstream::start([], Answer::status(200)).await;
+    let setup = Setup::new()
+        .plugin(&test_guest("probe"))
+        .config("\n[host]\ncalls = 4\n");
+    let server = setup.start().await;
+    let lanes = ["a", "b", "c", "d", "e", "f"];
+    for lane in lanes {
+        server
+            .api
+            .apply(&probe(lane, &target, "[policy]\nconcurrency = 64\n"))
+            .await;
+    }
+    let mut sent = Vec::new();
+    for lane in lanes {
+        let work = json!({"do": "work", "turns": 5_000_000});
+        sent.extend(send(&server, lane, 6, work).await);
+    }
+    for correlation in sent {
+        assert_eq!(server.api.wait_delivered(&correlation).await.attempts.len(), 1);
+    }
+    let used: EngineUse = server.api.get("/v1/host").await;
+    assert_eq!((used.calls.max, used.compute.waiting), (4, 0), "{used:?}");
+    assert!(
+        used.compute.moved > 0 && used.compute.turns >= used.compute.moved,
+        "{used:?}"
+    );
+}
+
+#[tokio::test]
+async fn memory_that_calls_have_taken_is_given_back_when_they_are_over() {
+    const CALLS: usize = 12;
+    const HELD: u64 = 24 * 1024 * 1024;
+    let target = Upstream::start([], Answer::held()).await;
+    let server = probe_server().await;
+    let policy = format!("[policy]\nconcurrency = {CALLS}\n");
+    server.api.apply(&probe("p", &target, &policy)).await;
+    let before = server.resident_bytes();
+    let sent = send(&server, "p", CALLS, json!({"do": "hold", "bytes": HELD})).await;
+    target.wait_for(CALLS).await;
+    let most = server.resident_bytes();
+    assert!(most - before > CALLS as u64 * HELD * 9 / 10, "{before} {most}");
+    target.release();
+    for correlation in sent {
+        server.api.wait_delivered(&correlation).await;
+    }
+    wait::until("the memory's return", || async {
+        let after = server.resident_bytes();
+        (after.saturating_sub(before) < (most - before) / 3).then_some(())
+    })
+    .await;
+    let used: EngineUse = server.api.get("/v1/host").await;
+    assert_eq!(used.pool.map(|pool| pool.instances), Some(0), "{used:?}");
 }
 
 #[tokio::test]

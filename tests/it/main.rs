@@ -27,6 +27,7 @@ mod panel;
 mod poller;
 mod providers;
 mod python_connector;
+mod reuse;
 mod secrets;
 mod signing;
 mod start;

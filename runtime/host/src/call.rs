@@ -1,6 +1,7 @@
 //! One call into a guest: a fresh store and instance under a wall deadline, a CPU budget and a memory limit.
 //!
-//! Whatever the guest does ends in a value. The instance is gone when the call is over, so no state survives it. Where the call
+//! Whatever the guest does ends in a value. The instance is gone when the call is over, so no state survives it, unless its
+//! connection asked for [instances to be kept](crate::keep); then what is of the call is made anew for each. Where the call
 //! runs, on the executor or on the [compute threads](crate::compute), makes no difference to what it comes to.
 
 use std::future::Future;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cofferdam_domain::attempt::{LogLine, Usage};
-use cofferdam_domain::{Fault, FaultKind};
+use cofferdam_domain::{Digest, Fault, FaultKind};
 use wasmtime::component::{Instance, InstancePre};
 use wasmtime::{Store, UpdateDeadline};
 
@@ -19,11 +20,13 @@ use crate::engine::Engine;
 use crate::environment::Environment;
 use crate::fault::fault;
 use crate::imports::Guest;
+use crate::keep::{Alive, Keeper, Owner};
 use crate::limits::CallLimits;
 use crate::logbook::LogExceeded;
 use crate::memory::CallMemory;
 use crate::meter::{CpuExceeded, Meter};
 use crate::slots::Slot;
+use crate::wasi::Left;
 
 /// A call's result with what it left and used.
 #[derive(Debug)]
@@ -67,6 +70,9 @@ pub(crate) struct Call {
     environment: Arc<dyn Environment>,
     limits: CallLimits,
     compute: Arc<Compute>,
+    keeper: Arc<Keeper>,
+    /// Whose instance it may be, if it may have served before.
+    owner: Option<Owner>,
     slot: Slot,
 }
 
@@ -85,15 +91,29 @@ impl Call {
             environment,
             limits: CallLimits { memory_bytes, ..limits },
             compute: Arc::clone(&engine.compute),
+            keeper: Arc::clone(&engine.keeper),
+            owner: None,
             slot,
         }
+    }
+
+    /// In an instance of this connector that has served before, if the slot allows it and there is one.
+    pub(crate) fn reusing(mut self, connector: Digest) -> Self {
+        self.owner = (self.slot.reuse.calls_max > 1).then(|| Owner {
+            lane: self.slot.weight.lane,
+            connector,
+            revision: self.slot.reuse.revision,
+        });
+        self
     }
 
     /// Makes the call. Cancel-safe: dropping the future ends the guest.
     pub(crate) async fn run<A: Ask>(self, what: A) -> CallReport<A::Returned> {
         let (compute, weight, meter) = (Arc::clone(&self.compute), Arc::clone(&self.slot.weight), Meter::new());
         let metered = meter.clone();
-        compute.carry(&weight, &meter, self.whole(what, metered)).await
+        compute
+            .carry(&weight, &meter, Box::pin(self.whole(what, metered)))
+            .await
     }
 
     /// From the making of the instance to its end.
@@ -103,26 +123,44 @@ impl Call {
             environment,
             limits,
             compute,
+            keeper,
+            owner,
             slot,
         } = self;
         // Everything below is dropped before the slot, the instance too, should the call be given up.
         let began = Instant::now();
         let memory = CallMemory::new(limits.memory_bytes);
-        let guest = Guest::new(environment, limits, memory.clone(), meter.clone());
-        let mut store = Store::new(component.engine(), guest);
-        store.limiter(|guest| &mut guest.watch);
+        let mut guest = Guest::new(environment, limits, memory.clone(), meter.clone());
+        let kept = owner.and_then(|owner| keeper.take(&owner, began));
+        // What its memory has grown to counts in this call too; where that is not allowed any more, it is not used.
+        let kept = kept.filter(|kept| guest.carry_on(kept.store.data()).is_ok());
+        let (mut store, mut instance, served) = match kept {
+            Some(kept) => {
+                let mut store = kept.store;
+                *store.data_mut() = guest;
+                (store, Some(kept.instance), kept.calls)
+            }
+            None => {
+                let mut store = Store::new(component.engine(), guest);
+                store.limiter(|guest| &mut guest.watch);
+                (store, None, 0)
+            }
+        };
         store.set_hostcall_fuel(limits.host_call_bytes);
         store.set_max_component_handles(limits.handles);
         watch_cpu(&mut store, compute, slot.weight.lane, meter.clone(), limits.cpu);
 
         let work = async {
-            let instance = component.instantiate_async(&mut store).await?;
+            let instance = match instance {
+                Some(instance) => instance,
+                None => *instance.insert(component.instantiate_async(&mut store).await?),
+            };
             what.ask(&mut store, instance).await
         };
         let ended = within(limits.deadline, &meter, work).await;
-        let mut guest = store.into_data();
-        guest.end().await;
-        let result = match (remembered(&guest, &memory), ended) {
+        let left = store.data_mut().end().await;
+        let guest = store.data();
+        let result = match (remembered(guest, &memory), ended) {
             (Some(fault), _) => Err(fault),
             (None, Ok(Ok(value))) => Ok(value),
             (None, Ok(Err(error))) => Err(fault(&error, &limits, &guest.logs)),
@@ -132,6 +170,16 @@ impl Call {
             }),
         };
         let logs = guest.logs.take();
+        let owner = owner.filter(|_| result.is_ok() && left == Left::Nothing && served + 1 < slot.reuse.calls_max);
+        if let (Some(owner), Some(instance)) = (owner, instance) {
+            let at_rest = guest.at_rest();
+            *store.data_mut() = at_rest;
+            let calls = served + 1;
+            let alive = Alive { store, instance, calls };
+            keeper.keep(owner, alive, Instant::now());
+        } else {
+            drop(store);
+        }
         drop(slot);
         CallReport {
             result,

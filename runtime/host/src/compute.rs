@@ -20,6 +20,7 @@ use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use async_task::Runnable;
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tracing::Instrument;
 
@@ -47,7 +48,7 @@ const NICENESS: i32 = 10;
 const NICENESS_MAX: i32 = 19;
 
 /// How the threads are used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComputeUse {
     /// Threads that there are.
     pub threads: usize,
@@ -57,8 +58,8 @@ pub struct ComputeUse {
     pub moved: u64,
     /// Turns that were taken since the start.
     pub turns: u64,
-    /// What calls have waited for turns because of other lanes since the start, all together.
-    pub held_up: Duration,
+    /// What calls have waited for turns because of other lanes since the start, all together, in milliseconds.
+    pub held_up_ms: u64,
 }
 
 /// The threads and their queue. They end when this is dropped and nothing waits any more.
@@ -118,12 +119,11 @@ impl Compute {
 
     /// Runs a call: here if its lane is heavy or as soon as it turns out to compute, and on the executor until then.
     /// Cancel-safe: dropping the future ends the call, where it is.
-    pub(crate) async fn carry<F>(&self, weight: &LaneWeight, meter: &Meter, work: F) -> F::Output
+    pub(crate) async fn carry<F>(&self, weight: &LaneWeight, meter: &Meter, mut work: Pin<Box<F>>) -> F::Output
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let mut work = Box::pin(work);
         if !weight.is_heavy() {
             let ended = std::future::poll_fn(|context| match meter.poll(work.as_mut(), context) {
                 Poll::Ready(ended) => Poll::Ready(Some(ended)),
@@ -179,7 +179,7 @@ impl Compute {
             waiting: self.0.lock().queue.len(),
             moved: self.0.moved.load(Ordering::Relaxed),
             turns: self.0.turns.load(Ordering::Relaxed),
-            held_up: Duration::from_micros(self.0.held_up_us.load(Ordering::Relaxed)),
+            held_up_ms: self.0.held_up_us.load(Ordering::Relaxed) / 1000,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! The wasmtime engine: its settings, its epoch ticker, its pool.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
 
 use cofferdam_domain::Digest;
 use cofferdam_domain::connection::{CallLimit, Maximum};
@@ -11,8 +11,9 @@ use wasmtime::{Config, Enabled, InstanceAllocationStrategy, PoolingAllocationCon
 
 use crate::compile::files::CacheFiles;
 use crate::compile::{CompileCache, Compiler};
-use crate::compute::{Compute, ComputeUse};
+use crate::compute::Compute;
 use crate::imports;
+use crate::keep::Keeper;
 use crate::limits::{MEMORIES_MAX, TABLES_MAX, size};
 use crate::slots::incoming::Entrance;
 use crate::slots::{INCOMING_SLOTS, LaneSlots, Slots};
@@ -26,6 +27,10 @@ const MEMORY_KEEP_RESIDENT: usize = 4 * 1024 * 1024;
 /// The same for tables and async stacks.
 const SMALL_KEEP_RESIDENT: usize = 64 * 1024;
 
+/// Slots that are free and still hold what they kept resident, before a slot that never held any is taken: so many times
+/// [`MEMORY_KEEP_RESIDENT`] is what a server keeps behind a burst of calls.
+const WARM_SLOTS: u32 = 32;
+
 /// Stack of a guest call, in bytes. Recursion past it is a trap.
 pub(crate) const GUEST_STACK: usize = 512 * 1024;
 
@@ -34,8 +39,10 @@ pub(crate) const GUEST_STACK: usize = 512 * 1024;
 pub struct EngineSettings {
     /// Calls that lanes may run at once beyond the one that each lane has; more wait.
     pub calls_max: u32,
-    /// Lanes that there may be; each has one call of its own.
+    /// Lanes that there may be; each has one call of its own, and so have the incoming requests of its connection.
     pub lanes_max: u32,
+    /// Instances that may be kept between calls; see [`Reuse`](crate::Reuse).
+    pub kept_max: u32,
     /// The most that any call may be given.
     pub maximum: Maximum,
     /// Where compiled code is kept: readable by the host only.
@@ -54,12 +61,21 @@ impl EngineSettings {
         Self {
             calls_max: 128,
             lanes_max: 1024,
+            kept_max: 64,
             maximum: Maximum::default(),
             cache_dir,
             cache_bytes: 2 * 1024 * 1024 * 1024,
             compiler: Compiler::InProcess,
             compiles_at_once: 1,
         }
+    }
+}
+
+impl EngineSettings {
+    /// Instances that there may be at once: whoever may have one has a slot in the pool, so that none is ever missing. Each
+    /// connection has one for its lane and one for its incoming requests; one more is for descriptors.
+    const fn instances_max(&self) -> u32 {
+        self.calls_max + 2 * self.lanes_max + self.kept_max + INCOMING_SLOTS + 1
     }
 }
 
@@ -94,8 +110,11 @@ pub struct Engine {
     /// The way in of descriptors, which wait for each other.
     pub(crate) describing: Entrance,
     pub(crate) compute: Arc<Compute>,
+    pub(crate) keeper: Arc<Keeper>,
     /// Slots of the pool are as large as this.
     pub(crate) memory_bytes_max: usize,
+    /// Instances that the pool has room for.
+    pub(crate) instances_max: u32,
     pooled: bool,
 }
 
@@ -117,7 +136,8 @@ impl Engine {
                 )
             }
         };
-        start_ticker(&wasmtime).map_err(EngineError::Threads)?;
+        let keeper = Arc::new(Keeper::new(settings.kept_max as usize));
+        start_ticker(&wasmtime, Arc::downgrade(&keeper)).map_err(EngineError::Threads)?;
         let ticked = wasmtime.weak();
         let tick = move || {
             if let Some(engine) = ticked.upgrade() {
@@ -141,7 +161,9 @@ impl Engine {
             describing: slots.entrance(),
             slots,
             compute: Arc::new(compute),
+            keeper,
             memory_bytes_max: size(settings.maximum.of(CallLimit::Memory)),
+            instances_max: settings.instances_max(),
             pooled,
         })
     }
@@ -163,9 +185,9 @@ impl Engine {
         self.slots.entrance()
     }
 
-    /// How the threads are used on which guests go on that compute.
-    pub fn compute_use(&self) -> ComputeUse {
-        self.compute.usage()
+    /// Ends the instances that a lane has kept: its connection has changed, or is off.
+    pub fn forget_kept(&self, lane: &LaneSlots) {
+        self.keeper.forget(lane.lane());
     }
 
     /// Whether instances come from a pool.
@@ -196,8 +218,7 @@ fn config(pool: Option<&EngineSettings>) -> Config {
         .wasm_component_model(true)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(16));
     if let Some(settings) = pool {
-        // Each connection has one of its own for its lane and one for its incoming requests; one more is for descriptors.
-        let calls = settings.calls_max + 2 * settings.lanes_max + INCOMING_SLOTS + 1;
+        let calls = settings.instances_max();
         let most = |limit| settings.maximum.of(limit);
         let instances = u32::try_from(most(CallLimit::Instances)).unwrap_or(u32::MAX);
         let mut slots = PoolingAllocationConfig::new();
@@ -212,6 +233,7 @@ fn config(pool: Option<&EngineSettings>) -> Config {
             .table_elements(size(most(CallLimit::TableElements)))
             .total_stacks(calls.saturating_mul(2))
             .max_memory_size(size(most(CallLimit::Memory)))
+            .max_unused_warm_slots(WARM_SLOTS)
             .linear_memory_keep_resident(MEMORY_KEEP_RESIDENT)
             .table_keep_resident(SMALL_KEEP_RESIDENT)
             .async_stack_keep_resident(SMALL_KEEP_RESIDENT)
@@ -222,8 +244,8 @@ fn config(pool: Option<&EngineSettings>) -> Config {
 }
 
 /// One plain thread per engine: a tokio timer would stop ticking exactly when a guest hogs the executor. It ends when the
-/// engine is gone.
-fn start_ticker(engine: &wasmtime::Engine) -> std::io::Result<()> {
+/// engine is gone. On the way it ends the kept instances that nobody uses, one at a tick.
+fn start_ticker(engine: &wasmtime::Engine, keeper: Weak<Keeper>) -> std::io::Result<()> {
     let engine = engine.weak();
     std::thread::Builder::new()
         .name("cofferdam-epoch".to_owned())
@@ -231,6 +253,9 @@ fn start_ticker(engine: &wasmtime::Engine) -> std::io::Result<()> {
             while let Some(engine) = engine.upgrade() {
                 engine.increment_epoch();
                 drop(engine);
+                if let Some(keeper) = keeper.upgrade() {
+                    keeper.sweep(Instant::now());
+                }
                 std::thread::sleep(EPOCH_TICK);
             }
         })?;

@@ -7,18 +7,19 @@ mod settings;
 mod state;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings;
-use crate::environment::Environment;
+use crate::environment::{Environment, Nothing};
 use crate::host_calls::HostCalls;
 use crate::limits::{CallLimits, MemoryWatch};
 use crate::logbook::LogBook;
-use crate::memory::CallMemory;
+use crate::memory::{CallMemory, MemoryExceeded};
 use crate::meter::Meter;
 use crate::output::{self, Output};
-use crate::wasi::{self, Wasi};
+use crate::wasi::{self, Left, Wasi};
 
 /// What a store holds: one call's view of the world.
 pub(crate) struct Guest {
@@ -31,6 +32,8 @@ pub(crate) struct Guest {
     /// What of the memory is the view of the state.
     state_bytes: usize,
     meter: Meter,
+    /// When its instance was made: the zero of the monotonic clock, which never goes back in one instance's life.
+    born: Instant,
     wasi: Option<Box<Wasi>>,
 }
 
@@ -45,15 +48,43 @@ impl Guest {
             memory,
             state_bytes: 0,
             meter,
+            born: Instant::now(),
             wasi: None,
         }
+    }
+
+    /// For an instance that has served before, with what it has grown to since. If that is more than this call may use,
+    /// nothing has changed.
+    pub(crate) fn carry_on(&mut self, before: &Self) -> Result<(), MemoryExceeded> {
+        self.watch.carry_on(&before.watch)?;
+        self.born = before.born;
+        Ok(())
+    }
+
+    /// For an instance between two calls: it reaches nothing, and holds nothing of the call that has ended.
+    pub(crate) fn at_rest(&self) -> Self {
+        let mut at_rest = Self::new(
+            Arc::new(Nothing),
+            self.limits,
+            CallMemory::new(usize::MAX),
+            Meter::new(),
+        );
+        let fits = at_rest.carry_on(self);
+        debug_assert!(fits.is_ok(), "there is no limit");
+        at_rest
     }
 
     /// The count of host calls, and WASI's state, made now if this is its first use.
     pub(crate) fn wasi(&mut self) -> (&mut HostCalls, &mut Wasi) {
         let wasi = self.wasi.get_or_insert_with(|| {
             let environment = Arc::clone(&self.environment);
-            let wasi = Wasi::new(environment, &self.logs, self.memory.clone(), self.meter.clone());
+            let wasi = Wasi::new(
+                environment,
+                &self.logs,
+                self.memory.clone(),
+                self.meter.clone(),
+                self.born,
+            );
             Box::new(wasi)
         });
         (&mut self.calls, wasi)
@@ -71,9 +102,10 @@ impl Guest {
     }
 
     /// Ends what the call left going on; returns when it has ended.
-    pub(crate) async fn end(&mut self) {
-        if let Some(wasi) = self.wasi.take() {
-            wasi.end().await;
+    pub(crate) async fn end(&mut self) -> Left {
+        match self.wasi.take() {
+            Some(wasi) => wasi.end().await,
+            None => Left::Nothing,
         }
     }
 }

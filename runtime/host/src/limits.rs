@@ -6,7 +6,7 @@ use cofferdam_domain::Policy;
 use cofferdam_domain::connection::{CallLimit, Maximum};
 use wasmtime::ResourceLimiter;
 
-use crate::memory::CallMemory;
+use crate::memory::{CallMemory, MemoryExceeded};
 
 /// Memories and tables that one component may have.
 pub(crate) const MEMORIES_MAX: u32 = 2;
@@ -85,6 +85,8 @@ pub(crate) struct TableExceeded {
 #[derive(Debug)]
 pub(crate) struct MemoryWatch {
     memory: CallMemory,
+    /// Bytes of all linear memories.
+    linear: usize,
     table_elements: usize,
     table_elements_max: usize,
     instances_max: usize,
@@ -94,16 +96,27 @@ impl MemoryWatch {
     pub(crate) fn new(memory: CallMemory, limits: &CallLimits) -> Self {
         Self {
             memory,
+            linear: 0,
             table_elements: 0,
             table_elements_max: limits.table_elements,
             instances_max: limits.instances,
         }
     }
+
+    /// Goes on with what another has watched over: it counts here too.
+    pub(crate) fn carry_on(&mut self, before: &Self) -> Result<(), MemoryExceeded> {
+        self.memory.take(before.linear)?;
+        self.linear += before.linear;
+        self.table_elements += before.table_elements;
+        Ok(())
+    }
 }
 
 impl ResourceLimiter for MemoryWatch {
     fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        self.memory.take(desired.saturating_sub(current))?;
+        let more = desired.saturating_sub(current);
+        self.memory.take(more)?;
+        self.linear += more;
         Ok(true)
     }
 
@@ -171,5 +184,23 @@ mod tests {
         let limits = CallLimits::of(&policy, &maximum);
         assert_eq!((limits.cpu, limits.host_calls), (Duration::from_secs(1), 7));
         assert_eq!(limits.deadline, CallLimits::default().deadline);
+    }
+
+    #[test]
+    fn what_an_instance_has_grown_to_counts_in_its_next_call() {
+        let mut before = watch(&CallMemory::new(100));
+        before.memory_growing(0, 60, None).unwrap();
+        before.memory_growing(60, 70, None).unwrap();
+        before.table_growing(0, 10, None).unwrap();
+        let memory = CallMemory::new(100);
+        let mut next = watch(&memory);
+        next.carry_on(&before).unwrap();
+        assert!(next.memory_growing(70, 101, None).is_err());
+        assert!(next.table_growing(10, 11, None).is_err());
+        assert!(next.memory_growing(70, 100, None).is_ok());
+        assert_eq!(memory.peak_bytes(), 100);
+        let too_small = CallMemory::new(69);
+        assert!(watch(&too_small).carry_on(&before).is_err());
+        assert_eq!(too_small.peak_bytes(), 0, "nothing was taken");
     }
 }

@@ -42,7 +42,7 @@ pub enum Polled {
 }
 
 impl Connector {
-    /// Asks for news once, in a fresh instance, which the slot is the right to.
+    /// Asks for news once, in an instance, which the slot is the right to: a fresh one, unless it says otherwise.
     pub async fn poll(
         &self,
         cursor: Option<String>,
@@ -52,6 +52,7 @@ impl Connector {
     ) -> CallReport<Polled> {
         let poller = self.poller.clone();
         let report = Call::new(&self.engine, &self.instance, environment, limits, slot)
+            .reusing(self.digest)
             .run(Poll { poller, cursor })
             .await;
         CallReport {

@@ -34,7 +34,7 @@ pub struct DeliverRequest {
 }
 
 impl Connector {
-    /// Delivers one event through a fresh instance, which the slot is the right to.
+    /// Delivers one event through an instance, which the slot is the right to: a fresh one, unless it says otherwise.
     pub async fn deliver(
         &self,
         request: DeliverRequest,
@@ -44,6 +44,7 @@ impl Connector {
     ) -> CallReport<CallResult> {
         let sink = self.sink.clone();
         let report = Call::new(&self.engine, &self.instance, environment, limits, slot)
+            .reusing(self.digest)
             .run(Deliver { sink, request })
             .await;
         CallReport {

@@ -12,6 +12,8 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::incoming::Entrance;
+use crate::compute::queue::LaneId;
+use crate::usage;
 use crate::weight::LaneWeight;
 
 /// Calls of `receive` and `describe` at once, beside the one that each connection has.
@@ -26,6 +28,26 @@ pub struct Slot {
     _permits: Permits,
     /// What the calls of whoever holds it have been like.
     pub(crate) weight: Arc<LaneWeight>,
+    /// Whether its instance may be one that has served before, and be kept.
+    pub(crate) reuse: Reuse,
+}
+
+/// How instances are used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reuse {
+    /// Of the connection: raised by every change of it. What was made under another is not used.
+    pub revision: u64,
+    /// Calls that one instance may serve; a fresh one for each call if it is no more than one.
+    pub calls_max: u32,
+}
+
+impl Slot {
+    /// For an instance that is used again like this.
+    #[must_use]
+    pub fn reusing(mut self, reuse: Reuse) -> Self {
+        self.reuse = reuse;
+        self
+    }
 }
 
 /// What it was taken from.
@@ -70,6 +92,18 @@ impl Slots {
         }
     }
 
+    /// Those that lanes share, and those that incoming requests share.
+    pub(crate) fn in_use(&self) -> (usage::Slots, usage::Slots) {
+        let of = |max: usize, slots: &Semaphore| usage::Slots {
+            max,
+            in_use: max.saturating_sub(slots.available_permits()),
+        };
+        (
+            of(self.shared_max, &self.shared),
+            of(INCOMING_SLOTS as usize, &self.incoming),
+        )
+    }
+
     /// The way in of a connection's requests, or of a descriptor.
     pub(crate) fn entrance(&self) -> Entrance {
         Entrance::new(&self.incoming, INCOMING_SLOTS as usize)
@@ -91,7 +125,13 @@ impl LaneSlots {
         Slot {
             _permits: permits,
             weight: Arc::clone(&self.weight),
+            reuse: Reuse::default(),
         }
+    }
+
+    /// The name of the lane that these are the slots of, to the host.
+    pub(crate) fn lane(&self) -> LaneId {
+        self.weight.lane
     }
 
     /// Waits until there may be a slot beyond the lane's own. Cancel-safe.

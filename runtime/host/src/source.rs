@@ -88,6 +88,7 @@ impl Connector {
         };
         let source = self.source.clone();
         Call::new(&self.engine, &self.instance, environment, limits, slot)
+            .reusing(self.digest)
             .run(Receive { source, request })
             .await
     }

@@ -48,6 +48,15 @@ const REQUESTS_AT_ONCE_MAX: usize = 8;
 #[error("{0}")]
 pub(crate) struct Misused(String);
 
+/// What a call leaves open at its end, which it takes along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// The guest has closed all that it opened.
+    Nothing,
+    /// The guest still holds handles of what is gone.
+    Resources,
+}
+
 /// One call's WASI.
 pub(crate) struct Wasi {
     table: ResourceTable,
@@ -74,7 +83,13 @@ pub(crate) struct Wasi {
 enum Gone {}
 
 impl Wasi {
-    pub(crate) fn new(environment: Arc<dyn Environment>, logs: &LogBook, memory: CallMemory, meter: Meter) -> Self {
+    pub(crate) fn new(
+        environment: Arc<dyn Environment>,
+        logs: &LogBook,
+        memory: CallMemory,
+        meter: Meter,
+        born: Instant,
+    ) -> Self {
         let mut table = ResourceTable::new();
         table.set_max_capacity(RESOURCES_MAX);
         let ambience = environment.ambience();
@@ -86,7 +101,7 @@ impl Wasi {
             ambience,
             randomness: Randomness::new(ambience),
             environment,
-            born: Instant::now(),
+            born,
             stdout: Lines::new(logs.clone(), LogLevel::Info, "stdout"),
             stderr: Lines::new(logs.clone(), LogLevel::Warn, "stderr"),
             memory,
@@ -100,7 +115,7 @@ impl Wasi {
 
     /// Ends what the guest left going on, and returns when it has ended: behind this nothing of the call leaves any more, and
     /// what the gate recorded is what there was.
-    pub(crate) async fn end(self) {
+    pub(crate) async fn end(self) -> Left {
         let Self {
             table,
             stdout,
@@ -111,11 +126,17 @@ impl Wasi {
         } = self;
         stdout.finish();
         stderr.finish();
+        let left = if table.is_empty() {
+            Left::Nothing
+        } else {
+            Left::Resources
+        };
         // A request is aborted when its handle goes.
         drop(table);
         drop(alive);
         let none: Option<Gone> = all_gone.recv().await;
         debug_assert!(none.is_none());
+        left
     }
 }
 

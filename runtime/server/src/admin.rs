@@ -10,6 +10,7 @@ pub(crate) mod deletion;
 mod deliveries;
 mod health;
 mod host;
+mod host_use;
 pub mod kept;
 pub(crate) mod letter_filter;
 pub(crate) mod oauth2;
@@ -78,6 +79,7 @@ pub fn router(app: App) -> Router {
         )
         .route("/v1/secrets", get(secrets::list))
         .route("/v1/budgets", get(budgets::list))
+        .route("/v1/host", get(host_use::show))
         .route("/v1/secrets/facts", get(secrets::facts))
         .route("/v1/deliveries", get(deliveries::list))
         .route("/v1/deliveries/{id}", get(deliveries::show))

@@ -138,6 +138,7 @@ impl Server {
         let engine = Engine::new(&EngineSettings {
             calls_max: config.host.calls,
             lanes_max: u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX),
+            kept_max: config.host.kept_instances,
             maximum: config.host.maximum,
             cache_dir: options.data.join("compiled"),
             cache_bytes: config.host.cache_bytes,

@@ -12,7 +12,7 @@ use cofferdam_domain::event::{Event, Origin};
 use cofferdam_domain::{CallResult, Digest, EventId, Timestamp, TraceContext};
 use cofferdam_host::{
     CallLimits, Connector, DeliverRequest, Engine, EngineSettings, Environment, HttpRequest, HttpResponse, LaneSlots,
-    SendFuture,
+    Reuse, SendFuture,
 };
 use cofferdam_tests::artifacts::{target_dir, test_guest};
 use wasmtime::Store;
@@ -71,6 +71,7 @@ const PYTHON: Subject = Subject {
 /// Keys of a subject's rows.
 struct Keys {
     fresh: &'static str,
+    reused: &'static str,
     bare: &'static str,
     vs_bare: &'static str,
     bare_warm: &'static str,
@@ -83,6 +84,7 @@ pub(crate) async fn measure(report: &mut Report) {
             &RUST,
             Keys {
                 fresh: "fresh_us_rust",
+                reused: "reused_us_rust",
                 bare: "bare_us_rust",
                 vs_bare: "fresh_vs_bare_rust",
                 bare_warm: "bare_warm_us_rust",
@@ -92,6 +94,7 @@ pub(crate) async fn measure(report: &mut Report) {
             &JAVASCRIPT,
             Keys {
                 fresh: "fresh_us_js",
+                reused: "reused_us_js",
                 bare: "bare_us_js",
                 vs_bare: "fresh_vs_bare_js",
                 bare_warm: "bare_warm_us_js",
@@ -101,6 +104,7 @@ pub(crate) async fn measure(report: &mut Report) {
             &PYTHON,
             Keys {
                 fresh: "fresh_us_python",
+                reused: "reused_us_python",
                 bare: "bare_us_python",
                 vs_bare: "fresh_vs_bare_python",
                 bare_warm: "bare_warm_us_python",
@@ -118,20 +122,28 @@ pub(crate) fn settings() -> EngineSettings {
 
 async fn measure_one(report: &mut Report, engine: &Engine, subject: &'static Subject, keys: &Keys) {
     let ours = Ours::new(engine, subject).await;
+    let reused = Ours::new(engine, subject).await.reusing();
     let bare = Bare::new(subject);
     let mut warm = bare.instantiate().await;
     for _ in 0..subject.calls_per_round {
         ours.call().await;
+        reused.call().await;
         bare.call().await;
         warm.call(&bare.event).await;
     }
-    let (mut fresh_us, mut bare_us, mut warm_us) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut fresh_us, mut reused_us) = (Vec::new(), Vec::new());
+    let (mut bare_us, mut warm_us) = (Vec::new(), Vec::new());
     for _ in 0..subject.rounds {
         let began = Instant::now();
         for _ in 0..subject.calls_per_round {
             ours.call().await;
         }
         fresh_us.push(per_call(began, subject));
+        let began = Instant::now();
+        for _ in 0..subject.calls_per_round {
+            reused.call().await;
+        }
+        reused_us.push(per_call(began, subject));
         let began = Instant::now();
         for _ in 0..subject.calls_per_round {
             bare.call().await;
@@ -145,6 +157,12 @@ async fn measure_one(report: &mut Report, engine: &Engine, subject: &'static Sub
     }
     let vs_bare = median(fresh_us.iter().zip(&bare_us).map(|(ours, bare)| ours / bare).collect());
     report.row(keys.fresh, median(fresh_us), "µs", "a delivery in a fresh instance");
+    report.row(
+        keys.reused,
+        median(reused_us),
+        "µs",
+        "a delivery in an instance that serves up to 1000",
+    );
     report.row(
         keys.bare,
         median(bare_us),
@@ -216,6 +234,7 @@ pub(crate) struct Ours {
     slots: LaneSlots,
     environment: Arc<dyn Environment>,
     event: Event,
+    reuse: Reuse,
 }
 
 impl Ours {
@@ -228,7 +247,17 @@ impl Ours {
             slots: engine.lane_slots(),
             environment: Arc::new(Outside(subject)),
             event: event(subject.body),
+            reuse: Reuse::default(),
         }
+    }
+
+    /// In instances that serve as many calls as they may.
+    fn reusing(mut self) -> Self {
+        self.reuse = Reuse {
+            revision: 1,
+            calls_max: 1000,
+        };
+        self
     }
 
     pub(crate) async fn call(&self) {
@@ -247,7 +276,8 @@ impl Ours {
         let slot = self
             .slots
             .try_take()
-            .expect("a lane that holds nothing has its own slot");
+            .expect("a lane that holds nothing has its own slot")
+            .reusing(self.reuse);
         let environment = Arc::clone(&self.environment);
         let report = self.connector.deliver(request, environment, limits, slot).await;
         assert!(

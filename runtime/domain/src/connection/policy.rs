@@ -39,6 +39,8 @@ pub struct Policy {
     pub output_bytes: u64,
     /// Event drafts that one call may return; a source's request makes fewer.
     pub drafts: u64,
+    /// Calls that one instance may serve; a fresh one for each if it is no more than one. 0 to 1000.
+    pub reuse_calls: u32,
     /// Attempts that may begin in a span of time; none means as fast as they come.
     pub rate: Option<Rate>,
     /// When to stop trying a destination that does not work, and how to begin again.
@@ -123,6 +125,7 @@ impl Default for Policy {
             log_bytes: CallLimit::LogBytes.bounds().default,
             output_bytes: CallLimit::OutputBytes.bounds().default,
             drafts: CallLimit::Drafts.bounds().default,
+            reuse_calls: 0,
             rate: None,
             breaker: BreakerPolicy::default(),
             order_by: None,
@@ -170,6 +173,7 @@ impl Policy {
                 limit.bounds().most,
             );
         }
+        within("reuse_calls", self.reuse_calls.into(), 0, 1_000);
         within("request_timeout_ms", self.request_timeout_ms, 100, 300_000);
         within("response_bytes_max", self.response_bytes_max, 1024, 16 * 1024 * 1024);
         within(

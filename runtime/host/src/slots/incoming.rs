@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
-use super::{Permits, SHARE, Slot};
+use super::{Permits, Reuse, SHARE, Slot};
 use crate::weight::LaneWeight;
 
 /// Requests of one connection that may wait for a slot; for what is over it there is none.
@@ -22,6 +22,7 @@ pub struct Entrance {
     shared: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     weight: Arc<LaneWeight>,
+    reuse: Reuse,
 }
 
 impl Entrance {
@@ -33,7 +34,15 @@ impl Entrance {
             shared: Arc::clone(shared),
             waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             weight: Arc::new(LaneWeight::new()),
+            reuse: Reuse::default(),
         }
+    }
+
+    /// The same one, for instances that are used again like this.
+    #[must_use]
+    pub fn reusing(mut self, reuse: Reuse) -> Self {
+        self.reuse = reuse;
+        self
     }
 
     /// Whether a request is on its way in or inside.
@@ -60,6 +69,7 @@ impl Entrance {
         Some(Slot {
             _permits: permits,
             weight: Arc::clone(&self.weight),
+            reuse: self.reuse,
         })
     }
 }

@@ -11,6 +11,8 @@ use super::reader::{Document, Section};
 pub struct HostConfig {
     /// Calls at once.
     pub calls: u32,
+    /// Instances that are kept between calls, where policies ask for it.
+    pub kept_instances: u32,
     /// Components that are compiled at once.
     pub compiles: u32,
     /// Compiled code that is kept, in bytes.
@@ -27,6 +29,8 @@ pub(super) fn read(root: &mut Document<'_>, mut section: Section<'_>, defaults: 
     section.moved(root, "memory_bytes", "host.maximum.memory_bytes");
     section.moved(root, "state_bytes", "host.maximum.state_bytes");
     let calls = section.within(root, "calls", defaults.map(|host| host.calls.into()), 1..=1024);
+    let default = defaults.map(|host| host.kept_instances.into());
+    let kept = section.within(root, "kept_instances", default, 0..=1024);
     let compiles = section.within(root, "compiles", defaults.map(|host| host.compiles.into()), 1..=64);
     let default = defaults.map(|host| host.cache_bytes);
     let cache = section.within(root, "cache_bytes", default, 1024 * 1024..=1 << 50);
@@ -45,6 +49,7 @@ pub(super) fn read(root: &mut Document<'_>, mut section: Section<'_>, defaults: 
     most.finish(root);
     Some(HostConfig {
         calls: u32::try_from(calls?).ok()?,
+        kept_instances: u32::try_from(kept?).ok()?,
         compiles: u32::try_from(compiles?).ok()?,
         cache_bytes: cache?,
         maximum: maximum?,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cofferdam_domain::lane::core::{Allowance, Held, LanePolicy};
 use cofferdam_domain::{Connection, ConnectionName, Timestamp, WorkspaceName};
-use cofferdam_host::{Connector, DEADLINE_STRETCH_MAX, LaneSlots, Slot};
+use cofferdam_host::{Connector, DEADLINE_STRETCH_MAX, LaneSlots, Reuse, Slot};
 use cofferdam_queue::{LEASES_PER_CALL_MAX, LeaseTerms, Leased, Queue, QueueError, SettleError};
 use tokio::sync::watch;
 
@@ -44,6 +44,8 @@ pub(super) struct Lane {
     stop: Stop,
     slots: LaneSlots,
     pace: Option<Pace>,
+    /// Revision and toggle of the connection when it was last looked at.
+    seen: Option<(u64, bool)>,
     turns: Turns,
     queued: watch::Receiver<u64>,
     configured: watch::Receiver<u64>,
@@ -79,6 +81,7 @@ impl Lane {
             name,
             stop,
             pace: None,
+            seen: None,
             turns: Turns::default(),
             queued,
             configured,
@@ -94,7 +97,7 @@ impl Lane {
             self.configured.mark_unchanged();
             if attempts.is_empty() && self.app.connections.get(&self.workspace, &self.name).is_none() {
                 // Deleted, and nothing is under way any more; one that is made again gets a lane of its own.
-                return;
+                break;
             }
             let turn = self.take_turn().await;
             let next = self.next().await.unwrap_or_else(|error| {
@@ -137,6 +140,7 @@ impl Lane {
             }
         }
         while attempts.next().await.is_some() {}
+        self.app.engine.forget_kept(&self.slots);
     }
 
     /// Makes the poll that is due; how long the schedule need not be looked at again.
@@ -153,6 +157,11 @@ impl Lane {
         let Some(connection) = self.app.connections.get(&self.workspace, &self.name) else {
             return Ok(Next::Wait(POLL));
         };
+        let found = Some((connection.revision, connection.enabled));
+        if self.seen != found {
+            self.seen = found;
+            self.app.engine.forget_kept(&self.slots);
+        }
         // Without the connector that was granted a lane waits, as if it were off: attempts would only be burnt.
         let (true, Ok(connector)) = (connection.enabled, granted(&self.app, &connection)) else {
             self.app.metrics.pace(&metrics::Lane::of(&connection), 0, false);
@@ -219,6 +228,10 @@ impl Lane {
                 give_back(&self.app, leased).await;
                 continue;
             }
+            let slot = slot.reusing(Reuse {
+                revision: connection.revision,
+                calls_max: connection.spec.policy.reuse_calls,
+            });
             let runner = Runner {
                 app: self.app.clone(),
                 connection: Arc::clone(&connection),

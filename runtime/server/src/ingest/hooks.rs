@@ -17,7 +17,7 @@ use cofferdam_domain::limits::{DEDUPE_WINDOW, MESSAGE_BYTES_MAX, one_line};
 use cofferdam_domain::{
     Connection, ConnectionName, CorrelationId, FailureClass, Fault, FaultKind, Timestamp, WorkspaceName,
 };
-use cofferdam_host::{CallLimits, InboundRequest, Received, Rejected, Reply};
+use cofferdam_host::{CallLimits, InboundRequest, Received, Rejected, Reply, Reuse};
 use cofferdam_queue::{Accept, Owed};
 use serde::Deserialize;
 
@@ -205,7 +205,13 @@ pub(crate) async fn normalise(
         })
     })?;
     let environment = source_environment(connection);
-    let entrance = app.entrances.of(connection, &app.engine, &app.connections);
+    let entrance = app
+        .entrances
+        .of(connection, &app.engine, &app.connections)
+        .reusing(Reuse {
+            revision: connection.revision,
+            calls_max: connection.spec.policy.reuse_calls,
+        });
     let report = connector
         .receive(request, environment, receive_limits(app, connection), &entrance)
         .await;

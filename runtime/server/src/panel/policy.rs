@@ -52,6 +52,13 @@ pub(super) fn policy(policy: &Policy) -> Vec<(&'static str, String)> {
         ("Table elements per attempt", units::count(policy.table_elements)),
         ("Core instances per attempt", units::count(policy.instances)),
         ("Handles per attempt", units::count(policy.handles)),
+        (
+            "Calls of one instance",
+            match policy.reuse_calls {
+                0 | 1 => "one: each has a fresh instance".to_owned(),
+                calls => units::count(calls.into()),
+            },
+        ),
         ("Waits before attempts", waits.collect::<Vec<_>>().join(", ")),
         ("Given up after", span(policy.retry.max_age_ms)),
         ("Connector faults allowed", policy.retry.faults_max.to_string()),

@@ -1,6 +1,7 @@
 //! The vocabulary of the probe. What an act finds out comes back as the receipt's summary.
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use cofferdam_sdk::{
     Attempt, Event, Failure, FailureKind, HttpError, Receipt, Request, Response, credentials, log, settings, state,
@@ -9,6 +10,9 @@ use serde::Deserialize;
 
 use crate::exchange::Exchanges;
 use crate::memory::{self, Needle};
+
+/// What an instance remembers from one call to the next, if it lives that long.
+static SERVED: AtomicU32 = AtomicU32::new(0);
 
 /// One page of linear memory, in bytes.
 const PAGE_BYTES: usize = 64 * 1024;
@@ -42,6 +46,14 @@ pub(crate) enum Act {
     /// request.
     Work {
         turns: u64,
+        #[serde(flatten)]
+        call: Call,
+    },
+    /// The summary says how many calls of this act its instance has served, this one included.
+    Remember,
+    /// Takes and touches so many bytes of memory, and holds them while it sends a request.
+    Hold {
+        bytes: usize,
         #[serde(flatten)]
         call: Call,
     },
@@ -176,6 +188,13 @@ impl Act {
                 Self::Call(call).perform(event, attempt)
             }
             Self::Loop => spin(),
+            Self::Remember => Ok(Receipt::new((SERVED.fetch_add(1, Ordering::Relaxed) + 1).to_string())),
+            Self::Hold { bytes, call } => {
+                let held = black_box(vec![1_u8; bytes]);
+                let sent = call.send();
+                drop(black_box(held));
+                sent?.success().map(|response| Receipt::new(summary(&response)))
+            }
             Self::Work { turns, call } => {
                 (0..turns).for_each(|turn| _ = black_box(turn));
                 call.send()?.success().map(|response| Receipt::new(summary(&response)))
