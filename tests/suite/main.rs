@@ -8,6 +8,7 @@ mod crash;
 mod engine;
 mod faults;
 mod hostile_egress;
+mod hostile_guests;
 mod logs;
 mod needles;
 mod plan;
@@ -29,7 +30,7 @@ use tally::Tally;
 #[derive(Parser)]
 #[command(name = "cofferdam-suite", args_conflicts_with_subcommands = true)]
 struct Arguments {
-    /// Which: `crash`, `power-loss`, `faults`, `simulation`, `hostile-egress` or `canary`.
+    /// Which: `crash`, `power-loss`, `faults`, `simulation`, `hostile-egress`, `hostile-guests` or `canary`.
     #[arg(required = true)]
     name: Option<String>,
     #[command(flatten)]
@@ -77,6 +78,7 @@ fn run(name: &str, arguments: &Arguments) -> anyhow::Result<Tally> {
         "faults" => faults::run(plan),
         "canary" => canary::run(plan),
         "hostile-egress" => hostile_egress::run(plan),
+        "hostile-guests" => hostile_guests::run(plan),
         "simulation" => simulation::run(plan.seeds(500)?),
         _ => anyhow::bail!("there is no suite {name:?}; `cargo xtask suite --help` lists them"),
     }

@@ -52,9 +52,19 @@ pub(crate) fn bench() -> anyhow::Result<()> {
     run(cargo().args(["build", "--locked", "--workspace", "--bin", "cofferdam-bench"]))
 }
 
-/// The suites, and the library that puts faults between a process and its disk.
+/// The suites, the library that puts faults between a process and its disk, and the smith of WebAssembly at random.
 pub(crate) fn suite() -> anyhow::Result<()> {
-    run(cargo().args(["build", "--locked", "--workspace", "--lib", "--bin", "cofferdam-suite"]))
+    run(cargo().args(["build", "--locked", "--workspace", "--lib", "--bin", "cofferdam-suite"]))?;
+    run(smith("build").arg("--locked"))
+}
+
+/// Cargo on the smith's workspace.
+pub(crate) fn smith(task: &str) -> Command {
+    let mut command = cargo();
+    command
+        .args([task, "--manifest-path", "tests/smith/Cargo.toml"])
+        .env("CARGO_TARGET_DIR", target_dir().join("smith"));
+    command
 }
 
 /// First-party connectors.

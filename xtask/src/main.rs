@@ -61,6 +61,10 @@ enum Task {
     /// hostile-egress: what a connector, an upstream and a name server can try against the gate, as data: each case through both
     /// doors, by a real component in the real host, over real sockets. Each case once; well under a minute.
     ///
+    /// hostile-guests: what a connector's code can try against its host, on the real server: endless loops, bombs, floods, wild
+    /// addresses, files that are no connectors, WebAssembly at random. Each guest's exact failure, its neighbour's latency
+    /// alone and beside it, and the memory that comes back are in the table. 3 cycles: about 6 minutes.
+    ///
     /// canary: secrets of many kinds, set on the real server, are searched for in everything that a run leaves: guest memory,
     /// answers, pages, logs, metrics, command line, data folder. Once on each engine, about a minute.
     Suite {

@@ -13,6 +13,7 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     setup::rust_components()?;
     run(cargo().args(["fmt", "--all", "--check"]))?;
     run(cargo().args(["fmt", "--all", "--check", "--manifest-path", GUESTS]))?;
+    run(build::smith("fmt").arg("--check"))?;
     steps.next("dependencies: bans, licences, sources");
     let deny = setup::cargo_deny()?;
     run(std::process::Command::new(deny)
@@ -50,6 +51,7 @@ pub(crate) fn everything() -> anyhow::Result<()> {
         "--deny",
         "warnings",
     ]))?;
+    run(build::smith("clippy").args(["--locked", "--all-targets", "--", "--deny", "warnings"]))?;
     steps.next("lints of the guests");
     run(guests_cargo("clippy").args(["--all-targets", "--", "--deny", "warnings"]))?;
     steps.finish("everything passed");

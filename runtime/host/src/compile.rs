@@ -99,6 +99,9 @@ pub enum CompileError {
     /// Its machine code is too large.
     #[error("compiles to more than {0} bytes of machine code; make it smaller")]
     Native(u64),
+    /// It is made of more than this engine has room for, or of larger parts.
+    #[error("cannot be run here: {0}; make it of fewer or smaller parts")]
+    TooLarge(String),
     /// The compiler broke down over it.
     #[error("makes the compiler break down ({0}); build it anew, with another version of its tools")]
     Broken(String),
@@ -165,8 +168,10 @@ impl CompileCache {
         if let Compiler::Child { program, limits } = &self.compiler {
             match self.in_child(program, limits, digest, &bytes).await {
                 Ok(()) => {
-                    let lost = || CompileError::Unavailable("its machine code does not load from the cache".to_owned());
-                    return self.cached(engine, digest).await.ok_or_else(lost);
+                    return match self.cached(engine, digest).await {
+                        Some(compiled) => Ok(compiled),
+                        None => Err(self.refused(engine, digest).await),
+                    };
                 }
                 Err(Failed::OtherEngine) => tracing::warn!(
                     program = %program.display(),
@@ -189,6 +194,16 @@ impl CompileCache {
             .await
             .ok()
             .flatten()
+    }
+
+    /// Why the machine code that the compiler has just left in the cache cannot be had from there.
+    async fn refused(&self, engine: &wasmtime::Engine, digest: Digest) -> CompileError {
+        let (files, engine, hash) = (Arc::clone(&self.files), engine.clone(), self.engine_hash);
+        let refusal = spawn_blocking(move || files.refusal(&engine, digest, hash)).await;
+        match refusal {
+            Ok(Some(error)) => CompileError::TooLarge(sentence(&error)),
+            Ok(None) | Err(_) => CompileError::Unavailable("its machine code does not load from the cache".to_owned()),
+        }
     }
 
     /// Leaves the machine code in the cache.
@@ -231,10 +246,8 @@ impl CompileCache {
                 tracing::warn!(%digest, %error, "compiled code could not be cached; it is compiled again next time");
             }
             let component = files::deserialize(&engine, &native);
-            let component =
-                component.ok_or_else(|| CompileError::Invalid("its compiled form does not load".to_owned()));
             Ok(Compiled {
-                component: component?,
+                component: component.map_err(|error| CompileError::TooLarge(sentence(&error)))?,
                 in_use: files.in_use(digest, hash),
             })
         });

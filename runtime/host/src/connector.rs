@@ -177,6 +177,7 @@ fn not_compiled(error: CompileError) -> LoadError {
         | CompileError::Cpu(_)
         | CompileError::Memory(_)
         | CompileError::Native(_)
+        | CompileError::TooLarge(_)
         | CompileError::Broken(_) => LoadError::Unfit(error.to_string()),
     }
 }

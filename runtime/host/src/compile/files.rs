@@ -103,6 +103,17 @@ impl CacheFiles {
         Some(Compiled { component, in_use })
     }
 
+    /// What is said against code that was just made and does not load.
+    pub(super) fn refusal(
+        &self,
+        engine: &wasmtime::Engine,
+        digest: Digest,
+        engine_hash: u64,
+    ) -> Option<wasmtime::Error> {
+        let native = fs::read(self.native(digest, engine_hash)).ok()?;
+        deserialize(engine, &native).err()
+    }
+
     /// Whether both files are there.
     pub(super) fn has(&self, digest: Digest, engine_hash: u64) -> bool {
         let native = self.native(digest, engine_hash);
@@ -252,19 +263,20 @@ fn map(engine: &wasmtime::Engine, native: &Path) -> Option<Component> {
         Err(error) => {
             tracing::debug!(error = format!("{error:#}"), "cached code cannot be mapped; copying it");
             deserialize(engine, &fs::read(native).ok()?)
+                .inspect_err(|error| tracing::warn!(error = format!("{error:#}"), "cached code does not load"))
+                .ok()
         }
     }
 }
 
 /// Machine code from memory.
-pub(super) fn deserialize(engine: &wasmtime::Engine, native: &[u8]) -> Option<Component> {
+pub(super) fn deserialize(engine: &wasmtime::Engine, native: &[u8]) -> wasmtime::Result<Component> {
     #[expect(
         unsafe_code,
         reason = "the bytes were made by this engine's own compiler and kept in a host-only folder under a checksum"
     )]
     // SAFETY: `native` is the output of `precompile_component` of a compatible engine: see above.
-    let component = unsafe { Component::deserialize(engine, native) };
-    component
-        .inspect_err(|error| tracing::warn!(error = format!("{error:#}"), "cached code does not load"))
-        .ok()
+    unsafe {
+        Component::deserialize(engine, native)
+    }
 }

@@ -1,0 +1,10 @@
+;; The same by two functions that call each other through a table.
+(type $step (func (param i32) (result i32)))
+(table 2 funcref)
+(elem (i32.const 0) $even $odd)
+(func $even (type $step)
+  (i32.add (i32.const 1) (call_indirect (type $step) (local.get 0) (i32.const 1))))
+(func $odd (type $step)
+  (i32.add (i32.const 1) (call_indirect (type $step) (local.get 0) (i32.const 0))))
+(func (export "deliver") (type $step)
+  (call $even (local.get 0)))

@@ -1,0 +1,26 @@
+//! What a guest tries by way of WASI.
+
+use serde_json::json;
+
+use super::Case;
+
+pub(super) fn cases() -> Vec<Case> {
+    vec![
+        Case::wasi_probe("exit-well", json!({"do": "exit", "status": true})).faults("trap", &["exited with status 0"]),
+        Case::wasi_probe("exit-badly", json!({"do": "exit", "status": false}))
+            .faults("trap", &["exited with status 1"]),
+        Case::wasi_probe("sleep-past-deadline", json!({"do": "sleep", "ms": 3_600_000}))
+            .with(|limits| limits.deadline_ms = 300)
+            .faults("deadline", &["300 ms"]),
+        Case::wasi_probe("look-around", json!({"do": "environment"})).delivers(Some(
+            "0 variables, 0 arguments, no directory, 0 files open, no terminal, input ended",
+        )),
+        Case::wasi_probe("open-sockets", json!({"do": "sockets"})).delivers(Some(
+            "tcp4 access-denied, tcp6 access-denied, udp4 access-denied, udp6 access-denied, name access-denied",
+        )),
+        Case::wasi_probe("much-chance", json!({"do": "random", "bytes": 1_000_000_000}))
+            .faults("trap", &["more than 65536 random bytes"]),
+        Case::wasi_probe("print-flood", json!({"do": "print", "stdout": "line\n".repeat(1000)}))
+            .delivers(Some("printed")),
+    ]
+}
