@@ -5,6 +5,7 @@ use cofferdam_domain::DeliveryState;
 use cofferdam_host::EngineUse;
 use cofferdam_tests::artifacts::test_guest;
 use cofferdam_tests::{Answer, Running, Setup, Upstream};
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::connections::{probe, probe_server};
@@ -95,6 +96,25 @@ async fn any_fault_and_any_change_of_the_connection_ends_an_instance() {
         server.api.post(&format!("/v1/connections/p/{action}")).await;
     }
     assert_eq!(served(&server, "p", "toggled").await, "1");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_made_again_under_a_name_does_not_meet_what_the_one_before_has_left() {
+    let target = Upstream::start([], Answer::status(200)).await;
+    let server = probe_server().await;
+    let file = probe("p", &target, THREE);
+    for round in 0..3 {
+        server.api.apply(&file).await;
+        assert_eq!(served(&server, "p", &format!("{round} first")).await, "1");
+        assert_eq!(served(&server, "p", &format!("{round} second")).await, "2");
+        let deleted = server
+            .api
+            .request(Method::DELETE, "/v1/connections/p")
+            .send()
+            .await
+            .unwrap();
+        assert!(deleted.status().is_success(), "{}", deleted.status());
+    }
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ use memory::Baseline;
 const CYCLES: u32 = 3;
 
 /// Seeds of WebAssembly at random for each cycle.
-const SEEDS_PER_CYCLE: u32 = 60;
+const SEEDS_PER_CYCLE: u32 = 50;
 
 /// Cases that are run before anything is measured: they touch all that a server keeps behind them. The pool keeps slots for
 /// each component that used them, so there are several components.
@@ -55,7 +55,7 @@ pub(crate) fn run(plan: &Plan) -> anyhow::Result<Tally> {
             let cycles = plan.cycles(CYCLES)?;
             let seeds = cycles.start..cycles.start + (cycles.end - cycles.start) * u64::from(SEEDS_PER_CYCLE);
             came_to.add(called(cycles.clone()).await?);
-            came_to.add(files::run(cycles.start).await?);
+            came_to.add(files::run(cycles.start, cycles.end - cycles.start > 1).await?);
             came_to.add(smith::run(seeds).await?);
         }
         for failure in &came_to.failures {

@@ -2,7 +2,7 @@
 //! makes the compiler use up time or memory, or crash, costs this process and not the server.
 //!
 //! The process shuts itself in before it looks at the first byte: it keeps no file but the three that it was given, may use
-//! so much processor time and memory and write so much, gets the processor only when nobody else wants it, and ends with the
+//! so much processor time and memory and write so much, gets the processor behind everybody else, and ends with the
 //! server. It reads a component and writes machine code; it opens nothing.
 
 use std::io;
@@ -86,19 +86,14 @@ fn limit(resource: libc::__rlimit_resource_t, now: u64, ever: u64) -> io::Result
     checked(done)
 }
 
-/// Runs this process, and every thread that it starts, only when nobody else wants the processor (sched(7)); where that
-/// policy is not to be had, at the lowest priority.
+/// Runs this process, and every thread that it starts, behind the server: with a tenth of the weight, so that a server which is
+/// busy all the time still comes to load what is new.
 fn give_way() -> io::Result<()> {
-    let lowest: libc::c_int = 19;
-    let parameter = libc::sched_param { sched_priority: 0 };
+    const NICENESS: libc::c_int = 10;
     #[expect(unsafe_code, reason = "the standard library does not set it")]
-    // SAFETY: the parameter is read from a valid place; zero is this process.
-    unsafe {
-        checked(libc::setpriority(libc::PRIO_PROCESS, 0, lowest))?;
-        // Refused in some containers.
-        _ = libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameter);
-    }
-    Ok(())
+    // SAFETY: it takes numbers only; zero is this process.
+    let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICENESS) };
+    checked(done)
 }
 
 fn checked(done: libc::c_int) -> io::Result<()> {

@@ -102,7 +102,7 @@ impl Call {
         self.owner = (self.slot.reuse.calls_max > 1).then(|| Owner {
             lane: self.slot.weight.lane,
             connector,
-            revision: self.slot.reuse.revision,
+            version: self.slot.reuse.version,
         });
         self
     }

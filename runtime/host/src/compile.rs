@@ -53,7 +53,7 @@ pub enum Compiler {
 pub struct CompileLimits {
     /// Processor time, of all threads together; whole seconds.
     pub cpu: Duration,
-    /// Wall time. It is long, because the compiler only gets what nobody else wants.
+    /// Wall time. It is long, because the compiler comes behind everybody else.
     pub wall: Duration,
     /// Memory that the process may write to, in bytes.
     pub memory_bytes: u64,

@@ -47,6 +47,10 @@ const NICENESS: i32 = 10;
 /// As nice as Linux lets a thread be.
 const NICENESS_MAX: i32 = 19;
 
+/// A call, from its beginning to its end. Its type is hidden, since whoever awaits a call would be of that type too, and their
+/// crates take minutes to compile for it.
+pub(crate) type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
 /// How the threads are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ComputeUse {
@@ -119,11 +123,7 @@ impl Compute {
 
     /// Runs a call: here if its lane is heavy or as soon as it turns out to compute, and on the executor until then.
     /// Cancel-safe: dropping the future ends the call, where it is.
-    pub(crate) async fn carry<F>(&self, weight: &LaneWeight, meter: &Meter, mut work: Pin<Box<F>>) -> F::Output
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
+    pub(crate) async fn carry<T: Send + 'static>(&self, weight: &LaneWeight, meter: &Meter, mut work: Work<T>) -> T {
         if !weight.is_heavy() {
             let ended = std::future::poll_fn(|context| match meter.poll(work.as_mut(), context) {
                 Poll::Ready(ended) => Poll::Ready(Some(ended)),
@@ -141,11 +141,12 @@ impl Compute {
         ended
     }
 
-    fn run<F>(&self, lane: LaneId, meter: &Meter, mut work: Pin<Box<F>>) -> impl Future<Output = F::Output> + use<F>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
+    fn run<T: Send + 'static>(
+        &self,
+        lane: LaneId,
+        meter: &Meter,
+        mut work: Work<T>,
+    ) -> impl Future<Output = T> + use<T> {
         meter.moves();
         self.0.moved.fetch_add(1, Ordering::Relaxed);
         let job = Job {

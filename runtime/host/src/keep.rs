@@ -1,6 +1,6 @@
 //! Instances that are kept between calls, where a connection's policy asks for it.
 //!
-//! An instance belongs to one lane, one connector and one revision of its connection from its making to its end; nobody else is
+//! An instance belongs to one lane, one connector and one version of its connection from its making to its end; nobody else is
 //! ever handed it. It is kept only after a call that ended well and left nothing open, so that a fault, a trap and a call that was
 //! given up end it. Between calls it holds nothing of the last one but what the guest itself remembers.
 //!
@@ -17,6 +17,7 @@ use wasmtime::component::Instance;
 
 use crate::compute::queue::LaneId;
 use crate::imports::Guest;
+use crate::slots::Version;
 
 /// How long an instance is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(60);
@@ -26,8 +27,8 @@ const IDLE: Duration = Duration::from_secs(60);
 pub(crate) struct Owner {
     pub(crate) lane: LaneId,
     pub(crate) connector: Digest,
-    /// Of the connection: raised by every change of its settings, its grant and its policy.
-    pub(crate) revision: u64,
+    /// Of the connection: another after every change of its settings, its grant and its policy.
+    pub(crate) version: Version,
 }
 
 /// An instance, and how much it has served.
@@ -64,7 +65,7 @@ impl<T> Keeper<T> {
     }
 
     /// One of this owner's: the one that was used last, which is most likely still in the processor's caches. What the lane has
-    /// kept under another revision, or of another connector, is of no use to anybody any more and ends.
+    /// kept under another version, or of another connector, is of no use to anybody any more and ends.
     pub(crate) fn take(&self, owner: &Owner, now: Instant) -> Option<T> {
         let mut kept = self.lock();
         let stale = extract(&mut kept, |kept| {
@@ -131,13 +132,18 @@ fn extract<T>(kept: &mut VecDeque<Kept<T>>, is_gone: impl Fn(&Kept<T>) -> bool) 
 
 #[cfg(test)]
 mod tests {
+    use cofferdam_domain::Timestamp;
+
     use super::*;
 
     fn owner(lane: u64, connector: u8, revision: u64) -> Owner {
         Owner {
             lane: LaneId(lane),
             connector: Digest::of(&[connector]),
-            revision,
+            version: Version {
+                revision,
+                changed_at: Timestamp::ZERO,
+            },
         }
     }
 
@@ -154,6 +160,10 @@ mod tests {
                 "{other:?}: a lane's own of before a change ends"
             );
         }
+        let mut made_again = mine;
+        made_again.version.changed_at = Timestamp::ZERO.after(Duration::from_millis(1));
+        keeper.keep(mine, "of the one that was deleted", now);
+        assert_eq!(keeper.take(&made_again, now), None);
         keeper.keep(mine, "mine", now);
         assert_eq!(keeper.take(&mine, now), Some("mine"));
         assert_eq!(keeper.take(&mine, now), None, "nor is anything handed out twice");

@@ -44,6 +44,6 @@ pub use memory::CallMemory;
 pub use poller::{Page, Polled};
 pub use sink::DeliverRequest;
 pub use slots::incoming::Entrance;
-pub use slots::{LaneSlots, Reuse, Slot};
+pub use slots::{LaneSlots, Reuse, Slot, Version};
 pub use source::{InboundRequest, Received, Rejected, Reply};
 pub use usage::{EngineUse, PoolUse};

@@ -113,7 +113,7 @@ impl Meter {
     }
 
     /// Polls the call.
-    pub(crate) fn poll<F: Future>(&self, work: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+    pub(crate) fn poll<F: Future + ?Sized>(&self, work: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
         let moved = self.has_moved();
         let wall = if moved { self.wall_us() } else { 0 };
         let began = self.now_us();

@@ -9,6 +9,7 @@ pub(crate) mod incoming;
 
 use std::sync::Arc;
 
+use cofferdam_domain::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use self::incoming::Entrance;
@@ -32,11 +33,21 @@ pub struct Slot {
     pub(crate) reuse: Reuse,
 }
 
+/// Which state of which making of a connection it is. One that is deleted and made again under its name has revision 1 again, and
+/// another time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Version {
+    /// Raised by every change of the connection's file.
+    pub revision: u64,
+    /// When file or toggle last changed.
+    pub changed_at: Timestamp,
+}
+
 /// How instances are used again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reuse {
-    /// Of the connection: raised by every change of it. What was made under another is not used.
-    pub revision: u64,
+    /// Of the connection: what was made under another is not used.
+    pub version: Version,
     /// Calls that one instance may serve; a fresh one for each call if it is no more than one.
     pub calls_max: u32,
 }

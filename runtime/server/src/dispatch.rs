@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cofferdam_domain::{Connection, ConnectionName, Policy, WorkspaceName};
-use cofferdam_host::{CallLimits, Connector, Environment};
+use cofferdam_host::{CallLimits, Connector, Environment, Version};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,6 +39,14 @@ pub(crate) fn source_environment(connection: &Connection) -> Arc<dyn Environment
 /// The limits of one call under this policy, as far as the server allows them.
 pub(crate) fn call_limits(app: &App, policy: &Policy) -> CallLimits {
     CallLimits::of(policy, &app.maximum)
+}
+
+/// What an instance is bound to that serves more than one call: a connection that was made again is another one.
+pub(crate) fn version(connection: &Connection) -> Version {
+    Version {
+        revision: connection.revision,
+        changed_at: connection.updated_at,
+    }
 }
 
 /// After the drain's bound, attempts that were stopped have this long to give their deliveries back.

@@ -12,7 +12,7 @@ use cofferdam_domain::event::{Event, Origin};
 use cofferdam_domain::{CallResult, Digest, EventId, Timestamp, TraceContext};
 use cofferdam_host::{
     CallLimits, Connector, DeliverRequest, Engine, EngineSettings, Environment, HttpRequest, HttpResponse, LaneSlots,
-    Reuse, SendFuture,
+    Reuse, SendFuture, Version,
 };
 use cofferdam_tests::artifacts::{target_dir, test_guest};
 use wasmtime::Store;
@@ -254,7 +254,7 @@ impl Ours {
     /// In instances that serve as many calls as they may.
     fn reusing(mut self) -> Self {
         self.reuse = Reuse {
-            revision: 1,
+            version: Version::default(),
             calls_max: 1000,
         };
         self

@@ -13,7 +13,7 @@ use cofferdam_tests::{Running, Setup, api, wait};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use super::cases::Case;
+use super::cases::{Case, TARGET};
 use super::guests::{event_type, probes};
 use super::memory::Baseline;
 use super::neighbour::{self, Neighbour};
@@ -100,10 +100,12 @@ impl Bed {
         if case.is_source() {
             return self.request(case, count).await;
         }
+        let act = case.act.to_string().replace(TARGET, &self.target);
+        let act: Value = serde_json::from_str(&act).expect("it was JSON before");
         let event = |_| {
             let id = self.sent.fetch_add(1, Ordering::Relaxed);
             json!({"specversion": "1.0", "id": format!("{}-{id}", case.name), "source": "/suite", "type": event_type(&case.name),
-                   "data": case.act})
+                   "data": act})
         };
         let batch: Vec<Value> = (0..count).map(event).collect();
         let api = &self.server.api;

@@ -29,6 +29,9 @@ pub(super) const MEMORY_BYTES: u32 = 16 * 1024 * 1024;
 /// of them needs many times its own processor time.
 const DEADLINE_MS: u32 = 60_000;
 
+/// What stands in an act for the base URL of the upstream `target`.
+pub(super) const TARGET: &str = "http://target.invalid";
+
 /// One of them.
 #[derive(Clone)]
 pub(crate) struct Case {
@@ -120,6 +123,7 @@ impl Case {
             expected: Expected::Ended,
             ..Self::new(name, Guest::Made(component), json!({}))
         }
+        .with(|limits| limits.cpu_ms = LITTLE_CPU_MS)
     }
 
     fn with(mut self, change: impl FnOnce(&mut Limits)) -> Self {

@@ -49,9 +49,10 @@ pub(crate) enum Expected {
     Either,
 }
 
-/// Drops all of them into the folder of a running server.
-pub(crate) async fn run(seed: u64) -> anyhow::Result<(Tally, Vec<String>)> {
-    let files = all(seed)?;
+/// Drops all of them into the folder of a running server. Those that take the compiler's limits to end are among them only if
+/// it may take long.
+pub(crate) async fn run(seed: u64, may_take_long: bool) -> anyhow::Result<(Tally, Vec<String>)> {
+    let files = all(seed, may_take_long)?;
     let bed = Bed::start(&[]).await?;
     let plugins = bed.server().setup().plugins();
     bed.neighbour.pass(ALONE).await;
@@ -71,7 +72,7 @@ pub(crate) async fn run(seed: u64) -> anyhow::Result<(Tally, Vec<String>)> {
         let fault = file.judged(reason);
         tally.count(fault.is_none());
         let came_to = reason.map_or_else(|| "in use".to_owned(), |reason| one_line(reason, REASON_BYTES));
-        table.row(vec![shown(&file.name), came_to]);
+        table.row(vec![one_line(&shown(&file.name), NAME_BYTES), came_to]);
         failures.extend(fault.map(|fault| format!("{}: {fault}", shown(&file.name))));
     }
     table.print();
@@ -92,15 +93,16 @@ pub(crate) async fn run(seed: u64) -> anyhow::Result<(Tally, Vec<String>)> {
 /// The neighbour's events before the first file.
 const ALONE: usize = 50;
 
-/// Of a reason in the table.
+/// Of a name and of a reason in the table.
+const NAME_BYTES: usize = 40;
 const REASON_BYTES: usize = 120;
 
-fn all(seed: u64) -> anyhow::Result<Vec<BadFile>> {
+fn all(seed: u64, may_take_long: bool) -> anyhow::Result<Vec<BadFile>> {
     let connector = frame::assembled(&frame::text("harmless", HARMLESS))?;
     let mut files = damaged::files(seed, &connector);
     files.extend(disguised::files(&connector)?);
     files.extend(odd::files());
-    files.extend(bombs::files()?);
+    files.extend(bombs::files(may_take_long)?);
     files.extend(liars::files()?);
     Ok(files)
 }

@@ -13,7 +13,7 @@ use super::memory::mib;
 pub(crate) const BURST: usize = 36;
 
 /// The neighbour's events of the span alone and, at least, of that beside the case.
-const EVENTS: usize = 25;
+const EVENTS: usize = 20;
 
 /// The longest that the neighbour may have to wait beside a case, at its 99th percentile. It is no measure of quality: this
 /// machine may be compiling something at the same time, and a percentile of few events is their longest. `cargo xtask bench host`

@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use cofferdam_domain::lane::core::{Allowance, Held, LanePolicy};
 use cofferdam_domain::{Connection, ConnectionName, Timestamp, WorkspaceName};
-use cofferdam_host::{Connector, DEADLINE_STRETCH_MAX, LaneSlots, Reuse, Slot};
+use cofferdam_host::{Connector, DEADLINE_STRETCH_MAX, LaneSlots, Reuse, Slot, Version};
 use cofferdam_queue::{LEASES_PER_CALL_MAX, LeaseTerms, Leased, Queue, QueueError, SettleError};
 use tokio::sync::watch;
 
 use self::under_way::UnderWay;
 use super::Stop;
 use super::attempt::Runner;
-use super::granted;
 use super::pace::{Pace, attempt_of};
+use super::{granted, version};
 use crate::app::App;
 use crate::clock::steady;
 use crate::metrics;
@@ -44,8 +44,8 @@ pub(super) struct Lane {
     stop: Stop,
     slots: LaneSlots,
     pace: Option<Pace>,
-    /// Revision and toggle of the connection when it was last looked at.
-    seen: Option<(u64, bool)>,
+    /// The connection's version when it was last looked at.
+    seen: Option<Version>,
     turns: Turns,
     queued: watch::Receiver<u64>,
     configured: watch::Receiver<u64>,
@@ -157,7 +157,7 @@ impl Lane {
         let Some(connection) = self.app.connections.get(&self.workspace, &self.name) else {
             return Ok(Next::Wait(POLL));
         };
-        let found = Some((connection.revision, connection.enabled));
+        let found = Some(version(&connection));
         if self.seen != found {
             self.seen = found;
             self.app.engine.forget_kept(&self.slots);
@@ -229,7 +229,7 @@ impl Lane {
                 continue;
             }
             let slot = slot.reusing(Reuse {
-                revision: connection.revision,
+                version: version(&connection),
                 calls_max: connection.spec.policy.reuse_calls,
             });
             let runner = Runner {

@@ -28,7 +28,7 @@ use super::verify::Incoming;
 use super::{accept, body, raw_request, verify};
 use crate::app::App;
 use crate::clock::now;
-use crate::dispatch::{call_limits, granted, source_environment};
+use crate::dispatch::{call_limits, granted, source_environment, version};
 use crate::plugins::{self, Ended};
 use crate::problem::Problem;
 use crate::subscriptions;
@@ -209,7 +209,7 @@ pub(crate) async fn normalise(
         .entrances
         .of(connection, &app.engine, &app.connections)
         .reusing(Reuse {
-            revision: connection.revision,
+            version: version(connection),
             calls_max: connection.spec.policy.reuse_calls,
         });
     let report = connector

@@ -2,9 +2,10 @@
 
 use serde_json::json;
 
-use super::Case;
+use super::{Case, TARGET};
 
 pub(super) fn cases() -> Vec<Case> {
+    let hold = json!({"url": format!("{TARGET}/hold")});
     vec![
         Case::wasi_probe("exit-well", json!({"do": "exit", "status": true})).faults("trap", &["exited with status 0"]),
         Case::wasi_probe("exit-badly", json!({"do": "exit", "status": false}))
@@ -18,6 +19,12 @@ pub(super) fn cases() -> Vec<Case> {
         Case::wasi_probe("open-sockets", json!({"do": "sockets"})).delivers(Some(
             "tcp4 access-denied, tcp6 access-denied, udp4 access-denied, udp6 access-denied, name access-denied",
         )),
+        // Seven requests that are never answered and that it never asks about again; the host ends them with the call.
+        Case::wasi_probe(
+            "work-that-it-never-awaits",
+            json!({"do": "abandon", "requests": vec![hold; 7], "then": {"url": format!("{TARGET}/")}}),
+        )
+        .delivers(Some("abandoned, then 200")),
         Case::wasi_probe("much-chance", json!({"do": "random", "bytes": 1_000_000_000}))
             .faults("trap", &["more than 65536 random bytes"]),
         Case::wasi_probe("print-flood", json!({"do": "print", "stdout": "line\n".repeat(1000)}))

@@ -11,7 +11,7 @@ const INVALID: &[&str] = &["does not compile"];
 /// What is refused when it is to be run.
 const TOO_MANY: &[&str] = &["limit", "exceed"];
 
-pub(super) fn files() -> anyhow::Result<Vec<BadFile>> {
+pub(super) fn files(may_take_long: bool) -> anyhow::Result<Vec<BadFile>> {
     let bomb = |name: &'static str, fields: String, expected| -> anyhow::Result<BadFile> {
         let text = frame::text(name, HARMLESS);
         let (open, _) = text.trim_end().rsplit_once(')').expect("a component ends");
@@ -80,12 +80,11 @@ pub(super) fn files() -> anyhow::Result<Vec<BadFile>> {
             format!("(type (func {}))", times(10_001, |at| format!("(param \"p{at}\" u8) "))),
             invalid,
         )?,
-        bomb(
-            "exponential-instances",
-            exponential(24),
-            Expected::Refused(&["takes more than"]),
-        )?,
     ];
+    if may_take_long {
+        let slow = Expected::Refused(&["takes more than"]);
+        files.push(bomb("exponential-instances", exponential(24), slow)?);
+    }
     let core = |name: &'static str, fields: String, expected| -> anyhow::Result<BadFile> {
         let bytes = frame::assembled(&frame::text(name, &format!("{HARMLESS}\n{fields}")))?;
         Ok(BadFile::new(format!("bomb-{name}"), Made::Bytes(bytes), expected))
@@ -117,6 +116,19 @@ pub(super) fn files() -> anyhow::Result<Vec<BadFile>> {
             Expected::Refused(&["failed (trap)"]),
         )?,
     ]);
+    if may_take_long {
+        let body = format!(
+            "(memory (export \"memory\") 400)\n(func (export \"realloc\") (param i32 i32 i32 i32) (result i32) (i32.const 0))\n\
+             (data (i32.const 0) \"{}\")\n(func (export \"deliver\") (param i32) (result i32) (i32.const 16))",
+            "x".repeat(DATA_BYTES)
+        );
+        let bytes = frame::assembled(&frame::text("data-of-24-mib", &body))?;
+        files.push(BadFile::new(
+            "bomb-data-of-24-mib",
+            Made::Bytes(bytes),
+            Expected::Either,
+        ));
+    }
     files.push(BadFile::refused(
         "bomb-nested-components",
         nested_components(5_000),
@@ -124,6 +136,8 @@ pub(super) fn files() -> anyhow::Result<Vec<BadFile>> {
     ));
     Ok(files)
 }
+
+const DATA_BYTES: usize = 24 * 1024 * 1024;
 
 const CORE_MODULE: &str = "(core module $one)";
 
