@@ -104,7 +104,7 @@ impl Connector {
             .cache
             .component(&engine.wasmtime, digest, bytes)
             .await
-            .map_err(not_compiled)?;
+            .map_err(|error| not_compiled(&error))?;
         let instance = engine
             .linker
             .instantiate_pre(&component)
@@ -166,7 +166,7 @@ fn read_capped(path: &Path) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-fn not_compiled(error: CompileError) -> LoadError {
+fn not_compiled(error: &CompileError) -> LoadError {
     match error {
         // A machine that is busy, a disk that is full: not the component's doing, or perhaps not.
         CompileError::Wall(_) | CompileError::Unavailable(_) => LoadError::NotNow(error.to_string()),

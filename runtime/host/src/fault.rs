@@ -148,7 +148,8 @@ fn broken(error: &wasmtime::Error) -> (FaultKind, String) {
 mod tests {
     use super::*;
 
-    fn check(error: wasmtime::Error, kind: FaultKind, message: &str) {
+    fn check(error: impl Into<wasmtime::Error>, kind: FaultKind, message: &str) {
+        let error = error.into();
         let found = fault(&error, &CallLimits::default(), &LogBook::new(1, 1));
         assert_eq!((found.kind, found.message.as_str()), (kind, message), "{error:?}");
     }
