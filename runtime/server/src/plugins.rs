@@ -121,7 +121,7 @@ pub(crate) enum Command {
         name: ConnectorName,
         held: Option<Held>,
         workspace: WorkspaceName,
-        decision: Decision,
+        decision: Box<Decision>,
         answer: oneshot::Sender<Result<(), NotDone>>,
     },
 }

@@ -102,7 +102,7 @@ fn judged(case: &Case, calls: usize, failures: &[Failure], delivered: u64) -> Ve
     match case.expected {
         Expected::Ended => {}
         Expected::Delivered { .. } => {
-            faults.extend(failures.first().map(|failure| format!("failed: {}", told(failure))))
+            faults.extend(failures.first().map(|failure| format!("failed: {}", told(failure))));
         }
         Expected::Failed { class, code, says } => {
             if delivered > 0 {

@@ -76,7 +76,7 @@ impl Why {
 
 /// Decides.
 pub(crate) fn choose(shelf: &ShelfRecord, connection: &Connection, standing: &Standing, updates: Updates) -> Choice {
-    let Some((current, before)) = shelf.from_current().split_first() else {
+    let Some((current, before)) = shelf.current_and_before().split_first() else {
         return Choice::default();
     };
     let judged = |version: &VersionRecord| may(shelf, version, connection, standing, updates);

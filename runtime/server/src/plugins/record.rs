@@ -75,7 +75,7 @@ impl ShelfRecord {
     }
 
     /// The current version and those before it, the latest first.
-    pub(crate) fn from_current(&self) -> &[VersionRecord] {
+    pub(crate) fn current_and_before(&self) -> &[VersionRecord] {
         let at = self
             .current()
             .and_then(|current| self.versions.iter().position(|version| version.digest == current));
@@ -85,13 +85,13 @@ impl ShelfRecord {
     /// The version before the current one, if it can be run.
     pub(crate) fn before(&self) -> Option<Digest> {
         let usable = |version: &&VersionRecord| version.unusable.is_none();
-        let mut before = if self.current().is_some() {
-            self.from_current().iter().skip(1)
+        let before = if self.current().is_some() {
+            self.current_and_before().get(1..).unwrap_or_default()
         } else {
             // Its file has gone: what it held last.
-            self.versions.iter().skip(0)
+            &self.versions
         };
-        before.find(usable).map(|version| version.digest)
+        before.iter().find(usable).map(|version| version.digest)
     }
 
     /// With this version as the one that the file offers.

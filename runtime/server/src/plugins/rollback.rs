@@ -78,7 +78,7 @@ async fn hold(
         name: name.clone(),
         held,
         workspace: by.workspace.clone(),
-        decision,
+        decision: Box::new(decision),
         answer,
     };
     let done = match app.plugins.commands.send(command).await {

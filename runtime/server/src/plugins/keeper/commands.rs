@@ -28,7 +28,7 @@ impl Keeper {
                 decision,
                 answer,
             } => {
-                let done = self.hold(&name, held, &workspace, decision).await;
+                let done = self.hold(&name, held, &workspace, *decision).await;
                 _ = answer.send(done);
             }
         }

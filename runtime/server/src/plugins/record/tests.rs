@@ -58,7 +58,7 @@ fn a_rollback_holds_while_its_file_stays_and_ends_with_another_one() {
     let mut rolled_back = shelf(&[1, 2, 3]);
     rolled_back.held = held(2);
     assert_eq!(rolled_back.before(), Some(digest(1)), "one further back");
-    assert_eq!(digests(rolled_back.from_current()), [digest(2), digest(1)]);
+    assert_eq!(digests(rolled_back.current_and_before()), [digest(2), digest(1)]);
     let same = rolled_back.offering("a.wasm", version(3), Timestamp::from_millis(5));
     assert_eq!(same.current(), Some(digest(2)));
     let other = rolled_back.offering("a.wasm", version(4), Timestamp::from_millis(5));
@@ -73,7 +73,7 @@ fn what_cannot_be_run_is_not_rolled_back_to_and_what_a_file_held_that_has_gone_i
     shelf.file = None;
     shelf.offered = None;
     assert_eq!((shelf.current(), shelf.before()), (None, Some(digest(3))));
-    assert!(shelf.from_current().is_empty());
+    assert!(shelf.current_and_before().is_empty());
 }
 
 #[test]
