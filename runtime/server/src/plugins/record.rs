@@ -89,7 +89,7 @@ impl ShelfRecord {
             self.current_and_before().get(1..).unwrap_or_default()
         } else {
             // Its file has gone: what it held last.
-            &self.versions
+            self.versions.as_slice()
         };
         before.iter().find(usable).map(|version| version.digest)
     }
