@@ -10,7 +10,6 @@ pub(crate) const SHORT: &[(&str, &[&str])] = &[
     ("faults", &[]),
     ("simulation", &["--seeds", "300"]),
     ("hostile-egress", &[]),
-    ("hostile-guests", &["--cycles", "1"]),
     ("canary", &[]),
 ];
 
