@@ -192,12 +192,12 @@ mod tests {
     #[test]
     fn a_trap_is_one_a_bad_handle_too_and_a_value_that_cannot_be_read_is_a_bad_return() {
         check(
-            Trap::UnreachableCodeReached.into(),
+            Trap::UnreachableCodeReached,
             FaultKind::Trap,
             "wasm trap: wasm `unreachable` instruction executed",
         );
         check(
-            Trap::StackOverflow.into(),
+            Trap::StackOverflow,
             FaultKind::Stack,
             "used more than 524288 bytes of stack, which are what there is",
         );
@@ -206,13 +206,9 @@ mod tests {
             FaultKind::Trap,
             "unknown handle index 7",
         );
+        check(ResourceTableError::NotPresent, FaultKind::Trap, "resource not present");
         check(
-            ResourceTableError::NotPresent.into(),
-            FaultKind::Trap,
-            "resource not present",
-        );
-        check(
-            ResourceTableError::Full.into(),
+            ResourceTableError::Full,
             FaultKind::Handles,
             "held more than 512 WASI resources at once",
         );
