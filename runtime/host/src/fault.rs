@@ -213,7 +213,7 @@ mod tests {
             "held more than 512 WASI resources at once",
         );
         check(
-            Trap::InvalidDiscriminant.into(),
+            Trap::InvalidDiscriminant,
             FaultKind::BadReturn,
             "wasm trap: invalid variant discriminant",
         );
