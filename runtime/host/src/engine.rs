@@ -27,8 +27,8 @@ const MEMORY_KEEP_RESIDENT: usize = 4 * 1024 * 1024;
 /// The same for tables and async stacks.
 const SMALL_KEEP_RESIDENT: usize = 64 * 1024;
 
-/// Slots that are free and still hold what they kept resident, before a slot that never held any is taken: so many times
-/// [`MEMORY_KEEP_RESIDENT`] is what a server keeps behind a burst of calls.
+/// Slots that are free and still hold what they kept resident, before a slot that never held any is taken. What a server keeps
+/// behind a burst of calls is [`MEMORY_KEEP_RESIDENT`] times this, or times the calls that there were at once if those were more.
 const WARM_SLOTS: u32 = 32;
 
 /// Stack of a guest call, in bytes. Recursion past it is a trap.
@@ -69,9 +69,7 @@ impl EngineSettings {
             compiles_at_once: 1,
         }
     }
-}
 
-impl EngineSettings {
     /// Instances that there may be at once: whoever may have one has a slot in the pool, so that none is ever missing. Each
     /// connection has one for its lane and one for its incoming requests; one more is for descriptors.
     const fn instances_max(&self) -> u32 {
@@ -228,8 +226,10 @@ fn config(pool: Option<&EngineSettings>) -> Config {
             .max_core_instances_per_component(instances)
             .total_memories(calls.saturating_mul(MEMORIES_MAX))
             .max_memories_per_component(MEMORIES_MAX)
+            .max_memories_per_module(MEMORIES_MAX)
             .total_tables(calls.saturating_mul(TABLES_MAX))
             .max_tables_per_component(TABLES_MAX)
+            .max_tables_per_module(TABLES_MAX)
             .table_elements(size(most(CallLimit::TableElements)))
             .total_stacks(calls.saturating_mul(2))
             .max_memory_size(size(most(CallLimit::Memory)))
