@@ -34,9 +34,7 @@ pub(crate) async fn grant(app: &App, by: &Principal, name: &str, digest: Digest)
     })?;
     check_against_connector(app, &connection.spec, &connector)?;
     let mut batch = Batch::new();
-    let mut decision = Decision::new(DecisionKind::Granted, &by.name, &connection.spec.connector);
-    decision.connection = Some(connection.spec.name.clone());
-    decision.digest = Some(digest);
+    let mut decision = decided(DecisionKind::Granted, by, &connection.spec, digest);
     decision.difference = difference(&shelf.record, &version, &connection);
     app.plugins.decisions.add(&mut batch, &by.workspace, decision);
     app.plugins.standings.let_go(&mut batch, &connection, digest);
@@ -70,9 +68,7 @@ pub(crate) async fn refuse(
     let connection = named(app, &by.workspace, name)?;
     let (shelf, version) = version(app, &connection, digest)?;
     let mut batch = Batch::new();
-    let mut decision = Decision::new(DecisionKind::Refused, &by.name, &connection.spec.connector);
-    decision.connection = Some(connection.spec.name.clone());
-    decision.digest = Some(digest);
+    let mut decision = decided(DecisionKind::Refused, by, &connection.spec, digest);
     decision.difference = difference(&shelf.record, &version, &connection);
     decision.reason = reason;
     app.plugins.decisions.add(&mut batch, &by.workspace, decision);
@@ -115,9 +111,7 @@ impl Applied {
         let allowance = allowance(connector, version.and_then(|version| version.signer.clone()));
         let is_new = present.as_ref().is_none_or(|present| present.granted != Some(digest));
         let decision = is_new.then(|| {
-            let mut decision = Decision::new(DecisionKind::Granted, &by.name, &spec.connector);
-            decision.connection = Some(spec.name.clone());
-            decision.digest = Some(digest);
+            let mut decision = decided(DecisionKind::Granted, by, spec, digest);
             decision.difference = match (shelf, version, &present) {
                 (Some(shelf), Some(version), Some(present)) => difference(&shelf.record, version, present),
                 _ => allowance.asks.beyond(&Asks::default()),
@@ -148,6 +142,14 @@ impl Applied {
             self.app.plugins.standings.let_go(batch, present, self.allowance.digest);
         }
     }
+}
+
+/// A decision about a version for one connection.
+fn decided(kind: DecisionKind, by: &Principal, spec: &ConnectionSpec, digest: Digest) -> Decision {
+    let mut decision = Decision::new(kind, &by.name, &spec.connector);
+    decision.connection = Some(spec.name.clone());
+    decision.digest = Some(digest);
+    decision
 }
 
 fn allowance(connector: &Connector, signer: Option<String>) -> Allowance {

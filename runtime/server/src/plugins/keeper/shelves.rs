@@ -66,6 +66,7 @@ impl Keeper {
         let name = connector.descriptor.name.clone();
         if let Err(reason) = claims::check(&self.catalogue, &self.tracker, file, &claim, &connector) {
             self.refused(file, reason, Some(name));
+            self.let_go(connector.digest).await;
             return;
         }
         if !self.catalogue.shelves.contains_key(&name) && !self.make_room().await {
@@ -73,6 +74,7 @@ impl Keeper {
                 file,
                 format!("is one more than the {SHELVES_MAX} connectors that are remembered"),
             );
+            self.let_go(connector.digest).await;
             return;
         }
         let present = self.catalogue.shelves.get(&name);
@@ -206,6 +208,17 @@ impl Keeper {
             _ = spawn_blocking(move || versions.remove(&gone)).await;
         }
         true
+    }
+
+    /// Removes the bytes of a version that came to nothing, so that files which are refused fill nothing.
+    async fn let_go(&self, digest: Digest) {
+        let mut shelves = self.catalogue.shelves.values();
+        if shelves.any(|shelf| shelf.record.version(digest).is_some()) {
+            return;
+        }
+        let versions = self.loader.versions().clone();
+        // What is left is removed at the next start.
+        _ = spawn_blocking(move || versions.remove(&[digest])).await;
     }
 
     /// Whether some connection runs it, was granted it last, or has it to fall back on.
