@@ -8,6 +8,7 @@ mod keeping;
 mod lane;
 mod pace;
 mod poll;
+mod settling;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
