@@ -129,6 +129,7 @@ async fn until_stopped(options: ServeOptions, privacy: Privacy, output: Output) 
             tracing::warn!("core dumps are on and the server's memory is open to its user: both hold secrets");
         }
     }
+    process::give_large_buffers_back();
     let mut signals = Signals::listen()?;
     let ready = Ready {
         public: server.public(),

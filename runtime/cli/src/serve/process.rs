@@ -31,6 +31,23 @@ pub(super) fn close_memory() -> anyhow::Result<()> {
         .context("the server's memory cannot be closed to its user; --core-dumps starts the server all the same")
 }
 
+/// What is as large as this comes from the system and goes back to it when it is freed. Left to itself glibc takes the first
+/// large buffer for a sign of more to come, and keeps memory behind a burst of large bodies for good (mallopt(3)).
+#[cfg(target_env = "gnu")]
+pub(super) fn give_large_buffers_back() {
+    const LARGE_BYTES: libc::c_int = 1024 * 1024;
+    // SAFETY: the option takes a number and no address.
+    #[expect(unsafe_code, reason = "the standard library does not set it")]
+    let set = unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BYTES) };
+    if set != 1 {
+        tracing::warn!("the allocator cannot be told to give large buffers back; idle memory may stay high");
+    }
+}
+
+/// Other allocators decide by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub(super) fn give_large_buffers_back() {}
+
 fn checked(done: libc::c_int) -> io::Result<()> {
     if done == 0 {
         Ok(())
