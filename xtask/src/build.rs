@@ -58,11 +58,14 @@ pub(crate) fn suite() -> anyhow::Result<()> {
     run(smith("build").arg("--locked"))
 }
 
+/// The workspace of the smith, which wants other features of what it shares with the runtime.
+pub(crate) const SMITH: &str = "tests/smith/Cargo.toml";
+
 /// Cargo on the smith's workspace.
 pub(crate) fn smith(task: &str) -> Command {
     let mut command = cargo();
     command
-        .args([task, "--manifest-path", "tests/smith/Cargo.toml"])
+        .args([task, "--manifest-path", SMITH])
         .env("CARGO_TARGET_DIR", target_dir().join("smith"));
     command
 }

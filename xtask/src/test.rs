@@ -16,9 +16,12 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     run(build::smith("fmt").arg("--check"))?;
     steps.next("dependencies: bans, licences, sources");
     let deny = setup::cargo_deny()?;
-    run(std::process::Command::new(deny)
-        .args(["check", "bans", "licenses", "sources"])
-        .current_dir(root()))?;
+    for manifest in ["Cargo.toml", build::SMITH] {
+        run(std::process::Command::new(&deny)
+            .args(["--manifest-path", manifest, "--config", "deny.toml"])
+            .args(["check", "bans", "licenses", "sources"])
+            .current_dir(root()))?;
+    }
     steps.next("looking at what this machine has");
     setup::guest_toolchain()?;
     setup::browser()?;
