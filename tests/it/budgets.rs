@@ -9,9 +9,8 @@ use cofferdam_domain::budget::HoldReason;
 use cofferdam_domain::{DeliveryState, FailureClass};
 use cofferdam_server::admin::views::Health;
 use cofferdam_server::budgets::BudgetView;
-use cofferdam_tests::{Answer, Running, Upstream, artifacts, wait};
+use cofferdam_tests::{Answer, Running, Upstream, wait};
 use serde_json::json;
-use tokio::process::Command;
 
 use crate::connections::{probe, probe_server};
 
@@ -261,23 +260,13 @@ async fn the_command_lists_budgets_and_a_bad_one_is_not_applied() {
     let server = probe_server().await;
     let budget = "[upstreams.target.budget]\nrequests = 60\nper_ms = 60000\nconcurrency = 4";
     connection(&server, "p", &upstream, budget).await;
-    let run = async |json: bool| {
-        let mut command = Command::new(artifacts::command());
-        command
-            .args(["connection", "budgets"])
-            .args(json.then_some("--json"))
-            .env("COFFERDAM_URL", &server.api.admin)
-            .env("COFFERDAM_TOKEN", &server.api.token);
-        let output = command.output().await.unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let text = run(false).await;
+    let text = server.says(&["connection", "budgets"]).await;
     assert!(
         text.contains("p/target") && text.contains("60 in 60 s; 4 at once"),
         "{text}"
     );
-    let listed: Vec<BudgetView> = serde_json::from_str(&run(true).await).unwrap();
+    let listed: Vec<BudgetView> =
+        serde_json::from_str(&server.says(&["connection", "budgets", "--json"]).await).unwrap();
     assert_eq!(listed, [budget_of(&server, "p").await]);
 
     for (budget, said) in [

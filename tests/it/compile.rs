@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use cofferdam_host::{CompileLimits, Compiler, Connector, Engine, EngineSettings};
@@ -43,8 +43,15 @@ impl Bed {
             command().display(),
             self.0.path().display()
         );
-        fs::write(&path, head + text).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+        let written = self.path("compiler.text");
+        fs::write(&written, head + text).unwrap();
+        // Written by another process: a program that is open for writing cannot be run, and a child that another test is just
+        // starting holds for a moment whatever this process has open.
+        let installed = Command::new("install")
+            .args(["-m", "700"])
+            .args([&written, &path])
+            .status();
+        assert!(installed.unwrap().success());
         path
     }
 

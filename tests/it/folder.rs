@@ -1,5 +1,6 @@
 //! The plugins folder is alive: what is dropped, replaced and removed there is noticed by a server that runs.
 
+mod commands;
 mod grants;
 mod load;
 mod quarantine;

@@ -9,21 +9,13 @@ use cofferdam_tests::{Answer, Running, Upstream};
 use serde_json::{Value, json};
 
 use crate::connections::{probe, probe_server};
+use crate::probes::act;
 
 const CANARY: &str = "canary-7f3a9c51e2d84b06";
 
 /// One attempt only, short deadline, small memory: what a hostile guest is given here.
 const STRICT: &str = "[policy]\ndeadline_ms = 3000\ncpu_ms = 200\nmemory_bytes = 4194304\n[policy.retry]\nschedule_ms = [0]\n\
                       max_age_ms = 60000\nfaults_max = 1\n";
-
-async fn act(server: &Running, id: &str, data: Value) -> DeliveryTrace {
-    let accepted = server.api.send_event(id, "test.p", data).await;
-    let ended = |state: &DeliveryState| matches!(state, DeliveryState::Delivered { .. } | DeliveryState::Dead { .. });
-    server
-        .api
-        .wait_for_state(accepted.accepted[0].correlation_id.as_str(), ended)
-        .await
-}
 
 fn failure_code(trace: &DeliveryTrace) -> (FailureClass, String) {
     let failure = trace.delivery.last_failure.clone().expect("it failed");

@@ -13,18 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::connections::{probe, probe_server};
-
-/// One attempt only.
-const ONCE: &str = "[policy.retry]\nschedule_ms = [0]\nmax_age_ms = 60000\nfaults_max = 1\n";
-
-async fn act(server: &Running, id: &str, data: Value) -> DeliveryTrace {
-    let accepted = server.api.send_event(id, "test.p", data).await;
-    let ended = |state: &DeliveryState| matches!(state, DeliveryState::Delivered { .. } | DeliveryState::Dead { .. });
-    server
-        .api
-        .wait_for_state(accepted.accepted[0].correlation_id.as_str(), ended)
-        .await
-}
+use crate::probes::{ONCE, act};
 
 /// The code and the sentence of a connector fault; none of a delivery.
 fn fault(trace: &DeliveryTrace) -> Option<(String, String)> {

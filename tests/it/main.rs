@@ -25,6 +25,7 @@ mod manifests;
 mod oauth2;
 mod panel;
 mod poller;
+mod probes;
 mod providers;
 mod python_connector;
 mod reuse;

@@ -246,22 +246,15 @@ async fn a_dry_run_says_what_would_match_and_changes_nothing() {
 async fn the_command_line_shows_a_dry_run() {
     let server = Setup::new().plugin(&test_guest("probe")).start().await;
     owed(&server, "1", "shop.order.paid", json!({"amount": 500})).await;
-    let run = tokio::process::Command::new(cofferdam_tests::artifacts::command())
-        .args([
-            "connection",
-            "match",
-            "--subscribe",
-            "shop.*",
-            "--filter",
-            "data.amount > 100",
-        ])
-        .env("COFFERDAM_URL", &server.api.admin)
-        .env("COFFERDAM_TOKEN", &server.api.token)
-        .env("NO_COLOR", "1")
-        .output();
-    let output = run.await.unwrap();
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let arguments = [
+        "connection",
+        "match",
+        "--subscribe",
+        "shop.*",
+        "--filter",
+        "data.amount > 100",
+    ];
+    let text = server.says(&arguments).await;
     assert!(
         text.contains("Of the latest 1 event, 1 of these types: 1 delivered"),
         "{text}"

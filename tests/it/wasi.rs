@@ -7,10 +7,9 @@ use cofferdam_tests::artifacts::test_guest;
 use cofferdam_tests::{Answer, Running, Setup, Upstream};
 use serde_json::{Value, json};
 
-const SECRET: &str = "canary-52c1e0b7a94d";
+use crate::probes::{ONCE, act};
 
-/// One attempt only.
-const ONCE: &str = "[policy.retry]\nschedule_ms = [0]\nmax_age_ms = 60000\nfaults_max = 1\n";
+const SECRET: &str = "canary-52c1e0b7a94d";
 
 async fn server() -> Running {
     Setup::new().plugin(&test_guest("wasi-probe")).start().await
@@ -22,15 +21,6 @@ fn connection(base_url: &str, more: &str) -> String {
         "name = \"p\"\nconnector = \"wasi-probe\"\nsubscribe = [\"test.p\"]\n\n[upstreams.target]\nbase_url = \"{base_url}\"\n\
          networks = [\"127.0.0.0/8\"]\nmethods = [\"GET\", \"POST\"]\ncredential = \"key\"\n{more}\n{ONCE}"
     )
-}
-
-async fn act(server: &Running, id: &str, data: Value) -> DeliveryTrace {
-    let accepted = server.api.send_event(id, "test.p", data).await;
-    let ended = |state: &DeliveryState| matches!(state, DeliveryState::Delivered { .. } | DeliveryState::Dead { .. });
-    server
-        .api
-        .wait_for_state(accepted.accepted[0].correlation_id.as_str(), ended)
-        .await
 }
 
 fn trail(trace: &DeliveryTrace) -> &[Exchange] {

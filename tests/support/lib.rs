@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod artifacts;
+mod cli;
 pub mod feed;
 pub mod minisign;
 pub mod oauth2;

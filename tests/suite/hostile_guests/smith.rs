@@ -198,8 +198,9 @@ mod tests {
 
     #[test]
     fn a_module_is_put_in_the_place_of_another_and_nothing_else_changes() {
-        let of = |constant: &str| frame::text("smith", PLACEHOLDER).replace("(unreachable)", constant);
-        let body = |constant: &str| format!("(module $body {})", PLACEHOLDER.replace("(unreachable)", constant));
+        let placed = |constant: &str| PLACEHOLDER.replace("(unreachable)", constant);
+        let of = |constant: &str| frame::text("smith", &placed(constant));
+        let body = |constant: &str| format!("(module $body {})", placed(constant));
         let bytes = |text: String| frame::assembled(&text).unwrap();
         for constant in ["(i32.const 1)", "(i32.add (i32.const 1000000) (local.get 0))"] {
             let replaced = instead(
