@@ -147,7 +147,7 @@ impl Compute {
         meter: &Meter,
         mut work: Work<T>,
     ) -> impl Future<Output = T> + use<T> {
-        meter.moves();
+        meter.moves(EXECUTOR_MAX);
         self.0.moved.fetch_add(1, Ordering::Relaxed);
         let job = Job {
             lane,

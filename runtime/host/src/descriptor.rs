@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_domain::connection::CredentialSlot;
-use cofferdam_domain::descriptor::{Descriptor, UpstreamRequest};
+use cofferdam_domain::connection::{CallLimit, CredentialSlot};
+use cofferdam_domain::descriptor::{Descriptor, LIST_ITEMS_MAX, UPSTREAMS_MAX, UpstreamRequest};
 use cofferdam_domain::limits::SETTINGS_BYTES_MAX;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
@@ -17,15 +17,20 @@ use crate::engine::Engine;
 use crate::environment::Nothing;
 use crate::fault::BadReturn;
 use crate::imports::Guest;
-use crate::limits::CallLimits;
+use crate::limits::{CallLimits, size};
 use crate::slots::Slot;
 
-/// A descriptor is a constant: what cannot say it within this does something else.
-pub(crate) fn load_limits() -> CallLimits {
+/// A descriptor is a constant: what cannot say it within this time does something else. What it is made of may be as much as any
+/// connection can be given.
+pub(crate) fn load_limits(engine: &Engine) -> CallLimits {
+    let most = |limit| size(engine.maximum.of(limit));
     CallLimits {
         deadline: Duration::from_secs(5),
         cpu: Duration::from_secs(2),
-        memory_bytes: 128 * 1024 * 1024,
+        memory_bytes: most(CallLimit::Memory),
+        table_elements: most(CallLimit::TableElements),
+        instances: most(CallLimit::Instances),
+        handles: most(CallLimit::Handles),
         ..CallLimits::default()
     }
 }
@@ -44,7 +49,7 @@ pub(crate) async fn read(engine: &Engine, component: &InstancePre<Guest>) -> Res
     let slot = load_slot(engine).await?;
     let indices = describes::DescribesIndices::new(component)
         .map_err(|error| LoadError::Unfit(format!("`describe` has the wrong type: {error:#}")))?;
-    let report = Call::new(engine, component, Arc::new(Nothing), load_limits(), slot)
+    let report = Call::new(engine, component, Arc::new(Nothing), load_limits(engine), slot)
         .run(Describe(indices))
         .await;
     report.result.map_err(|fault| {
@@ -69,6 +74,10 @@ fn checked(said: wit::Descriptor) -> Result<Descriptor, String> {
     if said.settings_schema.len() > SETTINGS_BYTES_MAX {
         return Err(format!("settings-schema is larger than {SETTINGS_BYTES_MAX} bytes"));
     }
+    // Before anything is made of it: nothing ends a host that works through a list.
+    at_most("upstreams", said.upstreams.len(), UPSTREAMS_MAX)?;
+    at_most("consumes", said.consumes.len(), LIST_ITEMS_MAX)?;
+    at_most("produces", said.produces.len(), LIST_ITEMS_MAX)?;
     let descriptor = Descriptor {
         name: said.name.parse().map_err(|error| format!("name: {error}"))?,
         version: said
@@ -96,7 +105,16 @@ fn checked(said: wit::Descriptor) -> Result<Descriptor, String> {
     }
 }
 
+fn at_most(list: &str, items: usize, max: usize) -> Result<(), String> {
+    if items > max {
+        return Err(format!("{list} has {items} entries; {max} are allowed"));
+    }
+    Ok(())
+}
+
 fn upstream(said: wit::UpstreamRequest) -> Result<UpstreamRequest, String> {
+    at_most("methods", said.methods.len(), LIST_ITEMS_MAX)?;
+    at_most("path-prefixes", said.path_prefixes.len(), LIST_ITEMS_MAX)?;
     let name = said.name.parse().map_err(|error| format!("upstreams: {error}"))?;
     Ok(UpstreamRequest {
         base_url: match said.base_url {
@@ -119,7 +137,10 @@ fn slot(said: wit::CredentialSlot) -> Result<CredentialSlot, String> {
         wit::CredentialSlot::Basic => "basic".to_owned(),
         wit::CredentialSlot::Header(header) => format!("header {} {}", header.name, header.prefix),
         wit::CredentialSlot::Query(name) => format!("query {name}"),
-        wit::CredentialSlot::Oauth2(scopes) => format!("oauth2 {}", scopes.join(" ")),
+        wit::CredentialSlot::Oauth2(scopes) => {
+            at_most("scopes", scopes.len(), LIST_ITEMS_MAX)?;
+            format!("oauth2 {}", scopes.join(" "))
+        }
         wit::CredentialSlot::HmacSha256(header) => format!("hmac-sha256 {} {}", header.name, header.prefix),
         wit::CredentialSlot::StandardWebhooks => "standard-webhooks".to_owned(),
         wit::CredentialSlot::Hmac => "hmac".to_owned(),

@@ -109,8 +109,8 @@ pub struct Engine {
     pub(crate) describing: Entrance,
     pub(crate) compute: Arc<Compute>,
     pub(crate) keeper: Arc<Keeper>,
-    /// Slots of the pool are as large as this.
-    pub(crate) memory_bytes_max: usize,
+    /// The most that any call is given; slots of the pool are as large as its memory.
+    pub(crate) maximum: Maximum,
     /// Instances that the pool has room for.
     pub(crate) instances_max: u32,
     pooled: bool,
@@ -160,7 +160,7 @@ impl Engine {
             slots,
             compute: Arc::new(compute),
             keeper,
-            memory_bytes_max: size(settings.maximum.of(CallLimit::Memory)),
+            maximum: settings.maximum,
             instances_max: settings.instances_max(),
             pooled,
         })

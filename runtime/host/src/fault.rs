@@ -26,8 +26,11 @@ const HANDLES_EXCEEDED: &str = "store handle limit exceeded";
 const COUNT_EXCEEDED: (&str, &str) = ("resource limit exceeded: ", " count too high at ");
 
 /// wasmtime's words for a handle that there is not, or that is something else.
-const BAD_HANDLES: [&str; 4] = [
+const BAD_HANDLES: [&str; 7] = [
     "unknown handle index",
+    "used with the wrong type",
+    "borrow handles still remain at the end of the call",
+    "cannot lift own resource from a borrow",
     "is not a resource",
     "is not an own resource",
     "cannot remove owned resource while borrowed",
@@ -74,7 +77,7 @@ fn exceeded(error: &wasmtime::Error, limits: &CallLimits) -> Option<Fault> {
         return fault(FaultKind::Drafts, error.to_string());
     }
     if let Some(error) = error.downcast_ref::<BadReturn>() {
-        return fault(FaultKind::BadReturn, error.to_string());
+        return fault(FaultKind::BadReturn, one_line(&error.to_string(), MESSAGE_BYTES_MAX));
     }
     if let Some(Trap::StackOverflow) = error.downcast_ref() {
         return fault(

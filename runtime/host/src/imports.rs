@@ -13,10 +13,10 @@ use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings;
 use crate::environment::{Environment, Nothing};
-use crate::host_calls::HostCalls;
+use crate::host_calls::{HostCalls, HostCallsExceeded};
 use crate::limits::{CallLimits, MemoryWatch};
 use crate::logbook::LogBook;
-use crate::memory::{CallMemory, MemoryExceeded};
+use crate::memory::{CallMemory, Held, MemoryExceeded};
 use crate::meter::Meter;
 use crate::output::{self, Output};
 use crate::wasi::{self, Left, Wasi};
@@ -29,6 +29,8 @@ pub(crate) struct Guest {
     pub(crate) calls: HostCalls,
     limits: CallLimits,
     memory: CallMemory,
+    /// The answer that the guest was given last, until it has copied it.
+    answer: Option<Held>,
     /// What of the memory is the view of the state.
     state_bytes: usize,
     meter: Meter,
@@ -46,6 +48,7 @@ impl Guest {
             calls: HostCalls::new(limits.host_calls),
             limits,
             memory,
+            answer: None,
             state_bytes: 0,
             meter,
             born: Instant::now(),
@@ -74,8 +77,15 @@ impl Guest {
         at_rest
     }
 
+    /// Counts a call of the host. Whoever calls it has taken what it was given before.
+    pub(crate) fn entered(&mut self) -> Result<(), HostCallsExceeded> {
+        self.answer = None;
+        self.calls.count()
+    }
+
     /// The count of host calls, and WASI's state, made now if this is its first use.
     pub(crate) fn wasi(&mut self) -> (&mut HostCalls, &mut Wasi) {
+        self.answer = None;
         let wasi = self.wasi.get_or_insert_with(|| {
             let environment = Arc::clone(&self.environment);
             let wasi = Wasi::new(
@@ -103,6 +113,7 @@ impl Guest {
 
     /// Ends what the call left going on; returns when it has ended.
     pub(crate) async fn end(&mut self) -> Left {
+        self.answer = None;
         match self.wasi.take() {
             Some(wasi) => wasi.end().await,
             None => Left::Nothing,

@@ -5,7 +5,7 @@
 //! given up end it. Between calls it holds nothing of the last one but what the guest itself remembers.
 //!
 //! All together they are bounded in number, since each holds a slot of the pool, and the one that was not used for longest goes
-//! first. One that nobody has used for [`IDLE`] goes when somebody next looks, which the ticker does all the time.
+//! first. A lane may have a quarter of them, so that it cannot take its neighbours' away. One that nobody has used for [`IDLE`] goes when somebody next looks, which the ticker does all the time.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,6 +18,9 @@ use wasmtime::component::Instance;
 use crate::compute::queue::LaneId;
 use crate::imports::Guest;
 use crate::slots::Version;
+
+/// One lane may keep this part of them.
+const SHARE: usize = 4;
 
 /// How long an instance is kept that nobody uses.
 const IDLE: Duration = Duration::from_secs(60);
@@ -78,7 +81,7 @@ impl<T> Keeper<T> {
         taken.map(|kept| kept.alive)
     }
 
-    /// Keeps one; another goes for it if there are too many.
+    /// Keeps one; another goes for it if there are too many, of the lane or of all.
     pub(crate) fn keep(&self, owner: Owner, alive: T, now: Instant) {
         let mut kept = self.lock();
         kept.push_back(Kept {
@@ -86,8 +89,15 @@ impl<T> Keeper<T> {
             since: now,
             alive,
         });
-        let over = kept.len().saturating_sub(self.max);
-        let gone: Vec<_> = kept.drain(..over).collect();
+        let is_of_lane = |kept: &&Kept<T>| kept.owner.lane == owner.lane;
+        let gone = if kept.len() > self.max {
+            kept.pop_front()
+        } else if kept.iter().filter(is_of_lane).count() > self.max.div_ceil(SHARE) {
+            let oldest = kept.iter().position(|kept| kept.owner.lane == owner.lane);
+            oldest.and_then(|at| kept.remove(at))
+        } else {
+            None
+        };
         drop(kept);
         drop(gone);
     }
@@ -182,6 +192,17 @@ mod tests {
         let none = Keeper::new(0);
         none.keep(owner(1, 1, 1), 1, now);
         assert_eq!(none.len(), 0);
+    }
+
+    #[test]
+    fn a_lane_that_keeps_much_takes_nothing_from_its_neighbour() {
+        let (keeper, now) = (Keeper::new(8), Instant::now());
+        keeper.keep(owner(1, 1, 1), 0, now);
+        for number in 1..=10 {
+            keeper.keep(owner(2, 1, 1), number, now);
+        }
+        let of = |lane| std::iter::from_fn(|| keeper.take(&owner(lane, 1, 1), now)).collect::<Vec<_>>();
+        assert_eq!((of(1), of(2)), (vec![0], vec![10, 9]));
     }
 
     #[test]

@@ -87,7 +87,11 @@ pub(crate) struct MemoryWatch {
     memory: CallMemory,
     /// Bytes of all linear memories.
     linear: usize,
+    /// What the last growth of a memory took, in case it comes to nothing.
+    linear_taken: usize,
     table_elements: usize,
+    /// The same for tables.
+    elements_taken: usize,
     table_elements_max: usize,
     instances_max: usize,
 }
@@ -97,7 +101,9 @@ impl MemoryWatch {
         Self {
             memory,
             linear: 0,
+            linear_taken: 0,
             table_elements: 0,
+            elements_taken: 0,
             table_elements_max: limits.table_elements,
             instances_max: limits.instances,
         }
@@ -113,21 +119,47 @@ impl MemoryWatch {
 }
 
 impl ResourceLimiter for MemoryWatch {
-    fn memory_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.linear_taken = 0;
+        // It will come to nothing: an allocator that tries how far it gets is told so, and charged nothing.
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         let more = desired.saturating_sub(current);
         self.memory.take(more)?;
         self.linear += more;
+        self.linear_taken = more;
         Ok(true)
     }
 
-    fn table_growing(&mut self, current: usize, desired: usize, _maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
+    fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        tracing::debug!(%error, "a guest's memory did not grow");
+        let taken = std::mem::take(&mut self.linear_taken);
+        self.memory.release(taken);
+        self.linear -= taken;
+        Ok(())
+    }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        self.elements_taken = 0;
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let more = desired.saturating_sub(current);
+        let wanted = self.table_elements.saturating_add(more);
         if wanted > self.table_elements_max {
             let max = self.table_elements_max;
             return Err(TableExceeded { wanted, max }.into());
         }
         self.table_elements = wanted;
+        self.elements_taken = more;
         Ok(true)
+    }
+
+    fn table_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
+        tracing::debug!(%error, "a guest's table did not grow");
+        self.table_elements -= std::mem::take(&mut self.elements_taken);
+        Ok(())
     }
 
     fn instances(&self) -> usize {
@@ -172,6 +204,36 @@ mod tests {
         assert!(watch.table_growing(0, 4, None).is_ok());
         let error = watch.table_growing(4, 5, None).unwrap_err();
         assert_eq!(error.to_string(), "asked for 11 table elements; 10 are allowed");
+    }
+
+    #[test]
+    fn growth_that_comes_to_nothing_is_not_charged() {
+        let memory = CallMemory::new(100);
+        let mut watch = watch(&memory);
+        assert!(watch.memory_growing(0, 60, Some(60)).unwrap());
+        assert!(
+            !watch.memory_growing(60, 90, Some(60)).unwrap(),
+            "beyond its own maximum"
+        );
+        watch
+            .memory_grow_failed(wasmtime::format_err!("beyond its own maximum"))
+            .unwrap();
+        assert!(watch.memory_growing(60, 90, None).unwrap());
+        watch
+            .memory_grow_failed(wasmtime::format_err!("the system has none"))
+            .unwrap();
+        watch.memory_grow_failed(wasmtime::format_err!("told twice")).unwrap();
+        assert!(watch.memory_growing(60, 100, None).unwrap());
+        assert!(watch.memory_growing(100, 101, None).is_err());
+
+        assert!(watch.table_growing(0, 6, Some(6)).unwrap());
+        assert!(!watch.table_growing(6, 9, Some(6)).unwrap());
+        assert!(watch.table_growing(6, 9, None).unwrap());
+        watch
+            .table_grow_failed(wasmtime::format_err!("the system has none"))
+            .unwrap();
+        assert!(watch.table_growing(6, 10, None).unwrap());
+        assert!(watch.table_growing(10, 11, None).is_err());
     }
 
     #[test]

@@ -151,6 +151,9 @@ impl Written {
 impl Lines {
     /// Keeps the line, cut to its bounds, or counts it as dropped.
     fn keep(&mut self, level: LogLevel, message: &str, fields: &[(String, String)]) {
+        // Also of a line that there is no room for: it may be why the call ends.
+        let is_grave = matches!(level, LogLevel::Warn | LogLevel::Error);
+        self.last_words = is_grave.then(|| one_line(message, MESSAGE_BYTES_MAX));
         if self.kept.len() >= LOG_LINES_PER_CALL_MAX {
             self.dropped = self.dropped.saturating_add(1);
             return;
@@ -171,7 +174,6 @@ impl Lines {
             self.dropped = self.dropped.saturating_add(1);
         } else {
             self.kept_bytes += line_bytes;
-            self.last_words = matches!(level, LogLevel::Warn | LogLevel::Error).then(|| line.message.clone());
             self.kept.push(line);
         }
     }
@@ -244,6 +246,16 @@ mod tests {
         assert_eq!(book.last_words().as_deref(), Some("help"));
         book.write(LogLevel::Info, "all is well", &[]).unwrap();
         assert_eq!(book.last_words(), None);
+    }
+
+    #[test]
+    fn last_words_are_the_last_even_where_no_line_is_kept_any_more() {
+        let book = unbounded();
+        for _ in 0..LOG_LINES_PER_CALL_MAX {
+            book.write(LogLevel::Warn, "slow", &[]).unwrap();
+        }
+        book.write(LogLevel::Error, "panicked", &[]).unwrap();
+        assert_eq!(book.last_words().as_deref(), Some("panicked"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Epoch ticks go on while a guest waits for a host call, so counting them would charge a guest for its upstream's slowness.
 //! The time inside `poll` is what it computed, with the few microseconds that the host spends for it. On the executor that is
-//! measured by the wall: polls are short there. On the compute threads, which everything else interrupts, it is measured by the
+//! measured by the wall: polls are short there, and asking the kernel costs as much as a small host call. On the compute threads, which everything else interrupts, it is measured by the
 //! thread's own processor time, and what the wall shows beyond that is time in which the call was kept from computing.
 
 use std::future::Future;
@@ -97,8 +97,10 @@ impl Meter {
         self.0.moved.load(Ordering::Relaxed)
     }
 
-    /// Between polls: from the next one on the call is on the compute threads.
-    pub(crate) fn moves(&self) {
+    /// Between polls: from the next one on the call is on the compute threads. What the wall showed on the executor may be time in
+    /// which others had the processor; more than `computed_max` of it is not held against the call.
+    pub(crate) fn moves(&self, computed_max: Duration) {
+        self.0.spent_us.fetch_min(micros(computed_max), Ordering::Relaxed);
         self.0.moved.store(true, Ordering::Relaxed);
     }
 
@@ -147,10 +149,10 @@ impl<F: Future> Future for Charged<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let began = self.meter.wall_us();
+        let began = thread_time();
         let polled = self.work.as_mut().poll(context);
-        let took = self.meter.wall_us().saturating_sub(began);
-        self.meter.0.spent_us.fetch_add(took, Ordering::Relaxed);
+        let took = thread_time().saturating_sub(began);
+        self.meter.0.spent_us.fetch_add(micros(took), Ordering::Relaxed);
         polled
     }
 }
@@ -190,7 +192,7 @@ mod tests {
         for moved in [false, true] {
             let meter = Meter::new();
             if moved {
-                meter.moves();
+                meter.moves(Duration::MAX);
             }
             let within = poll_once(&meter, async {
                 compute(BUSY);
@@ -206,12 +208,20 @@ mod tests {
     #[test]
     fn on_the_compute_threads_time_without_the_processor_is_not_computed_but_kept() {
         let meter = Meter::new();
-        meter.moves();
+        meter.moves(Duration::MAX);
         // It is without the processor until the other is done, as a thread that is interrupted is.
         _ = poll_once(&meter, async { std::thread::spawn(|| compute(BUSY)).join().is_ok() });
         assert!(meter.finished() < BUSY, "{meter:?}");
         assert!(meter.kept_waiting() >= BUSY / 2, "{meter:?}");
         meter.was_kept(BUSY);
         assert!(meter.kept_waiting() >= BUSY + BUSY / 2, "{meter:?}");
+    }
+
+    #[test]
+    fn of_what_the_wall_showed_on_the_executor_no_more_is_held_against_a_call_than_it_can_have_computed_there() {
+        let meter = Meter::new();
+        _ = poll_once(&meter, async { compute(BUSY) });
+        meter.moves(BUSY / 4);
+        assert_eq!(meter.finished(), BUSY / 4);
     }
 }

@@ -36,8 +36,8 @@ use crate::meter::Meter;
 /// The version that is offered. A guest may have been built for any other 0.2: they are compatible.
 const VERSION: &str = "0.2.12";
 
-/// Resources of WASI that one call may hold at once: streams, pollables, headers, requests, answers. None is larger than 32
-/// KiB but for bodies, which are counted by themselves.
+/// Resources of WASI that one call may hold at once: streams, pollables, headers, requests, answers. None is larger than
+/// 50 KiB, headers and path together, but for bodies, which are counted by themselves.
 pub(crate) const RESOURCES_MAX: usize = 512;
 
 /// Requests of one call that are under way at once; more wait their turn.

@@ -52,7 +52,7 @@ async fn a_call_that_computes_is_moved_and_its_timers_are_still_the_executors() 
         compute.carry(&weight, &meter, Box::pin(call)).await,
         (here.clone(), guest.clone(), guest.clone(), here)
     );
-    assert!(meter.finished() > EXECUTOR_MAX);
+    assert!(meter.finished() >= EXECUTOR_MAX);
     assert!(weight.is_heavy(), "the next one need not be found out");
     assert_eq!(
         compute

@@ -26,7 +26,7 @@ pub(super) async fn call(connector: &Connector) -> Result<(), LoadError> {
         &connector.engine,
         &connector.instance,
         Arc::new(Nothing),
-        load_limits(),
+        load_limits(&connector.engine),
         slot,
     );
     call.run(exports).await.result.map_err(|fault| {

@@ -5,7 +5,7 @@ use crate::imports::Guest;
 
 impl Host for Guest {
     fn exists(&mut self, upstream: String) -> wasmtime::Result<bool> {
-        self.calls.count()?;
+        self.entered()?;
         Ok(self.environment.credential_exists(&upstream))
     }
 }

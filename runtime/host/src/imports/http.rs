@@ -9,7 +9,7 @@ use crate::imports::Guest;
 
 impl Host for Guest {
     async fn send(&mut self, request: http::Request) -> wasmtime::Result<Result<http::Response, http::HttpError>> {
-        self.calls.count()?;
+        self.entered()?;
         let environment = Arc::clone(&self.environment);
         let mut held = self.memory.held();
         held.grow(request.body.len() + header_bytes(&request.headers))?;
@@ -29,10 +29,10 @@ impl Host for Guest {
         drop(held);
         Ok(match answer {
             Ok(response) => {
-                // The host holds it while the guest makes room for its own.
-                self.memory
-                    .held()
-                    .grow(response.body.len() + header_bytes(&response.headers))?;
+                // The host holds it while the guest makes room for its own; that it has done so shows in its next call.
+                let mut held = self.memory.held();
+                held.grow(response.body.len() + header_bytes(&response.headers))?;
+                self.answer = Some(held);
                 Ok(http::Response {
                     status: response.status,
                     headers: response.headers,

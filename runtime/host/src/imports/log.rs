@@ -6,7 +6,7 @@ use crate::logbook::LogLevel;
 
 impl Host for Guest {
     fn emit(&mut self, level: Level, message: String, fields: Vec<(String, String)>) -> wasmtime::Result<()> {
-        self.calls.count()?;
+        self.entered()?;
         let level = match level {
             Level::Trace => LogLevel::Trace,
             Level::Debug => LogLevel::Debug,

@@ -5,7 +5,7 @@ use crate::imports::Guest;
 
 impl Host for Guest {
     fn get(&mut self) -> wasmtime::Result<String> {
-        self.calls.count()?;
+        self.entered()?;
         Ok(self.environment.settings().to_owned())
     }
 }

@@ -33,7 +33,7 @@ impl Guest {
         &mut self,
         act: impl FnOnce(&mut StateView) -> Result<T, StateRefusal>,
     ) -> wasmtime::Result<Result<T, StateError>> {
-        self.calls.count()?;
+        self.entered()?;
         let environment = Arc::clone(&self.environment);
         let Some(state) = environment.state() else {
             return Ok(Err(StateError::NotGranted));

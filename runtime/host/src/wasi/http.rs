@@ -14,6 +14,7 @@
 mod errors;
 pub(super) mod order;
 mod outgoing;
+mod setters;
 
 use std::sync::Arc;
 
@@ -39,6 +40,7 @@ const BODY_CHUNK_BYTES_MAX: usize = 16 * 1024;
 
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     types::add_to_linker::<_, WasiHttp>(linker, &types::LinkOptions::default(), view)?;
+    setters::replace_in(linker)?;
     let mut handler = linker.instance(&interface("http/outgoing-handler"))?;
     handler.func_wrap(
         "handle",
