@@ -367,7 +367,7 @@ async fn a_stop_with_a_hanging_upstream_gives_every_lease_back_within_its_bound(
         json!({"do": "call", "method": "POST", "body": "x"}),
     )
     .await;
-    let loops = send(&server, "2", "loops", json!({"do": "sleepless"})).await;
+    let loops = send(&server, "2", "loops", json!({"do": "loop"})).await;
     target.wait_for(1).await;
     wait::until("the attempt that loops", || async {
         (server.api.connection("loops").await.depth.in_flight == 1).then_some(())

@@ -219,13 +219,12 @@ fn watch_cpu(store: &mut Store<Guest>, compute: Arc<Compute>, lane: LaneId, mete
         if let Some(exceeded) = context.data().calls.exceeded() {
             return Err(exceeded.into());
         }
-        let spent = meter.spent();
-        // By the wall it proves nothing: the call goes on where its own processor time is measured.
-        let is_proven = meter.has_moved();
-        if is_proven && spent > max {
+        let spent = meter.proven();
+        if spent > max {
             return Err(CpuExceeded { spent, max }.into());
         }
-        Ok(if spent > max || compute.gives_way(lane, &meter) {
+        // What only the wall shows is measured where the call goes on when it has given way.
+        Ok(if meter.spent() > max || compute.gives_way(lane, &meter) {
             UpdateDeadline::Yield(1)
         } else {
             UpdateDeadline::Continue(1)

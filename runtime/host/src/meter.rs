@@ -21,8 +21,10 @@ pub(crate) struct Meter(Arc<Reading>);
 #[derive(Debug)]
 struct Reading {
     born: Instant,
-    /// Microseconds of finished polls, and of work beside the call.
+    /// Microseconds of finished polls.
     spent_us: AtomicU64,
+    /// Microseconds of work beside the call, by the processor time of whoever did it.
+    beside_us: AtomicU64,
     /// When the present poll began, by the clock that it is measured by.
     poll_began_us: AtomicU64,
     /// Whether the call is on the compute threads; from then on it stays there.
@@ -57,6 +59,7 @@ impl Meter {
         Self(Arc::new(Reading {
             born: Instant::now(),
             spent_us: AtomicU64::new(0),
+            beside_us: AtomicU64::new(0),
             poll_began_us: AtomicU64::new(0),
             moved: AtomicBool::new(false),
             kept_us: AtomicU64::new(0),
@@ -87,9 +90,18 @@ impl Meter {
         self.finished().saturating_add(self.this_poll())
     }
 
+    /// What of [`spent`](Self::spent) is certain. On the executor the wall may show what others took.
+    pub(crate) fn proven(&self) -> Duration {
+        if self.has_moved() { self.spent() } else { self.beside() }
+    }
+
     /// Between polls: everything.
     pub(crate) fn finished(&self) -> Duration {
-        Duration::from_micros(self.0.spent_us.load(Ordering::Relaxed))
+        self.beside().saturating_add(Duration::from_micros(self.0.spent_us.load(Ordering::Relaxed)))
+    }
+
+    fn beside(&self) -> Duration {
+        Duration::from_micros(self.0.beside_us.load(Ordering::Relaxed))
     }
 
     /// Whether the call is on the compute threads.
@@ -152,7 +164,7 @@ impl<F: Future> Future for Charged<F> {
         let began = thread_time();
         let polled = self.work.as_mut().poll(context);
         let took = thread_time().saturating_sub(began);
-        self.meter.0.spent_us.fetch_add(micros(took), Ordering::Relaxed);
+        self.meter.0.beside_us.fetch_add(micros(took), Ordering::Relaxed);
         polled
     }
 }
@@ -184,7 +196,9 @@ mod tests {
                 compute(BUSY);
             })
             .await;
-        assert!(meter.finished() >= BUSY, "{:?}", meter.finished());
+        assert!(meter.proven() >= BUSY && meter.finished() >= BUSY, "{meter:?}");
+        meter.moves(Duration::ZERO);
+        assert!(meter.finished() >= BUSY, "it is certain");
     }
 
     #[test]
@@ -221,6 +235,7 @@ mod tests {
     fn of_what_the_wall_showed_on_the_executor_no_more_is_held_against_a_call_than_it_can_have_computed_there() {
         let meter = Meter::new();
         _ = poll_once(&meter, async { compute(BUSY) });
+        assert_eq!(meter.proven(), Duration::ZERO);
         meter.moves(BUSY / 4);
         assert_eq!(meter.finished(), BUSY / 4);
     }

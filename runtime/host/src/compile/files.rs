@@ -103,7 +103,7 @@ impl CacheFiles {
         Some(Compiled { component, in_use })
     }
 
-    /// What is said against code that was just made and does not load.
+    /// What is said against code that was just made and does not load. Nothing, where it is no code.
     pub(super) fn refusal(
         &self,
         engine: &wasmtime::Engine,
@@ -111,6 +111,7 @@ impl CacheFiles {
         engine_hash: u64,
     ) -> Option<wasmtime::Error> {
         let native = fs::read(self.native(digest, engine_hash)).ok()?;
+        wasmtime::Engine::detect_precompiled(&native)?;
         deserialize(engine, &native).err()
     }
 
