@@ -6,6 +6,7 @@ use std::path::Path;
 
 use cofferdam_domain::FaultKind;
 use cofferdam_domain::connection::CallLimit;
+use cofferdam_domain::retry::{DRAINED, POISON};
 
 fn page() -> String {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -44,4 +45,33 @@ fn every_limit_has_a_row_with_its_numbers() {
         }
         assert!(page.contains(&row), "docs/faults.md has no row {row}");
     }
+}
+
+#[test]
+fn every_other_code_that_the_host_gives_an_attempt_has_a_row() {
+    let page = page();
+    let (_, others) = page.split_once("\n# Other codes of an attempt\n").unwrap();
+    for code in [
+        DRAINED,
+        POISON,
+        "expired",
+        "state-changed",
+        "state-unreadable",
+        "poll-not-granted",
+        "record-damaged",
+        "connection-deleted",
+    ] {
+        assert!(
+            others.contains(&format!("| `{code}` |")),
+            "docs/faults.md has no row for {code}"
+        );
+    }
+}
+
+#[test]
+fn that_the_reading_of_a_request_has_less_time_is_said_where_its_time_is_set() {
+    let page = page();
+    let (_, deadline) = page.split_once("\n## deadline\n").unwrap();
+    let (deadline, _) = deadline.split_once("\n## ").unwrap();
+    assert!(deadline.contains("has 10 s at most"), "{deadline}");
 }

@@ -9,6 +9,7 @@ use cofferdam_tests::artifacts::test_guest;
 use cofferdam_tests::{Running, Setup, api, sign};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 async fn server() -> Running {
     Setup::new().plugin(&test_guest("inbox")).start().await
@@ -264,6 +265,43 @@ async fn what_a_scheme_lacks_is_said_before_anything_is_applied() {
         let text = refused(inbound).await;
         assert!(text.contains(expected), "{inbound}: {text}");
     }
+}
+
+#[tokio::test]
+async fn a_request_that_finds_no_place_is_sent_away_with_a_code_and_is_no_fault_of_its_connector() {
+    // A quarter of the 32 that hooks share, and the connection's own.
+    const PLACES: usize = 8 + 1;
+    const TOO_MANY: usize = 3;
+    let server = server().await;
+    // They wait for half of their time; those that are in hold their place for all of it.
+    let file = "name = \"full\"\nconnector = \"inbox\"\n[inbound]\nscheme = \"none\"\n[policy]\ndeadline_ms = 3000\n\
+                cpu_ms = 60000\n";
+    server.api.apply(file).await;
+    hook(&server, "neighbour", "scheme = \"none\"", None).await;
+    let mut sent = JoinSet::new();
+    for _ in 0..PLACES + TOO_MANY {
+        let request = server.api.public("/hooks/full").body("loop");
+        sent.spawn(async move { request.send().await.unwrap() });
+    }
+    let answers = sent.join_all().await;
+    let (away, kept): (Vec<_>, Vec<_>) = answers.into_iter().partition(|answer| answer.status() == 503);
+    assert!(kept.iter().all(|answer| answer.status() == 202), "{kept:?}");
+    assert_eq!((kept.len(), away.len()), (PLACES, TOO_MANY));
+    for answer in away {
+        assert_eq!(answer.headers()["retry-after"], "10");
+        let problem: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+        assert_eq!(problem["code"], "hook-busy");
+    }
+    let letters = server.api.dead_letters().await;
+    assert_eq!(letters.len(), PLACES, "what was sent away is kept nowhere");
+    for letter in letters {
+        let why = letter.delivery.last_failure.unwrap();
+        assert_eq!(why.code.as_deref(), Some("deadline"), "{}", why.message);
+    }
+    let text = metrics(&server).await;
+    let line = format!("cofferdam_ingest_refused_total{{door=\"hook\",reason=\"hook-busy\"}} {TOO_MANY}\n");
+    assert!(text.contains(&line), "{line} in {text}");
+    assert_eq!(post(&server, "/hooks/neighbour", &[], "{}").await.status(), 202);
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ enum Task {
     Test,
     /// Measure, and print a table; every comparison is a ratio of two things measured in the same run.
     Bench {
-        /// Only this one: `call`, `gate`, `pipeline`, `memory`, `queue` or `bodies`.
+        /// Only this one: `call`, `gate`, `pipeline`, `memory`, `queue`, `bodies` or `host`; of `host`, `calls` or `neighbour` alone.
         name: Option<String>,
         /// Print one JSON object whose keys are the row names.
         #[arg(long)]

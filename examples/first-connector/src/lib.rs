@@ -6,7 +6,8 @@ use cofferdam_sdk::{
 use serde::Deserialize;
 use serde_json::json;
 
-/// A connector is a type. It holds nothing: every call runs in a fresh instance.
+/// A connector is a type. It holds nothing: a call runs in a fresh instance, unless the admin lets one serve several calls of the
+/// same connection. Rely on neither.
 struct FirstConnector;
 
 /// What an admin can set for a connection. Never a secret: those are given to the host, for an upstream.

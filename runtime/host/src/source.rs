@@ -17,7 +17,7 @@ use crate::environment::Environment;
 use crate::fault::BadReturn;
 use crate::imports::Guest;
 use crate::limits::CallLimits;
-use crate::slots::incoming::Entrance;
+use crate::slots::Slot;
 
 /// Largest immediate reply, in bytes.
 const REPLY_BYTES_MAX: usize = 16 * 1024;
@@ -67,26 +67,25 @@ pub struct Rejected {
 }
 
 impl Connector {
-    /// Turns one request into event drafts, in a fresh instance. Waiting for a slot counts against the deadline: the sender
-    /// waits too. The entrance is the connection's.
+    /// Turns one request into event drafts, in an instance that the slot is the right to: a fresh one, unless it says
+    /// otherwise. Whoever waits for the slot takes the wait off the deadline, where the sender waits too.
     pub async fn receive(
         &self,
         request: InboundRequest,
         environment: Arc<dyn Environment>,
         limits: CallLimits,
-        entrance: &Entrance,
+        slot: Slot,
     ) -> CallReport<Result<Received, Rejected>> {
-        let Some(slot) = entrance.slot(limits.deadline).await else {
+        let Some(source) = self.source.clone() else {
             return CallReport::not_begun(Fault {
-                kind: FaultKind::Deadline,
-                message: "no instance was free within its time".to_owned(),
+                kind: FaultKind::NotRunnable,
+                message: "it exports no source".to_owned(),
             });
         };
         let limits = CallLimits {
             drafts: limits.drafts.min(EVENTS_PER_REQUEST_MAX),
             ..limits
         };
-        let source = self.source.clone();
         Call::new(&self.engine, &self.instance, environment, limits, slot)
             .reusing(self.digest)
             .run(Receive { source, request })
@@ -95,7 +94,7 @@ impl Connector {
 }
 
 struct Receive {
-    source: Option<SourcesIndices>,
+    source: SourcesIndices,
     request: InboundRequest,
 }
 
@@ -104,9 +103,7 @@ impl Ask for Receive {
 
     async fn ask(self, store: &mut Store<Guest>, instance: Instance) -> wasmtime::Result<Self::Returned> {
         let Self { source, request } = self;
-        let source = source
-            .ok_or_else(|| BadReturn("exports no source".to_owned()))?
-            .load(&mut *store, &instance)?;
+        let source = source.load(&mut *store, &instance)?;
         let request = wit::InboundRequest {
             method: request.method,
             path: request.path,

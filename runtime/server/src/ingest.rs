@@ -9,6 +9,7 @@ mod events;
 pub(crate) mod hooks;
 mod marks;
 pub(crate) mod raw_request;
+pub(crate) mod reading;
 mod refusals;
 mod verify;
 

@@ -8,6 +8,9 @@
 //! A tick that is due while the connection can be polled is run. Those that came due while it could not (the server was down,
 //! the connection off or without its connector, the poll before not done) are missed: together they are run once, or
 //! skipped, as the grant says.
+//!
+//! A schedule that was changed begins anew: no time that had passed before it was what it is counts. An interval then ticks so
+//! much after the last poll, or at once where that has passed; cron at the first of its times behind the change.
 
 pub(crate) mod turn;
 
@@ -62,6 +65,8 @@ pub(crate) struct Past {
     pub(crate) last: Option<Timestamp>,
     /// Since when the connection can be polled.
     pub(crate) free_since: Timestamp,
+    /// Since when the schedule is what it is, as far as that is known: the ticks before belong to another one.
+    pub(crate) changed: Timestamp,
 }
 
 /// What is next.
@@ -112,14 +117,16 @@ impl Schedule {
 
     /// What is next, by what has been. A clock that was set back to before the last tick begins anew from now.
     pub(crate) fn next(&self, past: Past, now: Timestamp) -> Result<Next, NoSchedule> {
-        // The very first poll of an interval is at once.
+        let changed = past.changed.min(now);
+        let at_once = |at| Tick { at, due: at };
         let first = match (&self.ticks, past.last) {
-            (Ticks::Every(_), None) => Tick {
-                at: past.since.min(now),
-                due: past.since.min(now),
-            },
-            (Ticks::Cron(_), None) => self.tick_after(past.since.min(now))?,
-            (_, Some(last)) => self.tick_after(last.min(now))?,
+            // The very first poll of an interval is at once.
+            (Ticks::Every(_), None) => at_once(past.since.min(now).max(changed)),
+            (Ticks::Every(_), Some(last)) => {
+                let tick = self.tick_after(last.min(now))?;
+                if tick.at < changed { at_once(changed) } else { tick }
+            }
+            (Ticks::Cron(_), last) => self.tick_after(last.unwrap_or(past.since).min(now).max(changed))?,
         };
         if first.due > now {
             return Ok(Next::Wait(first.due));
@@ -257,11 +264,30 @@ fn crontab(cron: &str, timezone: Option<&str>) -> Result<Crontab, NoSchedule> {
         let said = cofferdam_domain::limits::one_line(&error.to_string(), 256);
         return Err(NoSchedule(format!("poll.cron cannot be read: {said}")));
     }
+    without_l(cron)?;
     let zone = timezone.unwrap_or("UTC");
     read(zone).map_err(|_| {
         NoSchedule(format!(
             "poll.timezone is {zone:?}, which this machine does not know: write an IANA name such as \"Europe/Berlin\""
         ))
+    })
+}
+
+/// The library takes `L` for the last day of a month, and `5L` for its last Friday, and finds them by the number of the next
+/// month being higher: in December it is not, so they would never come then.
+fn without_l(cron: &str) -> Result<(), NoSchedule> {
+    let days = ["day of month", "day of week"];
+    let fields = cron.split_ascii_whitespace();
+    let with_l = fields
+        .skip(2)
+        .step_by(2)
+        .zip(days)
+        .find(|(field, _)| field.contains('L'));
+    with_l.map_or(Ok(()), |(field, which)| {
+        Err(NoSchedule(format!(
+            "poll.cron has {field} as its {which}; L is not taken, because in December it would never come: write the days \
+             themselves, such as 28 for a day that every month has, or 5#4 for the fourth Friday"
+        )))
     })
 }
 

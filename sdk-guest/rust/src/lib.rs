@@ -43,7 +43,8 @@
 //! ```
 //!
 //! Three things that differ from an ordinary program:
-//! - Every call runs in a fresh instance. What must outlive it goes into [`state`].
+//! - A call runs in a fresh instance, unless the admin lets one serve several calls of the same connection; rely on neither.
+//!   What must outlive a call goes into [`state`].
 //! - There is no clock, no environment and no file: `SystemTime::now()` panics. [`Event::received_at`] and
 //!   [`Attempt::deadline`] are what a connector knows of the time.
 //! - A panic ends the call as a connector fault; its message goes to the connection's log. Return a [`Failure`] for

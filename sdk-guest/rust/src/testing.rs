@@ -1,5 +1,5 @@
-//! A host to test a connector against, on the machine at hand. It keeps no limits and checks no grant: for that, run the
-//! component with `cofferdam plugin test`.
+//! A host to test a connector against, on the machine at hand. It keeps no limits and checks no grant: whether the component
+//! loads, and what it asks for, says `cofferdam plugin check`; the rest shows in a connection of a server.
 //!
 //! ```
 //! use cofferdam_sdk::{Request, Response, credentials, testing::Host};

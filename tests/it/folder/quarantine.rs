@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cofferdam_domain::Digest;
+use cofferdam_domain::{DeliveryState, Digest};
 use cofferdam_server::admin::views::{ConnectionView, Health};
 use cofferdam_server::admin::{DecisionKind, DecisionsView, Why};
 use cofferdam_tests::artifacts::test_guest;
@@ -163,4 +163,44 @@ async fn without_a_version_that_did_well_nothing_is_switched() {
         (view.runs.digest, view.runs.quarantined.len()),
         (Some(Digest::of(&bad)), 0)
     );
+}
+
+#[tokio::test]
+async fn the_replay_of_a_kept_request_counts_once_and_for_the_version_that_ran_it() {
+    let setup = Setup::new().plugin(&test_guest("inbox"));
+    let server = setup
+        .config("\n[plugins]\nsettle_ms = 20\nquarantine_faults = 3\n")
+        .start()
+        .await;
+    let file =
+        format!("name = \"in\"\nconnector = \"inbox\"\n[inbound]\nscheme = \"none\"\n[policy]\ncpu_ms = 200\n{QUICK}");
+    server.api.apply(&file).await;
+    let post = async |body: &'static str| {
+        let sent = server.api.public("/hooks/in").body(body).send().await;
+        sent.unwrap().status()
+    };
+    assert_eq!(post("{}").await, 202);
+    let good = Digest::of(&fs::read(test_guest("inbox")).unwrap());
+    let second = variant(&test_guest("inbox"), "second");
+    put(&server, "inbox.wasm", &second);
+    runs(&server, "in", &second).await;
+    // The first of three faults.
+    assert_eq!(post("loop").await, 202);
+    let id = server.api.dead_letters().await[0].delivery.id;
+    server.api.post(&format!("/v1/dead-letters/{id}/replay")).await;
+    let again = wait::until("the replay's end", || async {
+        let trace = server.api.delivery(id).await;
+        let is_over = trace.delivery.replays == 1 && matches!(trace.delivery.state, DeliveryState::Dead { .. });
+        is_over.then_some(trace)
+    })
+    .await;
+    let ran: Vec<_> = again
+        .attempts
+        .iter()
+        .filter_map(|attempt| Some(attempt.ended.as_ref()?.connector.clone()?.digest))
+        .collect();
+    let second = Digest::of(&second);
+    assert!(ran.starts_with(&[second, second, good]), "two more are three: {ran:?}");
+    let view = server.api.connection("in").await;
+    assert_eq!((view.runs.digest, view.runs.quarantined[0].faults), (Some(good), 3));
 }

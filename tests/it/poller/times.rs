@@ -238,6 +238,10 @@ async fn a_schedule_that_cannot_be_used_is_refused_with_what_to_write() {
         ),
         ("[poll]\ncron = \"* * *\"\n", "poll.cron has 3 fields; it must have 5"),
         (
+            "[poll]\ncron = \"0 3 L * *\"\n",
+            "poll.cron has L as its day of month; L is not taken",
+        ),
+        (
             "[poll]\ncron = \"0 3 * * *\"\ntimezone = \"Mars/Olympus\"\n",
             "which this machine does not know",
         ),

@@ -2,6 +2,8 @@
 //!
 //! As with lanes, each connection has one of its own, and more come from a pool of which it may hold a quarter. Requests to a
 //! connection whose guest hangs wait behind each other, and behind nobody else's.
+//!
+//! A slot is taken before the call, as a lane takes one before it leases: no call begins that has no instance.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -50,8 +52,9 @@ impl Entrance {
         Arc::strong_count(&self.weight) > 1
     }
 
-    /// A slot; none if there is none within the time. Cancel-safe.
-    pub(crate) async fn slot(&self, within: Duration) -> Option<Slot> {
+    /// A slot; none if there is none within the time, or if too many requests of the connection wait for one already: that
+    /// is overload, and says nothing about the connector. Cancel-safe.
+    pub async fn slot(&self, within: Duration) -> Option<Slot> {
         let _waiting = self.waiting.try_acquire().ok()?;
         let own = Arc::clone(&self.own).acquire_owned();
         let shared = async {

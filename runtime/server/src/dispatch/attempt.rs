@@ -12,8 +12,7 @@ use cofferdam_domain::delivery::DeliveryKind;
 use cofferdam_domain::lane::core::AttemptId;
 use cofferdam_domain::retry;
 use cofferdam_domain::{
-    CallResult, Connection, Fault, FaultKind, LaneEffect, LogLine, Outcome, Receipt, Timestamp, Usage, Verdict,
-    classify,
+    CallResult, Connection, FailureClass, LaneEffect, LogLine, Outcome, Receipt, Timestamp, Usage, Verdict, classify,
 };
 use cofferdam_host::{Connector, DeliverRequest, Slot};
 use cofferdam_queue::{Accept, KeptChange, Leased};
@@ -29,8 +28,9 @@ use super::poll::{no_later_than_its_schedule, poll};
 use super::settling::settle;
 use crate::app::App;
 use crate::clock::{now, steady};
-use crate::ingest::hooks::{Arrival, normalise, owe_all};
+use crate::ingest::hooks::{Arrival, NotOwed, owe_all};
 use crate::ingest::raw_request;
+use crate::ingest::reading::{self, Place, Reading};
 use crate::plugins::{self, Ended};
 
 /// How the call ended, with everything it left.
@@ -43,7 +43,7 @@ pub(super) struct Called {
     pub(super) connector: ConnectorRef,
     pub(super) produced: Vec<Accept>,
     pub(super) kept: KeptChange,
-    /// It failed by a bound of the host's own: the lane need not back off for it.
+    /// It failed by a bound or a failure of the host's own: the lane need not back off for it.
     pub(super) own_mark: bool,
 }
 
@@ -106,7 +106,7 @@ impl Runner {
                             ..called
                         }
                     }
-                    (None, DeliveryKind::Receive) => receive_again(&app, &connection, &connector, &leased).await,
+                    (None, DeliveryKind::Receive) => receive_again(&app, &connection, &connector, &leased, slot).await,
                     (None, DeliveryKind::Poll) => {
                         // Boxed, as the settle is: what it holds of a page would make every attempt's future as large.
                         Box::pin(poll(
@@ -225,14 +225,21 @@ async fn deliver(
 }
 
 /// A raw request that the source connector could not read at first: its events are accepted with the settle, in one batch.
-async fn receive_again(app: &App, connection: &Connection, connector: &Connector, leased: &Leased) -> Called {
-    let began = now();
+async fn receive_again(
+    app: &App,
+    connection: &Connection,
+    connector: &Connector,
+    leased: &Leased,
+    slot: Slot,
+) -> Called {
     let mut called = Called::nothing(connector);
     let Some(request) = raw_request::read(&leased.body) else {
-        let message = "the kept request cannot be read back".to_owned();
-        called.result = CallResult::Faulted(Fault {
-            kind: FaultKind::BadReturn,
-            message,
+        called.result = CallResult::Refused(Failure {
+            class: FailureClass::DataQuality,
+            code: Some("record-damaged".to_owned()),
+            message: "the kept request cannot be read back".to_owned(),
+            ambiguous: false,
+            retry_after_ms: None,
         });
         return called;
     };
@@ -242,11 +249,16 @@ async fn receive_again(app: &App, connection: &Connection, connector: &Connector
         received_at: leased.event.received_at,
         provider_id: raw_request::provider_id(&leased.event),
     };
-    let read = match normalise(app, connection, request).await {
+    let place = Place::in_lane(app, connection, slot);
+    let Reading { result, left, .. } = reading::read(connection, connector, request, place).await;
+    (called.logs, called.logs_dropped, called.usage) = (left.logs, left.logs_dropped, left.usage);
+    let read = match result {
         Ok(received) => owe_all(app, &arrival, received.drafts).await,
-        Err(failure) => Err(failure),
+        Err(failure) => Err(NotOwed {
+            failure,
+            is_ours: false,
+        }),
     };
-    called.usage.wall_us = u64::try_from(now().since(began).as_micros()).unwrap_or(u64::MAX);
     match read {
         Ok(accepts) => {
             let summary = format!(
@@ -260,7 +272,10 @@ async fn receive_again(app: &App, connection: &Connection, connector: &Connector
             });
             called.produced = accepts;
         }
-        Err(failure) => called.result = CallResult::Refused(failure),
+        Err(NotOwed { failure, is_ours }) => {
+            called.result = CallResult::Refused(failure);
+            called.own_mark = is_ours;
+        }
     }
     called
 }

@@ -124,7 +124,8 @@ fn refused(app: &App, door: Door, met: &Met, subject: &str, wait: Duration) -> P
     .retry_after(wait.as_secs())
 }
 
-fn count(app: &App, door: Door, reason: &'static str) {
+/// Counts a request that is not taken, by why.
+pub(super) fn count(app: &App, door: Door, reason: &'static str) {
     let door = door.as_str();
     app.metrics.refused.get_or_create(&RefusedLabels { door, reason }).inc();
 }

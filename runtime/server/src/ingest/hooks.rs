@@ -1,7 +1,8 @@
 //! `POST /hooks/{connection}`: a provider's webhook.
 //!
 //! Verified by the host over the raw bytes, normalised by the source connector, accepted in one durable batch, and only
-//! then acknowledged. A verified request that the connector cannot read is kept as a dead letter and acknowledged too.
+//! then acknowledged. A verified request that the connector cannot read is kept as a dead letter and acknowledged too; one that
+//! the host cannot have read now is answered 503, and nothing of it is kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,28 +14,26 @@ use axum::response::{IntoResponse, Response};
 use cofferdam_domain::classify::Failure;
 use cofferdam_domain::connection::InboundGrant;
 use cofferdam_domain::event::{EventDraft, NewEvent, Origin, Stamp};
-use cofferdam_domain::limits::{DEDUPE_WINDOW, MESSAGE_BYTES_MAX, one_line};
+use cofferdam_domain::limits::DEDUPE_WINDOW;
 use cofferdam_domain::{
     Connection, ConnectionName, CorrelationId, FailureClass, Fault, FaultKind, Timestamp, WorkspaceName,
 };
-use cofferdam_host::{CallLimits, InboundRequest, Received, Rejected, Reply, Reuse};
+use cofferdam_host::{InboundRequest, Received, Reply};
 use cofferdam_queue::{Accept, Owed};
 use serde::Deserialize;
 
 use super::authenticate::{authenticate, refusal};
 use super::events::{EventAccepted, EventsAccepted};
 use super::marks::Door;
+use super::reading::{self, Place, Reading};
 use super::verify::Incoming;
 use super::{accept, body, raw_request, verify};
 use crate::app::App;
 use crate::clock::now;
-use crate::dispatch::{call_limits, granted, source_environment, version};
+use crate::dispatch::granted;
 use crate::plugins::{self, Ended};
 use crate::problem::Problem;
 use crate::subscriptions;
-
-/// Longest time of one `receive`, its wait for a slot included.
-const RECEIVE_DEADLINE_MAX: Duration = Duration::from_secs(10);
 
 /// What a provider is told to wait while a connection is off.
 const DISABLED_WAIT_S: u64 = 60;
@@ -147,17 +146,34 @@ async fn handle(app: &App, hook: &Hook, query: String, request: Request) -> Resu
         received_at,
         provider_id: verified.provider_id,
     };
-    match normalise(app, &connection, request.clone()).await {
-        Ok(received) => match owe_all(app, &origin, received.drafts).await {
-            Ok(accepts) => {
-                let accepted = accept::accept(app, Door::Hook, accepts).await?;
-                Ok(Answer::Accepted(
-                    accepted.into_iter().map(told).collect(),
-                    received.reply,
-                ))
-            }
-            Err(failure) => keep_raw(app, &origin, &request, failure).await,
-        },
+    let connector = match granted(app, &connection) {
+        Ok(connector) => connector,
+        Err(hold) => return keep_raw(app, &origin, &request, reading::not_runnable(&connection, &hold)).await,
+    };
+    let place = Place::at_the_door(app, &connection).await?;
+    let Reading {
+        result,
+        left,
+        cut_short,
+    } = reading::read(&connection, &connector, request.clone(), place).await;
+    let owed = match result {
+        Ok(Received { drafts, reply }) => {
+            let owed = owe_all(app, &origin, drafts).await;
+            owed.map(|accepts| (accepts, reply)).map_err(|not| not.failure)
+        }
+        Err(failure) => Err(failure),
+    };
+    reading::tell(&connection, &origin.correlation_id, &left, owed.is_ok());
+    // What it makes of requests says as much about a version as what it delivers. A replay's attempt says it with its settle.
+    if !cut_short {
+        let ended = owed.as_ref().map_or_else(Ended::failed, |_| Ended::Well);
+        plugins::observe(app, &connection, connector.digest, ended).await;
+    }
+    match owed {
+        Ok((accepts, reply)) => {
+            let accepted = accept::accept(app, Door::Hook, accepts).await?;
+            Ok(Answer::Accepted(accepted.into_iter().map(told).collect(), reply))
+        }
         Err(failure) => keep_raw(app, &origin, &request, failure).await,
     }
 }
@@ -182,75 +198,6 @@ fn rest<'a>(hook: &Hook, path: &'a str) -> &'a str {
     path.match_indices('/').nth(segments).map_or("", |(at, _)| &path[at..])
 }
 
-/// The source connector's reading of the request, or why there is none.
-pub(crate) async fn normalise(
-    app: &App,
-    connection: &Connection,
-    request: InboundRequest,
-) -> Result<Received, Failure> {
-    let connector = granted(app, connection)
-        .map_err(|hold| hold.to_string())
-        .and_then(|connector| {
-            if connector.exports.source {
-                Ok(connector)
-            } else {
-                Err("it is no source".to_owned())
-            }
-        });
-    let connector = connector.map_err(|problem| {
-        let message = format!("connector {} cannot read it: {problem}", connection.spec.connector);
-        fault_failure(&Fault {
-            kind: FaultKind::NotRunnable,
-            message,
-        })
-    })?;
-    let environment = source_environment(connection);
-    let entrance = app
-        .entrances
-        .of(connection, &app.engine, &app.connections)
-        .reusing(Reuse {
-            version: version(connection),
-            calls_max: connection.spec.policy.reuse_calls,
-        });
-    let report = connector
-        .receive(request, environment, receive_limits(app, connection), &entrance)
-        .await;
-    let read = match report.result {
-        Ok(Ok(received)) => Ok(received),
-        Ok(Err(Rejected { code, message })) => Err(Failure {
-            class: FailureClass::Schema,
-            code,
-            message,
-            ambiguous: false,
-            retry_after_ms: None,
-        }),
-        Err(fault) => Err(fault_failure(&fault)),
-    };
-    // What it makes of requests says as much about a version as what it delivers.
-    let ended = read.as_ref().map_or_else(Ended::failed, |_| Ended::Well);
-    plugins::observe(app, connection, connector.digest, ended).await;
-    read
-}
-
-/// The sender waits for the answer, so a request gets less time than a delivery may have.
-fn receive_limits(app: &App, connection: &Connection) -> CallLimits {
-    let limits = call_limits(app, &connection.spec.policy);
-    CallLimits {
-        deadline: limits.deadline.min(RECEIVE_DEADLINE_MAX),
-        ..limits
-    }
-}
-
-fn fault_failure(fault: &Fault) -> Failure {
-    Failure {
-        class: FailureClass::ConnectorFault,
-        code: Some(fault.kind.code().to_owned()),
-        message: one_line(&fault.message, MESSAGE_BYTES_MAX),
-        ambiguous: false,
-        retry_after_ms: None,
-    }
-}
-
 /// One verified request.
 pub(crate) struct Arrival<'a> {
     pub(crate) connection: &'a Connection,
@@ -265,19 +212,32 @@ pub(crate) fn window(connection: &Connection) -> Duration {
     inbound.map_or(DEDUPE_WINDOW, InboundGrant::dedupe_window)
 }
 
+/// Why what a request means is owed to nobody.
+pub(crate) struct NotOwed {
+    pub(crate) failure: Failure,
+    /// A failure of the host's own: no word on the connector.
+    pub(crate) is_ours: bool,
+}
+
 /// Stamps the drafts of one request, and decides to whom each is owed.
-pub(crate) async fn owe_all(app: &App, arrival: &Arrival<'_>, drafts: Vec<EventDraft>) -> Result<Vec<Accept>, Failure> {
-    let stamped = stamp_all(app, arrival, drafts)?;
+pub(crate) async fn owe_all(app: &App, arrival: &Arrival<'_>, drafts: Vec<EventDraft>) -> Result<Vec<Accept>, NotOwed> {
+    let stamped = stamp_all(app, arrival, drafts).map_err(|failure| NotOwed {
+        failure,
+        is_ours: false,
+    })?;
     let window = window(arrival.connection);
-    // A fault of the host's, so that a later attempt may not meet it; the request is kept until then.
+    // A later attempt may not meet it; the request is kept until then.
     subscriptions::fan_out(app, stamped, window)
         .await
-        .map_err(|problem| Failure {
-            class: FailureClass::ConnectorFault,
-            code: Some(problem.code),
-            message: problem.detail,
-            ambiguous: false,
-            retry_after_ms: None,
+        .map_err(|problem| NotOwed {
+            failure: Failure {
+                class: FailureClass::Dependency,
+                code: Some(problem.code),
+                message: problem.detail,
+                ambiguous: false,
+                retry_after_ms: None,
+            },
+            is_ours: true,
         })
 }
 
@@ -298,7 +258,7 @@ fn stamp_all(app: &App, arrival: &Arrival<'_>, drafts: Vec<EventDraft>) -> Resul
             body_bytes_max: app.limits.body_bytes,
         };
         let new = draft.stamp(stamp, &mut rand::rng()).map_err(|fault| {
-            fault_failure(&Fault {
+            reading::failure_of(&Fault {
                 kind: FaultKind::BadReturn,
                 message: format!("an event draft is malformed: {fault}"),
             })

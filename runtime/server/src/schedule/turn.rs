@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use cofferdam_domain::connection::PollGrant;
 use cofferdam_domain::event::{Event, NewEvent, Origin, POLL_TYPE};
 use cofferdam_domain::{Connection, CorrelationId, Delivery, DeliveryId, Digest, EventId, Timestamp, TraceContext};
 use cofferdam_host::Connector;
@@ -55,21 +56,64 @@ pub(crate) enum Reason {
 pub(crate) struct Turns {
     /// Since when it can be polled; none while it cannot.
     free_since: Option<Timestamp>,
+    seen: Seen,
+}
+
+/// What was granted when it was last looked at, also while the connection was off.
+#[derive(Debug, Default)]
+enum Seen {
+    /// The lane has just begun.
+    #[default]
+    NotYet,
+    /// No schedule.
+    Nothing,
+    /// This one, since then.
+    Schedule { grant: PollGrant, since: Timestamp },
+}
+
+/// Whether these are one schedule: the same times, whatever their jitter and what becomes of those that are missed.
+fn is_same(one: &PollGrant, other: &PollGrant) -> bool {
+    (&one.every, &one.cron, &one.timezone) == (&other.every, &other.cron, &other.timezone)
+}
+
+/// The latest that a schedule can have been changed, by what is on record: for a lane that has just begun. An interval goes on
+/// by its last poll, so that no other change of the connection breaks its rhythm; a time of cron from before a change that
+/// nobody has followed yet might be another schedule's.
+fn changed_by_now(connection: &Connection, grant: &PollGrant) -> Timestamp {
+    if grant.cron.is_some() {
+        connection.updated_at
+    } else {
+        Timestamp::ZERO
+    }
 }
 
 impl Turns {
+    /// Since when the schedule is what it is. One that was changed begins anew: it was not free to be polled before.
+    fn follow(&mut self, connection: &Connection, grant: &PollGrant, at: Timestamp) -> Timestamp {
+        let since = match &self.seen {
+            Seen::Schedule { grant: seen, since } if is_same(seen, grant) => return *since,
+            Seen::NotYet => changed_by_now(connection, grant).min(at),
+            Seen::Nothing | Seen::Schedule { .. } => at,
+        };
+        self.free_since = None;
+        let grant = grant.clone();
+        self.seen = Seen::Schedule { grant, since };
+        since
+    }
+
     /// Makes the poll that is due, if one is, and answers how long the lane need not look again.
     pub(crate) async fn look(&mut self, app: &App, connection: Option<&Connection>) -> Result<Duration, QueueError> {
-        let Some(connection) = connection.filter(|connection| connection.enabled && connection.spec.poll.is_some())
-        else {
+        let Some((connection, grant)) = connection.and_then(|found| Some((found, found.spec.poll.as_ref()?))) else {
             self.free_since = None;
-            return Ok(LOOK_AGAIN);
-        };
-        let Some(schedule) = running(app, connection) else {
-            self.free_since = None;
+            self.seen = Seen::Nothing;
             return Ok(LOOK_AGAIN);
         };
         let at = steady();
+        let changed = self.follow(connection, grant, at);
+        let Some(schedule) = connection.enabled.then(|| running(app, connection)).flatten() else {
+            self.free_since = None;
+            return Ok(LOOK_AGAIN);
+        };
         let Some(standing) = standing(app, connection, at).await? else {
             return Ok(LOOK_AGAIN);
         };
@@ -81,6 +125,7 @@ impl Turns {
             since: standing.since,
             last: standing.last,
             free_since: *self.free_since.get_or_insert(at),
+            changed,
         };
         match schedule.next(past, at) {
             Ok(Next::Wait(due)) => Ok(due.since(at).min(LOOK_AGAIN)),
@@ -221,11 +266,13 @@ pub(crate) fn next_due(app: &App, connection: &Connection, standing: Option<&Pol
         return None;
     }
     let schedule = running(app, connection)?;
+    let grant = connection.spec.poll.as_ref()?;
     let at = steady();
     let past = Past {
         since: standing.map_or(at, |standing| standing.since),
         last: standing.and_then(|standing| standing.last),
         free_since: at,
+        changed: changed_by_now(connection, grant),
     };
     match schedule.next(past, at) {
         Ok(Next::Wait(due)) => Some(due),
@@ -233,3 +280,6 @@ pub(crate) fn next_due(app: &App, connection: &Connection, standing: Option<&Pol
         Err(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
