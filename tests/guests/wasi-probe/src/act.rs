@@ -47,10 +47,12 @@ pub(crate) enum Act {
     LongNames { requests: usize, bytes: usize, hold_ms: u64 },
     /// Calls the same function of the host so often.
     Repeat { call: Repeated, times: u64 },
-    /// Writes to standard output and standard error.
+    /// Writes to standard output, so often if `times` is given, and to standard error.
     Print {
         #[serde(default)]
         stdout: String,
+        #[serde(default)]
+        times: Option<u32>,
         #[serde(default)]
         stderr: String,
         /// Panics afterwards.
@@ -133,7 +135,12 @@ impl Act {
                 repeat(call, times);
                 Ok(Receipt::new(format!("{times} times")))
             }
-            Self::Print { stdout, stderr, panic } => print(&stdout, &stderr, panic),
+            Self::Print {
+                stdout,
+                times,
+                stderr,
+                panic,
+            } => print(&stdout, times.unwrap_or(1), &stderr, panic),
             Self::Exit { status } => {
                 exit::exit(if status { Ok(()) } else { Err(()) });
                 Ok(Receipt::new("still here"))
@@ -221,14 +228,15 @@ fn long_names(requests: usize, bytes: usize, hold_ms: u64) -> Receipt {
     Receipt::new(format!("{} refused, {taken} taken", 2 * requests - taken))
 }
 
-fn print(stdout: &str, stderr: &str, panic: bool) -> Result<Receipt, Failure> {
+fn print(stdout: &str, times: u32, stderr: &str, panic: bool) -> Result<Receipt, Failure> {
     let all = |stream: OutputStream, text: &str| {
         for part in text.as_bytes().chunks(4096) {
             stream.blocking_write_and_flush(part)?;
         }
         Ok::<(), StreamError>(())
     };
-    let written = all(stdout::get_stdout(), stdout).and_then(|()| all(stderr::get_stderr(), stderr));
+    let written = (0..times).try_for_each(|_| all(stdout::get_stdout(), stdout));
+    let written = written.and_then(|()| all(stderr::get_stderr(), stderr));
     assert!(!panic, "the probe was told to panic");
     written.map_err(|error| failure(format!("{error:?}")))?;
     Ok(Receipt::new("printed"))
