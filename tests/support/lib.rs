@@ -6,6 +6,7 @@ pub mod api;
 pub mod artifacts;
 mod cli;
 pub mod feed;
+pub mod frame;
 pub mod minisign;
 pub mod oauth2;
 pub mod server;

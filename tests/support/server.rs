@@ -191,11 +191,25 @@ impl Running {
 
     /// Resident memory, in bytes.
     pub fn resident_bytes(&self) -> u64 {
-        let pid = self.child.id().expect("it runs");
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most of it since the start, or since [`Running::forget_peak`].
+    pub fn resident_peak_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    /// Has the peak counted from now on: see `clear_refs` in proc_pid_clear_refs(5).
+    pub fn forget_peak(&self) {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("Linux lets us");
+    }
+
+    /// A number of kB of `/proc/PID/status`, in bytes.
+    fn status_bytes(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
         let line = status
             .lines()
-            .find(|line| line.starts_with("VmRSS:"))
+            .find(|line| line.starts_with(name))
             .expect("Linux says so");
         let kib: u64 = line
             .split_whitespace()

@@ -68,6 +68,10 @@ const PYTHON: Subject = Subject {
     calls_per_round: 20,
 };
 
+/// Calls that one instance serves where instances are used again: the most that a policy may say. No subject is called a whole
+/// number of times as often, so that there is an instance in the end.
+const CALLS_OF_ONE_INSTANCE: u32 = 1000;
+
 /// Keys of a subject's rows.
 struct Keys {
     fresh: &'static str,
@@ -131,6 +135,7 @@ async fn measure_one(report: &mut Report, engine: &Engine, subject: &'static Sub
         bare.call().await;
         warm.call(&bare.event).await;
     }
+    reused.assert_kept(engine);
     let (mut fresh_us, mut reused_us) = (Vec::new(), Vec::new());
     let (mut bare_us, mut warm_us) = (Vec::new(), Vec::new());
     for _ in 0..subject.rounds {
@@ -155,6 +160,8 @@ async fn measure_one(report: &mut Report, engine: &Engine, subject: &'static Sub
         }
         warm_us.push(per_call(began, subject));
     }
+    reused.assert_kept(engine);
+    engine.forget_kept(&reused.slots);
     let vs_bare = median(fresh_us.iter().zip(&bare_us).map(|(ours, bare)| ours / bare).collect());
     report.row(keys.fresh, median(fresh_us), "µs", "a delivery in a fresh instance");
     report.row(
@@ -255,9 +262,20 @@ impl Ours {
     fn reusing(mut self) -> Self {
         self.reuse = Reuse {
             version: Version::default(),
-            calls_max: 1000,
+            calls_max: CALLS_OF_ONE_INSTANCE,
         };
         self
+    }
+
+    /// That the calls so far were really made in an instance that serves again: one is kept. Were each call's kept and none taken
+    /// up again, there would be many; did none outlive its call, there would be none. What other subjects had kept is forgotten.
+    fn assert_kept(&self, engine: &Engine) {
+        let kept = engine.usage().kept;
+        let guest = self.subject.guest;
+        assert_eq!(
+            kept.in_use, 1,
+            "{guest} is not called in the same instance again and again"
+        );
     }
 
     pub(crate) async fn call(&self) {

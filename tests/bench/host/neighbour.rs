@@ -2,20 +2,28 @@
 //! upstream, at a steady rate, alone and beside; the real binary.
 //!
 //! Alone and beside are measured in turns. The bad one has work waiting all the time and a breaker that never opens, so that
-//! it is at its worst throughout; otherwise it has the policy that everybody has.
+//! it is at its worst throughout; what it does is in [`bad`].
+
+mod bad;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cofferdam_host::{CompileLimits, Compiler, Connector, EngineSettings};
 use cofferdam_store::Engine;
+use cofferdam_tests::api::Api;
 use cofferdam_tests::artifacts::{command, test_guest};
 use cofferdam_tests::{Running, Setup, api, wait};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
+use self::bad::Beside;
 use crate::pipeline::{Arrivals, locked, start_upstream};
 use crate::report::{Report, median, quantile};
+
+/// Requests that are under way at once to a bad one that is a source.
+const REQUESTS: usize = 16;
 
 /// Pairs of alone and beside for each guest.
 const ROUNDS: usize = 3;
@@ -29,64 +37,34 @@ const WAITING: u64 = 400;
 const PER_REQUEST: usize = 50;
 const TOP_UP_EVERY: Duration = Duration::from_millis(50);
 
-/// What the bad one is told to do, and the row of what its neighbour notices.
-fn acts() -> [(&'static str, Value); 9] {
-    [
-        ("neighbour_p99_ratio_loop", json!({"do": "loop"})),
-        ("neighbour_p99_ratio_grow", json!({"do": "grow"})),
-        ("neighbour_p99_ratio_recurse", json!({"do": "recurse"})),
-        ("neighbour_p99_ratio_panic", json!({"do": "panic"})),
-        ("neighbour_p99_ratio_sleepless", json!({"do": "sleepless"})),
-        ("neighbour_p99_ratio_flood", json!({"do": "flood", "path": "/0"})),
-        (
-            "neighbour_p99_ratio_log",
-            json!({"do": "flood-log", "lines": 10_000, "bytes": 1000}),
-        ),
-        (
-            "neighbour_p99_ratio_return",
-            json!({"do": "big-return", "bytes": 4_000_000}),
-        ),
-        (
-            "neighbour_p99_ratio_request",
-            json!({"do": "big-request", "bytes": 12_000_000}),
-        ),
-    ]
-}
-
-/// As much work at once, and nothing bad about it: what being beside it costs is load, and not hostility.
-const HONEST: &str = "neighbour_p99_ratio_honest";
-
-fn honest() -> Value {
-    json!({"do": "call", "path": "/0"})
-}
-
 pub(crate) async fn measure(report: &mut Report, engine: Engine) {
     let arrivals: Arrivals = Arc::default();
     let upstream = start_upstream(Arc::clone(&arrivals)).await;
-    let bed = Bed::start(&upstream, engine, Arc::clone(&arrivals)).await;
-    let load = bed.beside(&honest()).await;
-    load.tell(HONEST);
+    let honest = bad::honest();
+    let bed = Bed::start(&upstream, engine, Arc::clone(&arrivals), &honest).await;
+    let load = bed.beside(&honest).await;
+    load.tell(honest.key);
     report.row(
-        HONEST,
+        honest.key,
         load.of_p99,
         "x",
         "the same beside one that has as much to do and behaves well: what is load",
     );
     let mut worst = 0.0_f64;
-    for (key, act) in acts() {
-        let bed = Bed::start(&upstream, engine, Arc::clone(&arrivals)).await;
-        let ratio = bed.beside(&act).await;
-        ratio.tell(key);
+    for beside in bad::all() {
+        let bed = Bed::start(&upstream, engine, Arc::clone(&arrivals), &beside).await;
+        let ratio = bed.beside(&beside).await;
+        ratio.tell(beside.key);
         worst = worst.max(ratio.of_p99);
         report.row(
-            key,
+            beside.key,
             ratio.of_p99,
             "x",
             "p99 of a neighbour beside it / alone, median of rounds",
         );
     }
     report.row("neighbour_p99_ratio_worst", worst, "x", "the largest of them");
-    let bed = Bed::start(&upstream, engine, arrivals).await;
+    let bed = Bed::start(&upstream, engine, arrivals, &honest).await;
     let child = Compiler::Child {
         program: command(),
         limits: CompileLimits::default(),
@@ -140,23 +118,16 @@ impl Ratio {
 }
 
 impl Bed {
-    async fn start(upstream: &str, engine: Engine, arrivals: Arrivals) -> Self {
-        let server = Setup::new()
+    async fn start(upstream: &str, engine: Engine, arrivals: Arrivals, beside: &Beside) -> Self {
+        let setup = Setup::new()
             .plugin(&test_guest("probe"))
-            .config(&format!("\n[store]\nengine = \"{engine}\"\n"))
-            .start()
-            .await;
-        for (name, policy) in [
-            ("good", ""),
-            (
-                "bad",
-                "[policy.retry]\nschedule_ms = [0]\nmax_age_ms = 60000\nfaults_max = 1\n[policy.breaker]\nfailures = 0\n",
-            ),
-        ] {
-            let file = format!(
-                "name = \"{name}\"\nconnector = \"probe\"\nsubscribe = [\"test.{name}\"]\n[upstreams.target]\nbase_url = \"{upstream}\"\n\
-                 networks = [\"127.0.0.0/8\"]\nattach = \"none\"\n{policy}"
-            );
+            .config(&format!("\n[store]\nengine = \"{engine}\"\n"));
+        let server = beside.place(setup).start().await;
+        let good = format!(
+            "name = \"good\"\nconnector = \"probe\"\nsubscribe = [\"test.good\"]\n[upstreams.target]\nbase_url = \"{upstream}\"\n\
+             networks = [\"127.0.0.0/8\"]\nattach = \"none\"\n"
+        );
+        for file in [good, beside.connection(upstream)] {
             server.api.apply(&file).await;
         }
         Self {
@@ -166,7 +137,7 @@ impl Bed {
         }
     }
 
-    async fn beside(&self, act: &Value) -> Ratio {
+    async fn beside(&self, bad: &Beside) -> Ratio {
         let api = &self.server.api;
         api.post("/v1/connections/bad/disable").await;
         // What is new costs more: not measured.
@@ -175,16 +146,22 @@ impl Bed {
         for _ in 0..ROUNDS {
             let alone = self.neighbour().await;
             let before = self.dead().await;
-            self.top_up(act).await;
+            if !bad.is_source() {
+                self.top_up(bad).await;
+            }
             api.post("/v1/connections/bad/enable").await;
+            let requests = bad.is_source().then(|| Requests::begin(api));
             wait::until("the bad one's first call", || async {
                 (self.in_flight().await > 0 || self.dead().await > before).then_some(())
             })
             .await;
             let beside = tokio::select! {
                 beside = self.neighbour() => beside,
-                never = self.keep_busy(act) => match never {},
+                never = self.keep_busy(bad) => match never {},
             };
+            if let Some(requests) = requests {
+                requests.end().await;
+            }
             api.post("/v1/connections/bad/disable").await;
             wait::until("the end of its calls", || async {
                 (self.in_flight().await == 0).then_some(())
@@ -211,17 +188,22 @@ impl Bed {
         median_of(&rounds)
     }
 
-    async fn keep_busy(&self, act: &Value) -> std::convert::Infallible {
+    async fn keep_busy(&self, bad: &Beside) -> std::convert::Infallible {
+        // Those who send requests go on by themselves.
+        if bad.is_source() {
+            std::future::pending::<()>().await;
+        }
         loop {
-            self.top_up(act).await;
+            self.top_up(bad).await;
             tokio::time::sleep(TOP_UP_EVERY).await;
         }
     }
 
     /// As many events for the bad one as are missing.
-    async fn top_up(&self, act: &Value) {
+    async fn top_up(&self, bad: &Beside) {
         let api = &self.server.api;
         let waiting = api.connection("bad").await.depth.pending;
+        let act = bad.data();
         let event = |_| {
             let id = self.sent.fetch_add(1, Ordering::Relaxed);
             json!({"specversion": "1.0", "id": format!("bad-{id}"), "source": "/bench", "type": "test.bad", "data": act})
@@ -257,7 +239,7 @@ impl Bed {
         };
         let mut tick = tokio::time::interval(EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
-        let mut under_way = tokio::task::JoinSet::new();
+        let mut under_way = JoinSet::new();
         for number in first..first + EVENTS {
             // Counted from when it was to be sent, so that a stall of the sender is not left out.
             let due = tick.tick().await;
@@ -281,6 +263,39 @@ impl Bed {
         let mut took: Vec<f64> = sent.iter().filter_map(took).collect();
         took.sort_by(f64::total_cmp);
         took
+    }
+}
+
+/// Requests to the bad one's hook, so many at once, one after the other.
+struct Requests {
+    ended: Arc<AtomicBool>,
+    under_way: JoinSet<()>,
+}
+
+impl Requests {
+    fn begin(api: &Api) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let mut under_way = JoinSet::new();
+        for sender in 0..REQUESTS {
+            let (api, ended) = (api.clone(), Arc::clone(&ended));
+            under_way.spawn(async move {
+                let mut number = 0_u64;
+                while !ended.load(Ordering::Relaxed) {
+                    number += 1;
+                    let request = api.public("/hooks/bad").body(format!("request {number} of {sender}"));
+                    let answer = request.send().await.expect("the server answers");
+                    // Taken whole, so that its connection can be used again. That it is kept is what a source's failure is.
+                    answer.text().await.expect("the answer has an end");
+                }
+            });
+        }
+        Self { ended, under_way }
+    }
+
+    /// Every one of them is answered, so that none is left to compute beside what is measured next.
+    async fn end(self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.under_way.join_all().await;
     }
 }
 

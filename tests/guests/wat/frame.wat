@@ -2,14 +2,15 @@
 ;; What a component exports must have a name for each of its types, so they are exported one by one, in the order in which they
 ;; need each other.
 ;;
-;; `tests/suite/hostile_guests/frame.rs` puts text where these stand:
-;;   {imports} {passed} {lowered} {host}   what the body imports of the host: as the component's imports, as they are handed on
-;;                                         to the inner component, as core functions, and as what the body's "host" exports
+;; `tests/support/frame.rs` puts text where these stand:
+;;   {outside} {imports} {passed} {lowered} {host}   what the body imports of the host: as what the component imports and has for
+;;                                         it, as the inner component's imports, as they are handed on to it, as core functions,
+;;                                         and as what the body's "host" exports
 ;;   {describer} {libc} {body}             core modules' fields
 ;;   {interface} {export}                  `sink.wat` or `source.wat`, and which; and in it the canonical options of its function:
 ;;   {memory} {realloc} {post-return}
 (component
-  {imports}
+  {outside}
 
   (component $describes
     (core module $describer

@@ -9,6 +9,7 @@ use cofferdam_domain::DeliveryState;
 use cofferdam_domain::classify::Failure;
 use cofferdam_server::admin::views::DeadLetterPage;
 use cofferdam_server::ingest::EventsAccepted;
+use cofferdam_tests::api::Api;
 use cofferdam_tests::{Running, Setup, api, wait};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -27,11 +28,14 @@ const LOOKED_AT_WITHIN: Duration = Duration::from_secs(300);
 
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// Traces that are asked for at the same time.
+const READ_AT_ONCE: usize = 16;
+
 /// Where the suite stands.
 pub(crate) struct Bed {
     server: Running,
     pub(crate) neighbour: Neighbour,
-    /// Taken when the warm-up is over.
+    /// Taken when the server has loaded what it found at its start, and again when the warm-up is over if there is one.
     pub(crate) baseline: Baseline,
     /// Where what the probes may call is: see [`outside`].
     target: String,
@@ -53,7 +57,7 @@ impl Bed {
         let server = setup.start().await;
         let neighbour = Neighbour::start(&server.api).await?;
         Ok(Self {
-            baseline: Baseline::of(&server),
+            baseline: Baseline::of_run(&server),
             pid: server.pid(),
             server,
             neighbour,
@@ -169,13 +173,17 @@ impl Bed {
         found
     }
 
-    /// The summary of a delivered event's receipt.
-    pub(crate) async fn summary(&self, correlation_id: &str) -> Option<String> {
-        let trace = self.server.api.trace(correlation_id).await;
-        match &trace.events.first()?.deliveries.first()?.delivery.state {
-            DeliveryState::Delivered { receipt, .. } => receipt.summary.clone(),
-            _ => None,
+    /// The summaries of these events' receipts; none of one that was not delivered. The order is another.
+    pub(crate) async fn summaries(&self, correlation_ids: &[String]) -> Vec<Option<String>> {
+        let mut found = Vec::new();
+        for some in correlation_ids.chunks(READ_AT_ONCE) {
+            let mut under_way = JoinSet::new();
+            for id in some {
+                under_way.spawn(summary(self.server.api.clone(), id.clone()));
+            }
+            found.extend(under_way.join_all().await);
         }
+        found
     }
 
     /// What is wrong with the server as a whole.
@@ -206,6 +214,14 @@ impl Bed {
             log.lines().last().unwrap_or_default()
         );
         Ok(())
+    }
+}
+
+async fn summary(api: Api, correlation_id: String) -> Option<String> {
+    let trace = api.trace(&correlation_id).await;
+    match &trace.events.first()?.deliveries.first()?.delivery.state {
+        DeliveryState::Delivered { receipt, .. } => receipt.summary.clone(),
+        _ => None,
     }
 }
 

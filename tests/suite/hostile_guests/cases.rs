@@ -3,6 +3,7 @@
 mod allocator;
 mod computing;
 mod counted;
+mod handles;
 mod host;
 mod memory;
 mod remains;
@@ -20,7 +21,7 @@ use super::guests::Guest;
 const CPU_MS: u32 = 2_000;
 
 /// The same for cases that use it up: the sooner, the more of them there are.
-const LITTLE_CPU_MS: u32 = 50;
+const LITTLE_CPU_MS: u32 = 20;
 
 /// Memory of one call where a case does not say otherwise.
 pub(super) const MEMORY_BYTES: u32 = 16 * 1024 * 1024;
@@ -80,6 +81,7 @@ pub(crate) fn all() -> Vec<Case> {
         sources::cases(),
         allocator::cases(),
         host::cases(),
+        handles::cases(),
         wasi::cases(),
         remains::cases(),
     ];
@@ -139,7 +141,7 @@ impl Case {
     /// Must use up its processor time.
     fn computes_on(self) -> Self {
         self.with(|limits| limits.cpu_ms = LITTLE_CPU_MS)
-            .faults("cpu", &["50 ms are allowed"])
+            .faults("cpu", &["20 ms are allowed"])
     }
 
     fn fails(self, class: FailureClass, code: &'static str, says: &'static [&'static str]) -> Self {

@@ -1,5 +1,5 @@
-//! Files that are no connectors, whatever they are named and however they begin: each is a problem with a reason, and the
-//! server goes on with the others.
+//! Files that are no connectors, whatever they are named and however they begin: each is a problem with a reason, the server goes
+//! on with the others, its neighbour is served meanwhile, and the memory that looking at them took is given back.
 
 mod bombs;
 mod damaged;
@@ -16,9 +16,11 @@ use std::time::Instant;
 
 use anyhow::Context;
 use cofferdam_domain::limits::one_line;
+use cofferdam_tests::frame;
 
 use super::bed::Bed;
-use super::frame;
+use super::extent::Extent;
+use super::memory::mib;
 use crate::table::Table;
 use crate::tally::Tally;
 
@@ -49,12 +51,12 @@ pub(crate) enum Expected {
     Either,
 }
 
-/// Drops all of them into the folder of a running server. Those that take the compiler's limits to end are among them only if
-/// it may take long.
-pub(crate) async fn run(seed: u64, may_take_long: bool) -> anyhow::Result<(Tally, Vec<String>)> {
-    let files = all(seed, may_take_long)?;
+/// Drops all of them into the folder of a running server.
+pub(crate) async fn run(seed: u64, extent: Extent) -> anyhow::Result<(Tally, Vec<String>)> {
+    let files = all(seed, extent)?;
     let bed = Bed::start(&[]).await?;
     let plugins = bed.server().setup().plugins();
+    let quiet = bed.neighbour.mark();
     bed.neighbour.pass(ALONE).await;
     let (began, from) = (Instant::now(), bed.neighbour.mark());
     for file in &files {
@@ -76,14 +78,22 @@ pub(crate) async fn run(seed: u64, may_take_long: bool) -> anyhow::Result<(Tally
         failures.extend(fault.map(|fault| format!("{}: {fault}", shown(&file.name))));
     }
     table.print();
+    let alone = bed.neighbour.heard(quiet..from).await;
     let heard = bed.neighbour.heard(from..to).await;
+    let (bytes, not_back) = bed.baseline.back(bed.server()).await;
     println!(
-        "{} files, looked at in {:.1} s; the neighbour's p99 meanwhile is {:.1} ms",
+        "{} files, looked at in {:.1} s; the neighbour's p99 meanwhile is {:.1} ms, {:.1} ms alone; {} MiB resident, {} before",
         files.len(),
         took.as_secs_f64(),
-        heard.p99_ms()
+        heard.p99_ms(),
+        alone.p99_ms(),
+        mib(bytes),
+        mib(bed.baseline.bytes())
     );
-    let faults = [heard.faults, bed.faults().await].concat();
+    let mut faults = bed.faults().await;
+    faults.extend(heard.disturbed(&alone));
+    faults.extend(not_back);
+    faults.extend(alone.faults.into_iter().chain(heard.faults));
     tally.count(faults.is_empty());
     failures.extend(faults);
     bed.stop().await?;
@@ -91,18 +101,18 @@ pub(crate) async fn run(seed: u64, may_take_long: bool) -> anyhow::Result<(Tally
 }
 
 /// The neighbour's events before the first file.
-const ALONE: usize = 50;
+pub(crate) const ALONE: usize = 50;
 
 /// Of a name and of a reason in the table.
 const NAME_BYTES: usize = 40;
 const REASON_BYTES: usize = 120;
 
-fn all(seed: u64, may_take_long: bool) -> anyhow::Result<Vec<BadFile>> {
+fn all(seed: u64, extent: Extent) -> anyhow::Result<Vec<BadFile>> {
     let connector = frame::assembled(&frame::text("harmless", HARMLESS))?;
-    let mut files = damaged::files(seed, &connector);
+    let mut files = damaged::files(seed, extent, &connector);
     files.extend(disguised::files(&connector)?);
     files.extend(odd::files());
-    files.extend(bombs::files(may_take_long)?);
+    files.extend(bombs::files(extent.files_that_take_long)?);
     files.extend(liars::files()?);
     Ok(files)
 }

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use anyhow::Context;
 use cofferdam_tests::artifacts::test_guest;
+use cofferdam_tests::frame;
 
 use super::cases::{Case, Limits};
-use super::frame;
 
 /// Where a case's connector comes from.
 #[derive(Clone)]

@@ -21,6 +21,14 @@ pub(crate) const EVERY: Duration = Duration::from_millis(10);
 /// The longest that an event may take to arrive before it counts as lost.
 const LOST_AFTER: Duration = Duration::from_secs(60);
 
+/// How much longer the 99th percentile may be beside something hostile than alone, in the same minute on the same machine: so many
+/// times as long, and so much on top. It is no measure of quality, which `cargo xtask bench host` takes: a percentile of few events
+/// is their longest, alone it is a few milliseconds, and the machine may be compiling something at the same time, in turns of
+/// the kernel's scheduler and of the disk that are tenths of a second. It is where a person would say that the neighbour was
+/// disturbed.
+const TIMES_MAX: f64 = 10.0;
+const MORE_MS_MAX: f64 = 500.0;
+
 /// What every event of it ends with.
 pub(crate) const BODY_END: &str = ", which is the neighbour's own and nobody else's";
 
@@ -142,6 +150,14 @@ impl Heard {
         let last = self.latencies.len().saturating_sub(1);
         let at = (self.latencies.len() * 99).div_ceil(100).saturating_sub(1).min(last);
         self.latencies.get(at).copied().unwrap_or(f64::NAN)
+    }
+
+    /// What is wrong with this span, beside something hostile, if the other is the neighbour alone.
+    pub(crate) fn disturbed(&self, alone: &Self) -> Option<String> {
+        let (beside, alone) = (self.p99_ms(), alone.p99_ms());
+        let allowed = TIMES_MAX * alone + MORE_MS_MAX;
+        (beside > allowed)
+            .then(|| format!("its neighbour's p99 is {beside:.0} ms, {alone:.0} ms alone; {allowed:.0} ms are allowed"))
     }
 }
 

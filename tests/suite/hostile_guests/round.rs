@@ -7,18 +7,10 @@ use cofferdam_domain::classify::Failure;
 
 use super::bed::Bed;
 use super::cases::{Case, Expected};
-use super::memory::mib;
+use super::memory::{Baseline, mib};
 
 /// Calls of one burst: more than one lane's share of the default `host.calls`, which is a quarter of 128 and one.
 pub(crate) const BURST: usize = 36;
-
-/// The neighbour's events of the span alone and, at least, of that beside the case.
-const EVENTS: usize = 20;
-
-/// The longest that the neighbour may have to wait beside a case, at its 99th percentile. It is no measure of quality: this
-/// machine may be compiling something at the same time, and a percentile of few events is their longest. `cargo xtask bench host`
-/// measures finely. It is where a person would say that the neighbour stands still.
-const P99_MS_MAX: f64 = 5_000.0;
 
 /// What a case came to.
 pub(crate) struct Outcome {
@@ -27,7 +19,7 @@ pub(crate) struct Outcome {
 }
 
 /// The table's columns.
-pub(crate) const HEADING: [&str; 8] = [
+pub(crate) const HEADING: [&str; 9] = [
     "guest",
     "came to",
     "calls",
@@ -35,19 +27,20 @@ pub(crate) const HEADING: [&str; 8] = [
     "beside",
     "ratio",
     "memory before",
+    "most",
     "after",
 ];
 
-/// Runs it once.
-pub(crate) async fn run(bed: &Bed, case: &Case) -> Outcome {
+/// Runs it once: so many of the neighbour's events are in the span alone and, at least, in that beside the case.
+pub(crate) async fn run(bed: &Bed, case: &Case, events: usize) -> Outcome {
     let quiet = bed.neighbour.mark();
-    bed.neighbour.pass(EVENTS).await;
-    let before_bytes = bed.server().resident_bytes();
+    bed.neighbour.pass(events).await;
+    let before = Baseline::of_case(bed.server());
     let (dead_before, delivered_before) = bed.counted(case).await;
 
     let beside = bed.neighbour.mark();
     let mut sent = Vec::new();
-    while bed.neighbour.mark() < beside + EVENTS {
+    while bed.neighbour.mark() < beside + events {
         sent.extend(bed.send(case, BURST).await);
         bed.ended(case).await;
     }
@@ -58,23 +51,28 @@ pub(crate) async fn run(bed: &Bed, case: &Case) -> Outcome {
     let (dead, delivered) = bed.counted(case).await;
     let (dead, delivered) = (dead - dead_before, delivered - delivered_before);
     let failures = bed.failures(case, usize::try_from(dead).unwrap_or(usize::MAX)).await;
-    let (after_bytes, not_back) = bed.baseline.back(bed.server()).await;
+    let (most_bytes, too_much) = before.peak(bed.server(), BURST, case.limits.memory_bytes);
+    let (_, not_back_to_case) = before.back(bed.server()).await;
+    let (after_bytes, not_back_to_run) = bed.baseline.back(bed.server()).await;
 
     let mut faults = judged(case, sent.len(), &failures, delivered);
     if let Expected::Delivered {
         summary: Some(expected),
     } = case.expected
     {
-        let last = sent.last().map_or("", String::as_str);
-        let found = bed.summary(last).await;
-        if !found.as_deref().is_some_and(|found| found.contains(expected)) {
-            faults.push(format!("its receipt says {found:?}, and not {expected:?}"));
+        let receipts = bed.summaries(&sent).await;
+        let other = |found: &&Option<String>| !found.as_deref().is_some_and(|found| found.contains(expected));
+        let wrong: Vec<_> = receipts.iter().filter(other).collect();
+        if let Some(found) = wrong.first() {
+            faults.push(format!(
+                "of {} receipts {} say something else than {expected:?}: {found:?}",
+                sent.len(),
+                wrong.len()
+            ));
         }
     }
-    if beside.p99_ms() > P99_MS_MAX {
-        faults.push(format!("its neighbour stood still for {:.0} ms", beside.p99_ms()));
-    }
-    faults.extend(not_back);
+    faults.extend(beside.disturbed(&alone));
+    faults.extend([too_much, not_back_to_case, not_back_to_run].into_iter().flatten());
     faults.extend(bed.faults().await);
     faults.extend(alone.faults.iter().chain(&beside.faults).cloned());
     Outcome {
@@ -85,7 +83,8 @@ pub(crate) async fn run(bed: &Bed, case: &Case) -> Outcome {
             format!("{:.1} ms", alone.p99_ms()),
             format!("{:.1} ms", beside.p99_ms()),
             format!("{:.1}", beside.p99_ms() / alone.p99_ms()),
-            format!("{} MiB", mib(before_bytes)),
+            format!("{} MiB", mib(before.bytes())),
+            format!("{} MiB", mib(most_bytes)),
             format!("{} MiB", mib(after_bytes)),
         ],
         faults,

@@ -1,5 +1,6 @@
 //! WebAssembly at random, from a seed: components, which are no connectors but by a miracle, and connectors whose `deliver` is a
-//! random function. `tests/smith` makes them.
+//! random function. `tests/smith` makes them. Whatever they do, each call ends, the neighbour is served meanwhile, and the server's
+//! memory comes back to what it was when they were loaded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,10 +12,13 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use cofferdam_domain::limits::one_line;
 use cofferdam_tests::artifacts::{built, target_dir};
+use cofferdam_tests::frame;
 
 use super::bed::Bed;
 use super::cases::Case;
-use super::{frame, round};
+use super::files::ALONE;
+use super::memory::{Baseline, mib};
+use super::round;
 use crate::table::Table;
 use crate::tally::Tally;
 
@@ -43,6 +47,8 @@ pub(crate) async fn run(seeds: Range<u64>) -> anyhow::Result<(Tally, Vec<String>
     make(seeds.clone(), dir.path())?;
     let bed = Bed::start(&[]).await?;
     let plugins = bed.server().setup().plugins();
+    let quiet = bed.neighbour.mark();
+    bed.neighbour.pass(ALONE).await;
     let began = Instant::now();
     let from = bed.neighbour.mark();
     let mut cases = Vec::new();
@@ -59,6 +65,8 @@ pub(crate) async fn run(seeds: Range<u64>) -> anyhow::Result<(Tally, Vec<String>
     }
     let found = bed.looked_at(&names).await?;
     let looked_at = began.elapsed();
+    // What is loaded stays.
+    let loaded = Baseline::of_run(bed.server());
     let (mut tally, mut failures) = (Tally::default(), Vec::new());
     let mut came_to = BTreeMap::<String, usize>::new();
     for name in &names {
@@ -90,8 +98,13 @@ pub(crate) async fn run(seeds: Range<u64>) -> anyhow::Result<(Tally, Vec<String>
         let failures = bed.failures(case, CALLS).await;
         *came_to.entry(round::came_to(&failures, delivered)).or_default() += 1;
     }
+    let alone = bed.neighbour.heard(quiet..from).await;
     let heard = bed.neighbour.heard(from..bed.neighbour.mark()).await;
-    let faults = [bed.faults().await, heard.faults.clone()].concat();
+    let (bytes, not_back) = loaded.back(bed.server()).await;
+    let mut faults = bed.faults().await;
+    faults.extend(heard.disturbed(&alone));
+    faults.extend(not_back);
+    faults.extend(alone.faults.iter().chain(&heard.faults).cloned());
     tally.count(faults.is_empty());
     failures.extend(faults);
     let mut table = Table::new(&["WebAssembly at random", "how many"]);
@@ -100,11 +113,14 @@ pub(crate) async fn run(seeds: Range<u64>) -> anyhow::Result<(Tally, Vec<String>
     }
     table.print();
     println!(
-        "{} files looked at in {:.1} s; beside {} of them the neighbour's p99 is {:.1} ms",
+        "{} files looked at in {:.1} s; beside {} of them the neighbour's p99 is {:.1} ms, {:.1} ms alone; {} MiB resident, {} before",
         names.len(),
         looked_at.as_secs_f64(),
         cases.len(),
-        heard.p99_ms()
+        heard.p99_ms(),
+        alone.p99_ms(),
+        mib(bytes),
+        mib(loaded.bytes())
     );
     bed.stop().await?;
     Ok((tally, failures))

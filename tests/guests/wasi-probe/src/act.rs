@@ -1,11 +1,13 @@
 //! The vocabulary of the probe. What an act finds out comes back as the receipt's summary.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use cofferdam_sdk::{Failure, FailureKind, Receipt};
 use serde::Deserialize;
 use wasip2::cli::{environment, exit, stderr, stdin, stdout, terminal_stderr, terminal_stdin, terminal_stdout};
 use wasip2::clocks::{monotonic_clock, wall_clock};
 use wasip2::filesystem::preopens;
-use wasip2::http::types::Fields;
+use wasip2::http::types::{Fields, Method, OutgoingRequest};
 use wasip2::io::streams::{OutputStream, StreamError};
 use wasip2::random::{insecure, insecure_seed, random};
 use wasip2::sockets::network::{ErrorCode, IpAddressFamily};
@@ -13,6 +15,9 @@ use wasip2::sockets::{instance_network, ip_name_lookup, tcp_create_socket, udp_c
 
 use crate::exchange::Exchanges;
 use crate::fetch::{Begun, Fetch};
+
+/// What an instance remembers from one call to the next, if it lives that long.
+static SERVED: AtomicU32 = AtomicU32::new(0);
 
 /// `{"do": "fetch", "url": "…"}`, `{"do": "exit", "status": 1}` …
 #[derive(Deserialize)]
@@ -35,12 +40,19 @@ pub(crate) enum Act {
     Hoard { request: Fetch, times: usize },
     /// Makes so many of one resource and keeps them: `fields`, `timers`, `streams` or `networks`.
     Collect { what: Resource, times: u64 },
+    /// The summary says how many calls of this act its instance has served, this one included.
+    Remember,
+    /// Makes so many requests, tries to give each an authority and a method of so many bytes, and keeps all of them for a while:
+    /// `8 refused, 0 taken`.
+    LongNames { requests: usize, bytes: usize, hold_ms: u64 },
     /// Calls the same function of the host so often.
     Repeat { call: Repeated, times: u64 },
-    /// Writes to standard output and standard error.
+    /// Writes to standard output, so often if `times` is given, and to standard error.
     Print {
         #[serde(default)]
         stdout: String,
+        #[serde(default)]
+        times: Option<u32>,
         #[serde(default)]
         stderr: String,
         /// Panics afterwards.
@@ -113,11 +125,22 @@ impl Act {
                 }
                 Ok(Receipt::new(format!("{times} kept")))
             }
+            Self::Remember => Ok(Receipt::new((SERVED.fetch_add(1, Ordering::Relaxed) + 1).to_string())),
+            Self::LongNames {
+                requests,
+                bytes,
+                hold_ms,
+            } => Ok(long_names(requests, bytes, hold_ms)),
             Self::Repeat { call, times } => {
                 repeat(call, times);
                 Ok(Receipt::new(format!("{times} times")))
             }
-            Self::Print { stdout, stderr, panic } => print(&stdout, &stderr, panic),
+            Self::Print {
+                stdout,
+                times,
+                stderr,
+                panic,
+            } => print(&stdout, times.unwrap_or(1), &stderr, panic),
             Self::Exit { status } => {
                 exit::exit(if status { Ok(()) } else { Err(()) });
                 Ok(Receipt::new("still here"))
@@ -192,14 +215,28 @@ fn collect(what: Resource) {
     }
 }
 
-fn print(stdout: &str, stderr: &str, panic: bool) -> Result<Receipt, Failure> {
+fn long_names(requests: usize, bytes: usize, hold_ms: u64) -> Receipt {
+    let name = "m".repeat(bytes);
+    let kept: Vec<_> = (0..requests).map(|_| OutgoingRequest::new(Fields::new())).collect();
+    let taken = kept.iter().filter(|request| request.set_authority(Some(&name)).is_ok());
+    let authorities = taken.count();
+    let method = Method::Other(name);
+    let taken = kept.iter().filter(|request| request.set_method(&method).is_ok());
+    let taken = authorities + taken.count();
+    monotonic_clock::subscribe_duration(hold_ms * 1_000_000).block();
+    drop(kept);
+    Receipt::new(format!("{} refused, {taken} taken", 2 * requests - taken))
+}
+
+fn print(stdout: &str, times: u32, stderr: &str, panic: bool) -> Result<Receipt, Failure> {
     let all = |stream: OutputStream, text: &str| {
         for part in text.as_bytes().chunks(4096) {
             stream.blocking_write_and_flush(part)?;
         }
         Ok::<(), StreamError>(())
     };
-    let written = all(stdout::get_stdout(), stdout).and_then(|()| all(stderr::get_stderr(), stderr));
+    let written = (0..times).try_for_each(|_| all(stdout::get_stdout(), stdout));
+    let written = written.and_then(|()| all(stderr::get_stderr(), stderr));
     assert!(!panic, "the probe was told to panic");
     written.map_err(|error| failure(format!("{error:?}")))?;
     Ok(Receipt::new("printed"))

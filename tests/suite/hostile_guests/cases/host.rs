@@ -14,6 +14,10 @@ pub(super) fn cases() -> Vec<Case> {
         .faults("bad-return", &["out of bounds"]),
         Case::written("asks-with-2-gib", include_str!("../../../guests/wat/ask-long.wat"))
             .faults("bad-return", &["out of bounds"]),
+        // 17 MiB, all of them there.
+        Case::written("asks-with-much", include_str!("../../../guests/wat/ask-much.wat"))
+            .with(|limits| limits.memory_bytes = 64 * 1024 * 1024)
+            .faults("host-call-bytes", &["16777216 bytes"]),
         Case::written("asks-with-no-text", include_str!("../../../guests/wat/ask-no-text.wat"))
             .faults("bad-return", &["utf-8"]),
         Case::probe(

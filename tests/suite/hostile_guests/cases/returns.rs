@@ -6,9 +6,9 @@
 //! and 8 behind it.
 
 use cofferdam_domain::FailureClass;
+use cofferdam_tests::frame::{escaped, put_u32};
 use serde_json::json;
 
-use super::super::frame::{escaped, put_u32};
 use super::Case;
 
 /// Where it lies.

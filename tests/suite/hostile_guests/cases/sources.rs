@@ -4,7 +4,8 @@
 //! was accepted (the list of drafts at 4, the reply's discriminant at 12, its status at 16, its body at 28) or a rejection. A
 //! draft has 96 bytes, of which the list of its data is at 76.
 
-use super::super::frame::{escaped, put_u32};
+use cofferdam_tests::frame::{escaped, put_u32};
+
 use super::Case;
 
 const AREA_AT: usize = 16;

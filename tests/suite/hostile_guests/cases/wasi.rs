@@ -29,5 +29,17 @@ pub(super) fn cases() -> Vec<Case> {
             .faults("trap", &["more than 65536 random bytes"]),
         Case::wasi_probe("print-flood", json!({"do": "print", "stdout": "line\n".repeat(1000)}))
             .delivers(Some("printed")),
+        // What the library would keep of a request outside of the guest's memory: as much as 100 MB and 128 MB a call.
+        Case::wasi_probe(
+            "many-requests-of-long-names",
+            json!({"do": "long-names", "requests": 500, "bytes": 100_000, "hold_ms": 300}),
+        )
+        .delivers(Some("1000 refused, 0 taken")),
+        Case::wasi_probe(
+            "requests-of-endless-names",
+            json!({"do": "long-names", "requests": 4, "bytes": 16_000_000, "hold_ms": 300}),
+        )
+        .with(|limits| limits.memory_bytes = 32 * 1024 * 1024)
+        .delivers(Some("8 refused, 0 taken")),
     ]
 }

@@ -1,7 +1,8 @@
 //! Components that are small on the disk and large to whoever reads, compiles or instantiates them. Each is a connector but for
 //! what is in it too often.
 
-use super::super::frame;
+use cofferdam_tests::frame;
+
 use super::super::smith::{COMPONENT, put_length};
 use super::{BadFile, Expected, HARMLESS, Made};
 

@@ -3,12 +3,11 @@
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
+use super::super::extent::Extent;
 use super::{BadFile, Expected, Made};
 
-/// Random files of each kind, cuts and flips.
+/// Random files of each kind.
 const RANDOM: usize = 5;
-const CUTS: usize = 24;
-const FLIPS: usize = 48;
 
 /// What a component begins with.
 const PREAMBLE: [u8; 8] = [0, b'a', b's', b'm', 0x0d, 0, 1, 0];
@@ -21,7 +20,7 @@ const CUT: &[&str] = &[
     "exports none of",
 ];
 
-pub(super) fn files(seed: u64, connector: &[u8]) -> Vec<BadFile> {
+pub(super) fn files(seed: u64, extent: Extent, connector: &[u8]) -> Vec<BadFile> {
     let rng = &mut StdRng::seed_from_u64(seed);
     let mut files = vec![BadFile::refused("empty", Vec::new(), &["is not WebAssembly"])];
     for nth in 0..RANDOM {
@@ -39,15 +38,15 @@ pub(super) fn files(seed: u64, connector: &[u8]) -> Vec<BadFile> {
             &["does not compile"],
         ));
     }
-    for nth in 0..CUTS {
-        let length = connector.len() * nth / CUTS;
+    for nth in 0..extent.cuts {
+        let length = connector.len() * nth / extent.cuts;
         files.push(BadFile::refused(
             format!("cut-at-{length}"),
             connector[..length].to_vec(),
             CUT,
         ));
     }
-    for _ in 0..FLIPS {
+    for _ in 0..extent.flips {
         let (at, bit) = (rng.random_range(0..connector.len()), rng.random_range(0..8));
         let mut bytes = connector.to_vec();
         bytes[at] ^= 1 << bit;

@@ -1,6 +1,7 @@
 //! Components that look like connectors and are none: their exports have another type, or describing them goes wrong.
 
-use super::super::frame::{assembled, put_u32, text, text_describing};
+use cofferdam_tests::frame::{assembled, escaped, put_u32, text, text_describing};
+
 use super::{BadFile, HARMLESS};
 
 /// Where a hostile descriptor lies, and its size: see `frame.rs`.
@@ -184,5 +185,5 @@ fn described(area: &[u8]) -> String {
 }
 
 fn data(at: usize, bytes: &[u8]) -> String {
-    format!("(data (i32.const {at}) \"{}\")", super::super::frame::escaped(bytes))
+    format!("(data (i32.const {at}) \"{}\")", escaped(bytes))
 }
