@@ -188,6 +188,11 @@ impl Engine {
         self.keeper.forget(lane.lane());
     }
 
+    /// Ends the instances that were kept for a connection's incoming requests.
+    pub fn forget_kept_of(&self, entrance: &Entrance) {
+        self.keeper.forget(entrance.lane());
+    }
+
     /// Whether instances come from a pool.
     pub fn is_pooled(&self) -> bool {
         self.pooled

@@ -97,7 +97,8 @@ impl Meter {
 
     /// Between polls: everything.
     pub(crate) fn finished(&self) -> Duration {
-        self.beside().saturating_add(Duration::from_micros(self.0.spent_us.load(Ordering::Relaxed)))
+        self.beside()
+            .saturating_add(Duration::from_micros(self.0.spent_us.load(Ordering::Relaxed)))
     }
 
     fn beside(&self) -> Duration {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::{Permits, Reuse, SHARE, Slot};
+use crate::compute::queue::LaneId;
 use crate::weight::LaneWeight;
 
 /// Requests of one connection that may wait for a slot; for what is over it there is none.
@@ -45,6 +46,11 @@ impl Entrance {
     pub fn reusing(mut self, reuse: Reuse) -> Self {
         self.reuse = reuse;
         self
+    }
+
+    /// The name of the lane that its calls are counted under.
+    pub(crate) fn lane(&self) -> LaneId {
+        self.weight.lane
     }
 
     /// Whether a request is on its way in or inside.

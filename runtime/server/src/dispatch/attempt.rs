@@ -33,6 +33,10 @@ use crate::ingest::raw_request;
 use crate::ingest::reading::{self, Place, Reading};
 use crate::plugins::{self, Ended};
 
+/// How long a call that was given up may take to end. A turn to compute is over at the next look at it, a few milliseconds later.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
 /// How the call ended, with everything it left.
 pub(super) struct Called {
     pub(super) result: CallResult,
@@ -122,7 +126,8 @@ impl Runner {
                     }
                 }
             };
-            // Dropped, the call takes its instance with it; what it has sent is in the environment's trail.
+            // Dropped, the call takes its instance with it, at once or with its present turn to compute; what it has sent is in
+            // the environment's trail.
             let called = tokio::select! {
                 // A call that has just ended is not made twice.
                 biased;
@@ -137,6 +142,13 @@ impl Runner {
                     (called, classified)
                 }
                 None => {
+                    if !has_ended(&environment).await {
+                        // As if the process had died in it: whoever leases it next knows that something may have left.
+                        tracing::warn!(
+                            "a call did not end with the server; its delivery is tried again once its lease is over"
+                        );
+                        return;
+                    }
                     let trail = environment.trail();
                     if trail.is_empty() {
                         give_back(&app, leased).await;
@@ -151,6 +163,16 @@ impl Runner {
         .instrument(span)
         .await;
     }
+}
+
+/// Waits until nothing of a call that was given up goes on: whatever can still send holds its environment.
+async fn has_ended(environment: &Arc<GateEnvironment>) -> bool {
+    let ended = async {
+        while Arc::strong_count(environment) > 1 {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    tokio::time::timeout(ENDS_WITHIN, ended).await.is_ok()
 }
 
 /// A delivery that may be what ends the process is not tried once more, nor is one whose connection's state cannot be read.

@@ -140,7 +140,16 @@ impl Lane {
             }
         }
         while attempts.next().await.is_some() {}
-        self.app.engine.forget_kept(&self.slots);
+        self.forget_kept();
+    }
+
+    /// Ends the instances that are kept for it, by its deliveries and by its hook.
+    fn forget_kept(&self) {
+        let Self {
+            app, workspace, name, ..
+        } = self;
+        app.engine.forget_kept(&self.slots);
+        app.entrances.forget_kept(workspace, name, &app.engine);
     }
 
     /// Makes the poll that is due; how long the schedule need not be looked at again.
@@ -160,7 +169,7 @@ impl Lane {
         let found = Some(version(&connection));
         if self.seen != found {
             self.seen = found;
-            self.app.engine.forget_kept(&self.slots);
+            self.forget_kept();
         }
         // Without the connector that was granted a lane waits, as if it were off: attempts would only be burnt.
         let (true, Ok(connector)) = (connection.enabled, granted(&self.app, &connection)) else {

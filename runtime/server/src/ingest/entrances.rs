@@ -26,4 +26,12 @@ impl Entrances {
             .retain(|(workspace, name), entrance| entrance.is_in_use() || connections.get(workspace, name).is_some());
         entrances.entry(key).or_insert_with(|| engine.entrance()).clone()
     }
+
+    /// Ends the instances that are kept for a connection's requests: it has changed, or is off.
+    pub(crate) fn forget_kept(&self, workspace: &WorkspaceName, name: &ConnectionName, engine: &Engine) {
+        let entrances = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entrance) = entrances.get(&(workspace.clone(), name.clone())) {
+            engine.forget_kept_of(entrance);
+        }
+    }
 }
