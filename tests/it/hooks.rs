@@ -3,13 +3,16 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use cofferdam_domain::DeliveryState;
 use cofferdam_server::admin::views::TraceView;
 use cofferdam_server::ingest::EventsAccepted;
 use cofferdam_tests::artifacts::test_guest;
-use cofferdam_tests::{Running, Setup, api, sign};
+use cofferdam_tests::{Running, Setup, api, sign, wait};
 use reqwest::{Method, Response};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+
+use crate::folder::put;
 
 async fn server() -> Running {
     Setup::new().plugin(&test_guest("inbox")).start().await
@@ -302,6 +305,34 @@ async fn a_request_that_finds_no_place_is_sent_away_with_a_code_and_is_no_fault_
     let line = format!("cofferdam_ingest_refused_total{{door=\"hook\",reason=\"hook-busy\"}} {TOO_MANY}\n");
     assert!(text.contains(&line), "{line} in {text}");
     assert_eq!(post(&server, "/hooks/neighbour", &[], "{}").await.status(), 202);
+}
+
+#[tokio::test]
+async fn a_request_that_comes_while_its_connector_is_not_there_waits_for_it() {
+    let setup = Setup::new().plugin(&test_guest("inbox"));
+    let server = setup.config("\n[plugins]\nsettle_ms = 20\n").start().await;
+    hook(&server, "early", "scheme = \"none\"", None).await;
+    let file = std::fs::read(test_guest("inbox")).unwrap();
+    std::fs::remove_file(server.setup().plugins().join("inbox.wasm")).unwrap();
+    wait::until("the connector to be gone", || async {
+        let view = server.api.connection("early").await;
+        view.runs.digest.is_none().then_some(())
+    })
+    .await;
+    let answer = post(&server, "/hooks/early", &[], "{}").await;
+    assert_eq!(answer.status(), 202);
+    let answer: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let kept = &answer["accepted"][0];
+    assert_eq!(kept["deliveries"], 1);
+    assert!(server.api.dead_letters().await.is_empty());
+    put(&server, "inbox.wasm", &file);
+    let correlation_id = kept["correlation_id"].as_str().unwrap();
+    wait::until("the request to be read", || async {
+        let trace = server.api.trace(correlation_id).await;
+        let delivery = &trace.events[0].deliveries[0].delivery;
+        matches!(delivery.state, DeliveryState::Delivered { .. }).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

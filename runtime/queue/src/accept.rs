@@ -92,14 +92,22 @@ impl Owed {
         }
     }
 
-    /// A raw request that its source could not handle; it waits for a person.
-    pub fn unreadable(connection: ConnectionName, why: Failure) -> Self {
+    /// A raw request that its source is still to read, in its lane.
+    pub fn unread(connection: ConnectionName) -> Self {
         Self {
             connection,
             kind: DeliveryKind::Receive,
             first_wait: Duration::ZERO,
             order_key: None,
+            dead: None,
+        }
+    }
+
+    /// A raw request that its source could not handle; it waits for a person.
+    pub fn unreadable(connection: ConnectionName, why: Failure) -> Self {
+        Self {
             dead: Some(why),
+            ..Self::unread(connection)
         }
     }
 }

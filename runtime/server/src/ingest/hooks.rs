@@ -1,8 +1,9 @@
 //! `POST /hooks/{connection}`: a provider's webhook.
 //!
 //! Verified by the host over the raw bytes, normalised by the source connector, accepted in one durable batch, and only
-//! then acknowledged. A verified request that the connector cannot read is kept as a dead letter and acknowledged too; one that
-//! the host cannot have read now is answered 503, and nothing of it is kept.
+//! then acknowledged. A verified request that the connector cannot read is kept as a dead letter and acknowledged too. One that
+//! no version can read now, or that a version on probation could not, waits in the connection's lane. One that finds no place is
+//! answered 503, and nothing of it is kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,7 +149,10 @@ async fn handle(app: &App, hook: &Hook, query: String, request: Request) -> Resu
     };
     let connector = match granted(app, &connection) {
         Ok(connector) => connector,
-        Err(hold) => return keep_raw(app, &origin, &request, reading::not_runnable(&connection, &hold)).await,
+        Err(hold) => {
+            tracing::info!(connection = %connection.spec.name, reason = %hold, correlation_id = %origin.correlation_id, "a verified request waits for its connector");
+            return keep_raw(app, &origin, &request, Owed::unread(connection.spec.name.clone())).await;
+        }
     };
     let place = Place::at_the_door(app, &connection).await?;
     let Reading {
@@ -164,6 +168,8 @@ async fn handle(app: &App, hook: &Hook, query: String, request: Request) -> Resu
         Err(failure) => Err(failure),
     };
     reading::tell(&connection, &origin.correlation_id, &left, owed.is_ok());
+    // Asked before the fault is counted: that may end the probation.
+    let is_spared = owed.as_ref().is_err_and(Ended::is_fault) && plugins::spares(app, &connection, connector.digest);
     // What it makes of requests says as much about a version as what it delivers. A replay's attempt says it with its settle.
     if !cut_short {
         let ended = owed.as_ref().map_or_else(Ended::failed, |_| Ended::Well);
@@ -174,7 +180,16 @@ async fn handle(app: &App, hook: &Hook, query: String, request: Request) -> Resu
             let accepted = accept::accept(app, Door::Hook, accepts).await?;
             Ok(Answer::Accepted(accepted.into_iter().map(told).collect(), reply))
         }
-        Err(failure) => keep_raw(app, &origin, &request, failure).await,
+        Err(failure) => {
+            let name = &connection.spec.name;
+            tracing::warn!(connection = %name, class = %failure.class, message = failure.message, is_spared, correlation_id = %origin.correlation_id, "a verified request could not be read; it is kept");
+            let owed = if is_spared {
+                Owed::unread(name.clone())
+            } else {
+                Owed::unreadable(name.clone(), failure)
+            };
+            keep_raw(app, &origin, &request, owed).await
+        }
     }
 }
 
@@ -268,15 +283,9 @@ fn stamp_all(app: &App, arrival: &Arrival<'_>, drafts: Vec<EventDraft>) -> Resul
     Ok(stamped)
 }
 
-/// Nothing verified is lost: the raw request becomes a dead letter of the source connection.
-async fn keep_raw(
-    app: &App,
-    arrival: &Arrival<'_>,
-    request: &InboundRequest,
-    failure: Failure,
-) -> Result<Answer, Problem> {
+/// Nothing verified is lost: the raw request becomes a delivery of the source connection, which waits for its lane or for a person.
+async fn keep_raw(app: &App, arrival: &Arrival<'_>, request: &InboundRequest, owed: Owed) -> Result<Answer, Problem> {
     let name = &arrival.connection.spec.name;
-    tracing::warn!(connection = %name, class = %failure.class, message = failure.message, correlation_id = %arrival.correlation_id, "a verified request could not be read; it is kept as a dead letter");
     let workspace = arrival.connection.workspace.clone();
     let new = raw_request::event(
         workspace,
@@ -287,10 +296,9 @@ async fn keep_raw(
         arrival.provider_id.as_deref(),
     )
     .map_err(|error| Problem::internal("keeping the request", &error))?;
-    let fan_out = vec![Owed::unreadable(name.clone(), failure)];
     let kept = Accept {
         new,
-        fan_out,
+        fan_out: vec![owed],
         dedupe_window: window(arrival.connection),
     };
     let accepted = accept::accept(app, Door::Hook, vec![kept]).await?;

@@ -159,15 +159,6 @@ pub(super) fn failure_of(fault: &Fault) -> Failure {
     }
 }
 
-/// There is no connector that could read it.
-pub(super) fn not_runnable(connection: &Connection, hold: &Hold) -> Failure {
-    let message = format!("connector {} cannot read it: {hold}", connection.spec.connector);
-    failure_of(&Fault {
-        kind: FaultKind::NotRunnable,
-        message,
-    })
-}
-
 /// A first reading has no attempt whose record could hold what the connector noted: the server's log does, under the
 /// correlation id that the trace has. Of a request that was read it is there at `debug`, as a delivered attempt is.
 pub(super) fn tell(connection: &Connection, correlation_id: &CorrelationId, left: &Left, was_read: bool) {
