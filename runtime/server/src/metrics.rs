@@ -184,7 +184,7 @@ pub(crate) struct Metrics {
     pub attempt_seconds: Seconds,
     /// From acceptance to delivery.
     pub delivery_seconds: Seconds,
-    /// Requests that met a high-water mark.
+    /// Requests that were not taken: they met a high-water mark, or found no place.
     pub refused: Family<RefusedLabels, Counter>,
     /// Events that had been taken in before.
     pub duplicates: Family<DuplicateLabels, Counter>,
@@ -261,7 +261,7 @@ impl Metrics {
             delivery_seconds: made.seconds("delivery", "Time from acceptance to delivery"),
             refused: made.metric(
                 "ingest_refused",
-                "Requests that met a high-water mark, by door and mark",
+                "Requests that met a high-water mark or found no place, by door and reason",
             ),
             duplicates: made.metric(
                 "events_duplicate",
