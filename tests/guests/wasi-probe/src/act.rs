@@ -44,7 +44,11 @@ pub(crate) enum Act {
     Remember,
     /// Makes so many requests, tries to give each an authority and a method of so many bytes, and keeps all of them for a while:
     /// `8 refused, 0 taken`.
-    LongNames { requests: usize, bytes: usize, hold_ms: u64 },
+    LongNames {
+        requests: usize,
+        bytes: usize,
+        hold_ms: u64,
+    },
     /// Calls the same function of the host so often.
     Repeat { call: Repeated, times: u64 },
     /// Writes to standard output, so often if `times` is given, and to standard error.
