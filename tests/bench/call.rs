@@ -5,12 +5,12 @@
 //! round.
 
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cofferdam_host::Engine;
 use serde::Deserialize;
 
-use crate::host::calls::{Bare, Ours, RUST, settings};
+use crate::host::calls::{Bare, Ours, RUST, per_call, settings};
 use crate::report::{Report, median};
 
 const ROUNDS: usize = 40;
@@ -22,28 +22,17 @@ pub(crate) async fn measure(report: &mut Report) {
     assert!(engine.is_pooled(), "the comparison is between pooled engines");
     let ours = Ours::new(&engine, &RUST).await;
     let bare = Bare::new(&RUST);
-    for _ in 0..WARM_UP {
-        ours.call().await;
-        bare.call().await;
-        native();
-    }
+    ours.round(WARM_UP).await;
+    bare.round(WARM_UP).await;
     let (mut ours_us, mut bare_us, mut native_us) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let began = Instant::now();
-        for _ in 0..CALLS_PER_ROUND {
-            ours.call().await;
-        }
-        ours_us.push(per_call(began.elapsed()));
-        let began = Instant::now();
-        for _ in 0..CALLS_PER_ROUND {
-            bare.call().await;
-        }
-        bare_us.push(per_call(began.elapsed()));
+        ours_us.push(ours.round(CALLS_PER_ROUND).await);
+        bare_us.push(bare.round(CALLS_PER_ROUND).await);
         let began = Instant::now();
         for _ in 0..CALLS_PER_ROUND {
             native();
         }
-        native_us.push(per_call(began.elapsed()));
+        native_us.push(per_call(began, CALLS_PER_ROUND));
     }
     let ratios = |of: &[f64]| median(ours_us.iter().zip(of).map(|(ours, other)| ours / other).collect());
     let (vs_bare, vs_native) = (ratios(&bare_us), ratios(&native_us));
@@ -67,10 +56,6 @@ pub(crate) async fn measure(report: &mut Report) {
     );
     report.row("call_vs_bare", vs_bare, "x", "ours / bare wasmtime, round by round");
     report.row("call_vs_native", vs_native, "x", "ours / native, round by round");
-}
-
-fn per_call(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6 / f64::from(CALLS_PER_ROUND)
 }
 
 /// What the probe does for [`RUST`], without a wall around it.

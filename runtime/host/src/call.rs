@@ -129,7 +129,7 @@ impl Call {
             slot,
         } = self;
         // Everything below is dropped before the slot, the instance too, should the call be given up.
-        let began = Instant::now();
+        let began = meter.born();
         let memory = CallMemory::new(limits.memory_bytes);
         let mut guest = Guest::new(environment, limits, memory.clone(), meter.clone());
         let kept = owner.and_then(|owner| keeper.take(&owner, began));

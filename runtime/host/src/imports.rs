@@ -42,6 +42,7 @@ pub(crate) struct Guest {
 impl Guest {
     pub(crate) fn new(environment: Arc<dyn Environment>, limits: CallLimits, memory: CallMemory, meter: Meter) -> Self {
         Self {
+            born: meter.born(),
             environment,
             watch: MemoryWatch::new(memory.clone(), &limits),
             logs: LogBook::new(limits.log_lines, limits.log_bytes),
@@ -51,7 +52,6 @@ impl Guest {
             answer: None,
             state_bytes: 0,
             meter,
-            born: Instant::now(),
             wasi: None,
         }
     }

@@ -66,6 +66,11 @@ impl Meter {
         }))
     }
 
+    /// When the call was born.
+    pub(crate) fn born(&self) -> Instant {
+        self.0.born
+    }
+
     fn wall_us(&self) -> u64 {
         micros(self.0.born.elapsed())
     }

@@ -129,36 +129,19 @@ async fn measure_one(report: &mut Report, engine: &Engine, subject: &'static Sub
     let reused = Ours::new(engine, subject).await.reusing();
     let bare = Bare::new(subject);
     let mut warm = bare.instantiate().await;
-    for _ in 0..subject.calls_per_round {
-        ours.call().await;
-        reused.call().await;
-        bare.call().await;
-        warm.call(&bare.event).await;
-    }
+    let calls = subject.calls_per_round;
+    ours.round(calls).await;
+    reused.round(calls).await;
+    bare.round(calls).await;
+    warm.round(calls, &bare.event).await;
     reused.assert_kept(engine);
     let (mut fresh_us, mut reused_us) = (Vec::new(), Vec::new());
     let (mut bare_us, mut warm_us) = (Vec::new(), Vec::new());
     for _ in 0..subject.rounds {
-        let began = Instant::now();
-        for _ in 0..subject.calls_per_round {
-            ours.call().await;
-        }
-        fresh_us.push(per_call(began, subject));
-        let began = Instant::now();
-        for _ in 0..subject.calls_per_round {
-            reused.call().await;
-        }
-        reused_us.push(per_call(began, subject));
-        let began = Instant::now();
-        for _ in 0..subject.calls_per_round {
-            bare.call().await;
-        }
-        bare_us.push(per_call(began, subject));
-        let began = Instant::now();
-        for _ in 0..subject.calls_per_round {
-            warm.call(&bare.event).await;
-        }
-        warm_us.push(per_call(began, subject));
+        fresh_us.push(ours.round(calls).await);
+        reused_us.push(reused.round(calls).await);
+        bare_us.push(bare.round(calls).await);
+        warm_us.push(warm.round(calls, &bare.event).await);
     }
     reused.assert_kept(engine);
     engine.forget_kept(&reused.slots);
@@ -185,8 +168,9 @@ async fn measure_one(report: &mut Report, engine: &Engine, subject: &'static Sub
     );
 }
 
-fn per_call(began: Instant, subject: &Subject) -> f64 {
-    began.elapsed().as_secs_f64() * 1e6 / f64::from(subject.calls_per_round)
+/// Microseconds of each of so many calls.
+pub(crate) fn per_call(began: Instant, calls: u32) -> f64 {
+    began.elapsed().as_secs_f64() * 1e6 / f64::from(calls)
 }
 
 /// Answers at once.
@@ -241,6 +225,7 @@ pub(crate) struct Ours {
     slots: LaneSlots,
     environment: Arc<dyn Environment>,
     event: Event,
+    limits: CallLimits,
     reuse: Reuse,
 }
 
@@ -254,6 +239,11 @@ impl Ours {
             slots: engine.lane_slots(),
             environment: Arc::new(Outside(subject)),
             event: event(subject.body),
+            limits: CallLimits {
+                deadline: Duration::from_secs(30),
+                cpu: Duration::from_secs(2),
+                ..CallLimits::default()
+            },
             reuse: Reuse::default(),
         }
     }
@@ -278,26 +268,31 @@ impl Ours {
         );
     }
 
-    pub(crate) async fn call(&self) {
-        let request = DeliverRequest {
+    /// So many calls; microseconds of each. What they deliver is made ahead: whoever delivers has it already.
+    pub(crate) async fn round(&self, calls: u32) -> f64 {
+        let request = |_| DeliverRequest {
             event: self.event.clone(),
             body: self.subject.body.to_vec(),
             number: 1,
             idempotency_key: "key".to_owned(),
             deadline: Timestamp::ZERO,
         };
-        let limits = CallLimits {
-            deadline: Duration::from_secs(30),
-            cpu: Duration::from_secs(2),
-            ..CallLimits::default()
-        };
+        let requests: Vec<_> = (0..calls).map(request).collect();
+        let began = Instant::now();
+        for request in requests {
+            self.call(request).await;
+        }
+        per_call(began, calls)
+    }
+
+    async fn call(&self, request: DeliverRequest) {
         let slot = self
             .slots
             .try_take()
             .expect("a lane that holds nothing has its own slot")
             .reusing(self.reuse);
         let environment = Arc::clone(&self.environment);
-        let report = self.connector.deliver(request, environment, limits, slot).await;
+        let report = self.connector.deliver(request, environment, self.limits, slot).await;
         assert!(
             matches!(report.result, Ok(CallResult::Done(_) | CallResult::Failed(_))),
             "{report:?}"
@@ -361,12 +356,26 @@ impl Bare {
         Warm { store, sink }
     }
 
-    pub(crate) async fn call(&self) {
-        self.instantiate().await.call(&self.event).await;
+    /// So many calls; microseconds of each.
+    pub(crate) async fn round(&self, calls: u32) -> f64 {
+        let began = Instant::now();
+        for _ in 0..calls {
+            self.instantiate().await.call(&self.event).await;
+        }
+        per_call(began, calls)
     }
 }
 
 impl Warm {
+    /// So many calls; microseconds of each.
+    async fn round(&mut self, calls: u32, event: &types::Event) -> f64 {
+        let began = Instant::now();
+        for _ in 0..calls {
+            self.call(event).await;
+        }
+        per_call(began, calls)
+    }
+
     async fn call(&mut self, event: &types::Event) {
         let attempt = types::Attempt {
             number: 1,

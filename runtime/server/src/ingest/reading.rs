@@ -17,7 +17,6 @@ use super::accept;
 use super::marks::Door;
 use crate::app::App;
 use crate::dispatch::{call_limits, source_environment, version};
-use crate::plugins::Hold;
 use crate::problem::Problem;
 
 /// Longest time of one `receive`, whatever `policy.deadline_ms` says: providers give up soon after (GitHub after 10 s,
