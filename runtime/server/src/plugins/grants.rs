@@ -143,7 +143,9 @@ impl Applied {
         let decision = granted.digest.filter(|_| is_other).map(|digest| {
             let mut decision = decided(DecisionKind::Granted, by, spec, digest);
             decision.difference = match (shelf, version, present) {
-                (Some(shelf), Some(version), Some(present)) => difference(&shelf.record, version, present),
+                (Some(shelf), Some(version), Some(present)) if file.is_of_the_same_connector() => {
+                    difference(&shelf.record, version, present)
+                }
                 _ => allowance.asks.beyond(&Asks::default()),
             };
             decision.reason = Some("the connection was applied".to_owned());
@@ -231,7 +233,7 @@ impl File<'_> {
             return if is_refused || standing.is_quarantined(current.digest) {
                 before
             } else {
-                before.with(current.clone())
+                by_file(before, current)
             };
         }
         if before.digest == Some(current.digest) {
@@ -252,12 +254,17 @@ impl File<'_> {
         if !may_run {
             return before;
         }
-        let only_granted = before.grant.only_granted;
-        let mut granted = before.with(current.clone());
-        // That takes somebody who grants a version, and not a file.
-        granted.grant.only_granted = only_granted;
-        granted
+        by_file(before, current)
     }
+}
+
+/// After this version was granted by a file. That there were more refusals than are remembered is ended by somebody who grants a
+/// version, and not by a file.
+fn by_file(before: Granted, current: &Allowance) -> Granted {
+    let only_granted = before.grant.only_granted;
+    let mut granted = before.with(current.clone());
+    granted.grant.only_granted = only_granted;
+    granted
 }
 
 /// A decision about a version for one connection.
