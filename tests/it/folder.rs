@@ -218,3 +218,28 @@ async fn more_files_than_are_looked_at_are_told_and_take_nothing_away() {
         "{told:?}"
     );
 }
+
+#[tokio::test]
+async fn what_no_notice_tells_of_is_found_by_a_look_that_comes_by_itself() {
+    let setup = Setup::new().config("\n[plugins]\nsettle_ms = 20\nscan_every_ms = 300\n");
+    let plugins = setup.plugins();
+    let [first, second] = ["first", "second"].map(|name| plugins.with_file_name(name));
+    fs::rename(&plugins, &first).unwrap();
+    fs::create_dir(&second).unwrap();
+    symlink(&first, &plugins).unwrap();
+    let server = setup.start().await;
+    put(&server, "probe.wasm", &fs::read(test_guest("probe")).unwrap());
+    folder_is(&server, "the connector", |view| view.connectors.len() == 1).await;
+
+    // Another folder takes its place. The system watches the first one, in which nothing happens.
+    fs::copy(first.join("probe.wasm"), second.join("probe.wasm")).unwrap();
+    fs::copy(plugin("slack"), second.join("slack.wasm")).unwrap();
+    let beside = plugins.with_file_name("beside");
+    symlink(&second, &beside).unwrap();
+    fs::rename(&beside, &plugins).unwrap();
+    folder_is(&server, "the other folder", |view| view.connectors.len() == 2).await;
+
+    // And from then on the other one is the one that is watched.
+    fs::remove_file(second.join("slack.wasm")).unwrap();
+    folder_is(&server, "the removal", |view| view.connectors.len() == 1).await;
+}

@@ -184,7 +184,7 @@ fn component_that_imports(name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_connector_whose_file_has_changed_gets_nothing_until_its_connection_is_applied_again() {
+async fn a_connector_whose_file_has_changed_gets_nothing_until_it_is_granted_however_often_its_connection_is_applied() {
     let target = Upstream::start([], Answer::status(200)).await;
     let setup = Setup::new().plugin(&test_guest("probe"));
     let server = setup
@@ -201,18 +201,23 @@ async fn a_connector_whose_file_has_changed_gets_nothing_until_its_connection_is
     let server = setup.start().await;
     assert_eq!(server.api.connection("p").await.health, Health::Attention);
     let mut ran = Vec::new();
-    for id in ["1", "2"] {
+    for id in ["1", "2", "3"] {
         let accepted = server.api.send_event(id, "test.p", json!({"do": "call"})).await;
         let correlation = accepted.accepted[0].correlation_id.to_string();
         let delivered = server.api.wait_delivered(&correlation).await;
         let end = delivered.attempts[0].ended.clone().unwrap();
         ran.push(end.connector.unwrap().digest);
-        server.api.apply(&file).await;
+        if id == "1" {
+            server.api.apply(&file).await;
+        } else {
+            let body = json!({ "digest": Digest::of(&other) });
+            let _: serde_json::Value = server.api.post_json("/v1/connections/p/grant", &body).await;
+        }
     }
     let granted = Digest::of(&fs::read(test_guest("probe")).unwrap());
     assert_eq!(
         ran,
-        [granted, Digest::of(&other)],
+        [granted, granted, Digest::of(&other)],
         "what was granted goes on until then"
     );
 }

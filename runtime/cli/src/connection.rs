@@ -41,7 +41,8 @@ enum ConnectionCommand {
     /// Create or change connections from their files
     ///
     /// Every file is checked before the first one is sent. Applying the same file again changes nothing; a new connection is
-    /// enabled. The new content holds from the next attempt on.
+    /// enabled, and granted the present version of its connector. The new content holds from the next attempt on. A version that
+    /// waits, was refused or is in quarantine is not granted by a file: `cofferdam connection grant` does that.
     #[command(after_help = "\
 Examples:
   cofferdam connection apply examples/connections/slack.toml
@@ -53,7 +54,8 @@ Examples:
     },
     /// Show every connection: how it is doing, and what waits, runs and died
     List,
-    /// Show a connection: how it is doing, what its connector keeps, and when it is polled
+    /// Show a connection: how it is doing, which version of its connector runs and which waits, what that keeps, and when it is
+    /// polled
     Show {
         /// The connection
         name: ConnectionName,
@@ -131,13 +133,14 @@ Examples:
     },
     /// Let a connection run a version of its connector, with all that it asks for
     ///
-    /// A version that asks for more than was granted waits, and the one before it goes on. What it asks for is in
-    /// `cofferdam connection show` and `cofferdam plugin versions`. Granting a version also ends its quarantine.
+    /// A version that asks for more than was granted waits, and the one before it goes on. What it asks for more is in
+    /// `cofferdam connection show`, and all that it asks for in `cofferdam plugin versions`. Granting a version also ends a
+    /// refusal and a quarantine of it.
     Grant {
         /// The connection
         name: ConnectionName,
 
-        /// The version
+        /// The version: its SHA-256, 64 hex digits
         digest: Digest,
     },
     /// Do not let a connection run a version of its connector
@@ -152,7 +155,7 @@ Examples:
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Show who granted, refused and rolled back which version, and what was put in quarantine
+    /// Show who granted, refused and rolled back which version, what was put in quarantine, and what began to run by itself
     Grants {
         /// Only of this connection
         name: Option<ConnectionName>,
@@ -256,6 +259,7 @@ async fn apply(arguments: &ApiArguments, files: &[PathBuf], output: &Output) -> 
     let missing = missing_secrets(&api, &applied).await?;
     output.show(&applied, |paint| {
         let mut text: Vec<_> = applied.iter().map(|connection| standing(connection, paint)).collect();
+        text.extend(applied.iter().filter_map(|view| Some(paint.warn(&grants::left(view)?))));
         text.extend(applied.iter().filter_map(|view| hook(view, paint)));
         for (connection, credential) in &missing {
             text.push(paint.warn(&format!(

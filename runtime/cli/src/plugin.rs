@@ -65,7 +65,7 @@ Example:
         #[command(flatten)]
         api: ApiArguments,
     },
-    /// Show every version of a connector that is kept, and which connection runs which
+    /// Show every version of a connector that is kept, what it asks for, and which connection runs which
     Versions {
         /// The connector
         name: ConnectorName,
@@ -75,7 +75,8 @@ Example:
     },
     /// Have a connector run an earlier version
     ///
-    /// It holds until another file is dropped into the plugins folder, or `cofferdam plugin release`; also over a restart. A
+    /// It holds until a file of another version is dropped into the plugins folder than the one that was rolled back from, or
+    /// `cofferdam plugin release`; also over a restart. A
     /// connection that was not granted that version, and of which it asks for more, goes back further.
     Rollback {
         /// The connector

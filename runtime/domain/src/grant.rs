@@ -5,6 +5,8 @@
 //! it takes or makes bind nobody, so they are no reason to wait.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +16,12 @@ use crate::hash::Digest;
 use crate::id::UpstreamName;
 
 /// Most digests that one connection remembers as granted earlier, and most that it remembers as refused; the oldest go first.
+/// One more refusal than that is not forgotten altogether: see [`Grant::only_granted`].
 pub const DECIDED_MAX: usize = 16;
+
+/// Hears of each thing that is asked for beyond a grant, and says whether it wants to hear of the next. Words are only made of
+/// those that it takes.
+type Beyond<'a> = dyn FnMut(fmt::Arguments<'_>) -> ControlFlow<()> + 'a;
 
 /// What a connector asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +62,10 @@ pub struct Grant {
     /// Digests that were refused; the latest first.
     #[serde(default)]
     pub refused: Vec<Digest>,
+    /// More was refused than is remembered, so what nobody remembers may be one of those: until the next grant nothing runs but
+    /// what was granted itself.
+    #[serde(default)]
+    pub only_granted: bool,
 }
 
 impl Asks {
@@ -74,26 +85,40 @@ impl Asks {
     /// Everything that is asked for here and not there, each as a sentence; empty if this asks for no more.
     pub fn beyond(&self, granted: &Self) -> Vec<String> {
         let mut more = Vec::new();
+        // It is never told to stop.
+        _ = self.each_beyond(granted, &mut |sentence| {
+            more.push(sentence.to_string());
+            ControlFlow::Continue(())
+        });
+        more
+    }
+
+    /// Whether anything is asked for here and not there. It looks no further than the first, and makes no sentence of it.
+    pub fn asks_beyond(&self, granted: &Self) -> bool {
+        self.each_beyond(granted, &mut |_| ControlFlow::Break(())).is_break()
+    }
+
+    fn each_beyond(&self, granted: &Self, more: &mut Beyond<'_>) -> ControlFlow<()> {
         for (name, asks) in &self.upstreams {
             match granted.upstreams.get(name) {
-                None => more.push(format!("upstream {name}: {}", asks.in_words())),
-                Some(granted) => asks.beyond(granted, name, &mut more),
+                None => more(format_args!("upstream {name}: {asks}"))?,
+                Some(granted) => asks.each_beyond(granted, name, more)?,
             }
         }
         if let Some(scheme) = &self.inbound
             && granted.inbound.as_ref() != Some(scheme)
         {
-            more.push(format!("incoming requests by the scheme {scheme}"));
+            more(format_args!("incoming requests by the scheme {scheme}"))?;
         }
         if self.state && !granted.state {
-            more.push("state that is kept between calls".to_owned());
+            more(format_args!("state that is kept between calls"))?;
         }
         if let Some(every) = self.poll_every_s
             && granted.poll_every_s.is_none_or(|granted| every < granted)
         {
-            more.push(format!("to be polled every {every} s"));
+            more(format_args!("to be polled every {every} s"))?;
         }
-        more
+        ControlFlow::Continue(())
     }
 }
 
@@ -106,30 +131,17 @@ impl UpstreamAsks {
         }
     }
 
-    fn in_words(&self) -> String {
-        format!(
-            "{} of {}, credential `{}`",
-            listed(&self.methods),
-            if self.path_prefixes.is_empty() {
-                "any path".to_owned()
-            } else {
-                listed(&self.path_prefixes)
-            },
-            self.credential
-        )
-    }
-
-    fn beyond(&self, granted: &Self, name: &UpstreamName, more: &mut Vec<String>) {
+    fn each_beyond(&self, granted: &Self, name: &UpstreamName, more: &mut Beyond<'_>) -> ControlFlow<()> {
         for method in self.methods.difference(&granted.methods) {
-            more.push(format!("upstream {name}: the method {method}"));
+            more(format_args!("upstream {name}: the method {method}"))?;
         }
         if !granted.path_prefixes.is_empty() {
             if self.path_prefixes.is_empty() {
-                more.push(format!("upstream {name}: any path"));
+                more(format_args!("upstream {name}: any path"))?;
             }
             for prefix in &self.path_prefixes {
                 if !granted.path_prefixes.iter().any(|granted| covers(granted, prefix)) {
-                    more.push(format!("upstream {name}: paths under {prefix}"));
+                    more(format_args!("upstream {name}: paths under {prefix}"))?;
                 }
             }
         }
@@ -138,12 +150,26 @@ impl UpstreamAsks {
             (CredentialSlot::None, _) => {}
             (CredentialSlot::OAuth2(scopes), CredentialSlot::OAuth2(granted)) => {
                 for scope in scopes.iter().filter(|scope| !granted.contains(scope)) {
-                    more.push(format!("upstream {name}: the scope {scope}"));
+                    more(format_args!("upstream {name}: the scope {scope}"))?;
                 }
             }
             (asked, granted) if asked == granted => {}
-            (asked, _) => more.push(format!("upstream {name}: a credential attached as `{asked}`")),
+            (asked, _) => more(format_args!("upstream {name}: a credential attached as `{asked}`"))?,
         }
+        ControlFlow::Continue(())
+    }
+}
+
+/// In words, for people.
+impl fmt::Display for UpstreamAsks {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} of ", listed(&self.methods))?;
+        if self.path_prefixes.is_empty() {
+            out.write_str("any path")?;
+        } else {
+            out.write_str(&listed(&self.path_prefixes))?;
+        }
+        write!(out, ", credential `{}`", self.credential)
     }
 }
 
@@ -151,35 +177,58 @@ impl Grant {
     /// After `digest`, signed by `signer`, was granted in the place of `before`.
     #[must_use]
     pub fn granting(&self, digest: Digest, before: Option<Digest>, asks: Asks, signer: Option<String>) -> Self {
+        let refused: Vec<Digest> = without(&self.refused, digest);
         let earlier = before.into_iter().chain(self.earlier.iter().copied());
         Self {
             asks: Some(asks),
             signer,
-            earlier: first(earlier.filter(|earlier| *earlier != digest)),
-            refused: self
-                .refused
-                .iter()
-                .copied()
-                .filter(|refused| *refused != digest)
-                .collect(),
+            // One that was refused since it was granted does not come back with another's grant.
+            earlier: first(earlier.filter(|earlier| *earlier != digest && !refused.contains(earlier))),
+            refused,
+            only_granted: false,
         }
     }
 
-    /// After `digest` was refused.
+    /// After `digest` was refused. `granted` is what was granted last: were its own refusal forgotten, it would run again.
     #[must_use]
-    pub fn refusing(&self, digest: Digest) -> Self {
-        let others = self.refused.iter().copied().filter(|other| *other != digest);
+    pub fn refusing(&self, digest: Digest, granted: Option<Digest>) -> Self {
+        let mut refused = without(&self.refused, digest);
+        refused.insert(0, digest);
+        let mut only_granted = self.only_granted;
+        while refused.len() > DECIDED_MAX {
+            let Some(oldest) = refused.iter().rposition(|refused| Some(*refused) != granted) else {
+                break;
+            };
+            refused.remove(oldest);
+            only_granted = true;
+        }
         Self {
-            earlier: self
-                .earlier
-                .iter()
-                .copied()
-                .filter(|earlier| *earlier != digest)
-                .collect(),
-            refused: first(std::iter::once(digest).chain(others)),
+            earlier: without(&self.earlier, digest),
+            refused,
+            only_granted,
             ..self.clone()
         }
     }
+
+    /// After the connection's file was changed in what it allows: of what was granted earlier only that stays of which `asks`
+    /// tells that it asks for no more than what is granted now. A file leaves methods, paths and slots to the code that runs, so
+    /// a grant by an older file says nothing about this one.
+    #[must_use]
+    pub fn narrowed(&self, asks: impl Fn(Digest) -> Option<Asks>) -> Self {
+        let granted = self.asks.as_ref();
+        let asks_no_more = |digest: &Digest| match (asks(*digest), granted) {
+            (Some(asks), Some(granted)) => !asks.asks_beyond(granted),
+            (None, _) | (_, None) => false,
+        };
+        Self {
+            earlier: self.earlier.iter().copied().filter(asks_no_more).collect(),
+            ..self.clone()
+        }
+    }
+}
+
+fn without(digests: &[Digest], digest: Digest) -> Vec<Digest> {
+    digests.iter().copied().filter(|other| *other != digest).collect()
 }
 
 /// The first of them, each once.

@@ -39,12 +39,41 @@ pub struct Allowance {
     pub signer: Option<String>,
 }
 
-impl Allowance {
-    fn after(self, present: Option<&Connection>) -> (Option<Digest>, Grant) {
-        let before = present.and_then(|present| present.granted);
-        let grant = present.map_or_else(Grant::default, |present| present.grant.clone());
-        let grant = grant.granting(self.digest, before, self.asks, self.signer);
-        (Some(self.digest), grant)
+/// What a connection is granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Granted {
+    /// The version that was granted last.
+    pub digest: Option<Digest>,
+    /// What was granted with it, and what else was decided.
+    pub grant: Grant,
+}
+
+impl Granted {
+    /// What a connection is granted now.
+    pub fn of(connection: &Connection) -> Self {
+        Self {
+            digest: connection.granted,
+            grant: connection.grant.clone(),
+        }
+    }
+
+    /// After this version was granted.
+    #[must_use]
+    pub fn with(self, allowed: Allowance) -> Self {
+        let Allowance { digest, asks, signer } = allowed;
+        Self {
+            grant: self.grant.granting(digest, self.digest, asks, signer),
+            digest: Some(digest),
+        }
+    }
+
+    /// After this version was refused.
+    #[must_use]
+    pub fn without(self, refused: Digest) -> Self {
+        Self {
+            grant: self.grant.refusing(refused, self.digest),
+            ..self
+        }
     }
 }
 
@@ -177,14 +206,13 @@ impl Connections {
             .collect()
     }
 
-    /// Creates or replaces, with this version of its connector granted; a new connection is enabled, and `fresh` goes with its
-    /// first record. `tell` adds what is to be durable with the change, if there is one. The new spec applies from the next
-    /// attempt on.
+    /// Creates or replaces, with this granted; a new connection is enabled, and `fresh` goes with its first record. `tell` adds
+    /// what is to be durable with the change, if there is one. The new spec applies from the next attempt on.
     pub async fn apply(
         &self,
         workspace: &WorkspaceName,
         spec: ConnectionSpec,
-        allowed: Allowance,
+        granted: Granted,
         fresh: Batch,
         tell: impl FnOnce(&mut Batch),
     ) -> Result<Arc<Connection>, ConnectionError> {
@@ -193,7 +221,7 @@ impl Connections {
         if present.is_none() && self.snapshot().len() >= CONNECTIONS_MAX {
             return Err(ConnectionError::Full);
         }
-        let (granted, grant) = allowed.after(present.as_deref());
+        let Granted { digest: granted, grant } = granted;
         if let Some(same) = present
             .as_ref()
             .filter(|present| present.spec == spec && present.granted == granted && present.grant == grant)
@@ -223,7 +251,7 @@ impl Connections {
         allowed: Allowance,
         batch: Batch,
     ) -> Result<Arc<Connection>, ConnectionError> {
-        let decide = |present: &Connection| allowed.after(Some(present));
+        let decide = |present: Granted| present.with(allowed);
         self.decide(workspace, name, decide, batch).await
     }
 
@@ -235,7 +263,7 @@ impl Connections {
         digest: Digest,
         batch: Batch,
     ) -> Result<Arc<Connection>, ConnectionError> {
-        let decide = |present: &Connection| (present.granted, present.grant.refusing(digest));
+        let decide = |present: Granted| present.without(digest);
         self.decide(workspace, name, decide, batch).await
     }
 
@@ -243,14 +271,14 @@ impl Connections {
         &self,
         workspace: &WorkspaceName,
         name: &ConnectionName,
-        decide: impl FnOnce(&Connection) -> (Option<Digest>, Grant),
+        decide: impl FnOnce(Granted) -> Granted,
         batch: Batch,
     ) -> Result<Arc<Connection>, ConnectionError> {
         let _changing = self.changing.lock().await;
         let present = self
             .get(workspace, name)
             .ok_or_else(|| ConnectionError::Unknown(name.clone()))?;
-        let (granted, grant) = decide(&present);
+        let Granted { digest: granted, grant } = decide(Granted::of(&present));
         let connection = Connection {
             granted,
             grant,

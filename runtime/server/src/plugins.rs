@@ -35,7 +35,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::catalogue::{Catalogue, Shelf};
-pub(crate) use self::choice::{Choice, choose};
 pub use self::choice::{Waiting, Why};
 pub(crate) use self::decisions::{DECISIONS_LISTED_MAX, DecisionQuery, Decisions};
 pub use self::decisions::{Decision, DecisionKind};
@@ -104,7 +103,7 @@ pub(crate) enum Hold {
     #[error("it is being loaded")]
     Loading,
     /// None of its versions may run for this connection.
-    #[error("its present version {}, and no earlier one may run; look at what it asks for, and grant it or apply the connection again", .0.in_words())]
+    #[error("its present version {}, and no earlier one may run; {}", .0.in_words(), .0.advice())]
     Changed(Why),
 }
 
@@ -116,10 +115,10 @@ pub(crate) enum Command {
         digest: Digest,
         answer: oneshot::Sender<Result<Arc<Connector>, String>>,
     },
-    /// To roll back, or to let go of a rollback.
+    /// To roll back to this version, which is loaded; or, without one, to let go of a rollback.
     Hold {
         name: ConnectorName,
-        held: Option<Held>,
+        to: Option<Arc<Connector>>,
         workspace: WorkspaceName,
         decision: Box<Decision>,
         answer: oneshot::Sender<Result<(), NotDone>>,
@@ -169,25 +168,15 @@ impl Plugins {
         Arc::clone(&self.catalogue.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Which version is to run for this connection.
-    pub(crate) fn choice(&self, connection: &Connection) -> Choice {
-        let catalogue = self.catalogue();
-        let Some(shelf) = catalogue.get(&connection.spec.connector) else {
-            return Choice::default();
-        };
-        let standing = self.standings.of(connection);
-        choose(&shelf.record, connection, &standing, self.config.updates)
-    }
-
     /// The connector that runs this connection: a version that was granted, or that asks for no more.
     pub(crate) fn running(&self, connection: &Connection) -> Result<Arc<Connector>, Hold> {
         let catalogue = self.catalogue();
         let shelf = catalogue.get(&connection.spec.connector).ok_or(Hold::NotLoaded)?;
         let standing = self.standings.of(connection);
-        let choice = choose(&shelf.record, connection, &standing, self.config.updates);
+        let choice = choice::choose(&shelf.record, connection, &standing, self.config.updates);
         match (choice.runs, choice.waiting) {
             (Some(digest), _) => shelf.connector(digest).cloned().ok_or(Hold::Loading),
-            (None, Some(waiting)) => Err(Hold::Changed(waiting.why)),
+            (None, Some((_, why))) => Err(Hold::Changed(why)),
             (None, None) => Err(Hold::NotLoaded),
         }
     }

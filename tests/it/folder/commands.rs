@@ -23,7 +23,9 @@ async fn versions_are_shown_granted_refused_and_rolled_back_from_by_the_command(
     })
     .await;
     let shown = server.says(&["connection", "show", "p"]).await;
-    assert!(shown.contains("the method PURGE"), "{shown}");
+    for part in ["the method PURGE", &first_digest, &more_digest] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
 
     server.says(&["connection", "grant", "p", &more_digest]).await;
     runs(&server, "p", &more).await;
@@ -32,6 +34,7 @@ async fn versions_are_shown_granted_refused_and_rolled_back_from_by_the_command(
         listed.contains(&first_digest) && listed.contains(&more_digest),
         "{listed}"
     );
+    assert!(listed.contains("asks for: ") && listed.contains("PURGE"), "{listed}");
 
     server.says(&["plugin", "rollback", "probe"]).await;
     runs(&server, "p", &first).await;
@@ -47,6 +50,7 @@ async fn versions_are_shown_granted_refused_and_rolled_back_from_by_the_command(
     runs(&server, "p", &first).await;
     let told = server.says(&["connection", "grants"]).await;
     for part in [
+        more_digest.as_str(),
         "granted",
         "refused",
         "rolled back",

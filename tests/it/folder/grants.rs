@@ -10,8 +10,8 @@ use cofferdam_tests::{Answer, Running, Setup, Upstream, wait};
 use reqwest::Method;
 use serde_json::json;
 
-use super::{asking_more, put, runs, send, variant};
-use crate::connections::probe;
+use super::{asking_more, folder_is, patched, put, runs, send, variant};
+use crate::connections::{QUICK, probe};
 
 /// Waits until the folder's version is known and does not run for the connection, for this reason.
 async fn waits(server: &Running, bytes: &[u8], why: Why) -> ConnectionView {
@@ -125,14 +125,106 @@ async fn a_version_that_was_refused_does_not_run_however_little_it_asks_for_unti
     }
 }
 
+/// What is on record for the connection, the latest first.
+async fn told(server: &Running) -> Vec<(DecisionKind, Option<Digest>)> {
+    let told: DecisionsView = server.api.get("/v1/grants?connection=p").await;
+    let told = told.decisions.into_iter();
+    told.map(|decision| (decision.kind, decision.digest)).collect()
+}
+
 #[tokio::test]
-async fn applying_a_connection_again_grants_what_its_connector_asks_for_now() {
+async fn a_file_that_is_applied_again_ends_no_refusal_and_grants_nothing_that_waits() {
     let target = Upstream::start([], Answer::status(200)).await;
     let server = Setup::new().plugin(&test_guest("probe")).start().await;
     server.api.apply(&probe("p", &target, "")).await;
+    let first = fs::read(test_guest("probe")).unwrap();
+    let second = variant(&test_guest("probe"), "second");
+    put(&server, "probe.wasm", &second);
+    runs(&server, "p", &second).await;
+    decide(&server, "refuse", &second, None).await;
+    let on_record = [
+        (DecisionKind::Refused, Some(Digest::of(&second))),
+        (DecisionKind::Began, Some(Digest::of(&second))),
+        (DecisionKind::Granted, Some(Digest::of(&first))),
+    ];
+    assert_eq!(told(&server).await, on_record);
+
+    // The same file, and one that has changed, by whatever program.
+    for more in ["", QUICK] {
+        let view = server.api.apply(&probe("p", &target, more)).await;
+        assert_eq!(view.connection.granted, Some(Digest::of(&first)));
+        assert_eq!(view.runs.digest, Some(Digest::of(&first)));
+        assert_eq!(view.runs.waiting.unwrap().why, Why::Refused);
+    }
+    assert_eq!(told(&server).await, on_record, "nothing was decided");
+
     let more = asking_more();
     put(&server, "probe.wasm", &more);
     waits(&server, &more, Why::AsksForMore).await;
+    let view = server.api.apply(&probe("p", &target, "")).await;
+    assert_eq!(view.connection.granted, Some(Digest::of(&first)));
+    let waiting = view.runs.waiting.unwrap();
+    assert_eq!((waiting.digest, waiting.why), (Digest::of(&more), Why::AsksForMore));
+    assert_eq!(told(&server).await, on_record);
+
+    // The command says what was left, and what lets it.
+    let file = server.setup().plugins().with_file_name("p.toml");
+    fs::write(&file, probe("p", &target, QUICK)).unwrap();
+    let said = server.says(&["connection", "apply", file.to_str().unwrap()]).await;
+    for part in [
+        Digest::of(&first).to_string(),
+        format!("cofferdam connection grant p {}", Digest::of(&more)),
+    ] {
+        assert!(said.contains(&part), "{part}: {said}");
+    }
+    let view = decide(&server, "grant", &more, None).await;
+    assert_eq!(view.runs.digest, Some(Digest::of(&more)));
+}
+
+#[tokio::test]
+async fn a_file_that_has_changed_is_granted_with_what_runs_already_and_that_is_on_record() {
+    let target = Upstream::start([], Answer::status(200)).await;
+    let server = Setup::new().plugin(&test_guest("probe")).start().await;
     server.api.apply(&probe("p", &target, "")).await;
-    runs(&server, "p", &more).await;
+    let first = fs::read(test_guest("probe")).unwrap();
+    let second = variant(&test_guest("probe"), "second");
+    put(&server, "probe.wasm", &second);
+    runs(&server, "p", &second).await;
+    let view = server.api.apply(&probe("p", &target, "")).await;
+    assert_eq!(
+        view.connection.granted,
+        Some(Digest::of(&first)),
+        "the same file changes nothing"
+    );
+    let view = server.api.apply(&probe("p", &target, QUICK)).await;
+    assert_eq!(view.connection.granted, Some(Digest::of(&second)));
+    assert_eq!(
+        told(&server).await,
+        [
+            (DecisionKind::Granted, Some(Digest::of(&second))),
+            (DecisionKind::Began, Some(Digest::of(&second))),
+            (DecisionKind::Granted, Some(Digest::of(&first))),
+        ]
+    );
+}
+
+#[tokio::test]
+async fn what_was_granted_by_an_older_file_is_compared_anew_once_the_file_allows_something_else() {
+    let target = Upstream::start([], Answer::status(200)).await;
+    let server = Setup::new().start().await;
+    let more = asking_more();
+    put(&server, "probe.wasm", &more);
+    folder_is(&server, "the connector", |view| view.connectors.len() == 1).await;
+    server.api.apply(&probe("p", &target, "")).await;
+    // It asks for something else, so it is granted by a person, and then the file allows something else.
+    let other = fs::read(test_guest("probe")).unwrap();
+    let other = patched(&other, "PATCH", "MERGE");
+    put(&server, "probe.wasm", &other);
+    waits(&server, &other, Why::AsksForMore).await;
+    decide(&server, "grant", &other, None).await;
+    let changed = probe("p", &target, "").replace(", \"PUT\"]", "]");
+    let view = server.api.apply(&changed).await;
+    assert_eq!(view.connection.granted, Some(Digest::of(&other)));
+    put(&server, "probe.wasm", &more);
+    waits(&server, &more, Why::AsksForMore).await;
 }

@@ -1,11 +1,13 @@
 //! Deliveries under way while the code behind them is replaced: nothing is lost, nothing is done twice by it, and a kill in the
 //! middle leaves one version or the other.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::time::{Duration, Instant};
 
 use cofferdam_domain::Digest;
 use cofferdam_tests::artifacts::test_guest;
-use cofferdam_tests::{Answer, Setup, Upstream};
+use cofferdam_tests::{Answer, Setup, Upstream, wait};
 
 use super::{put, runs, send, variant};
 use crate::connections::probe;
@@ -35,25 +37,50 @@ async fn an_attempt_under_way_keeps_the_code_that_it_began_with_and_the_next_one
 
 #[tokio::test]
 async fn code_that_is_replaced_under_load_loses_nothing_and_does_nothing_twice() {
-    const EVENTS: usize = 120;
+    const ROUNDS: usize = 5;
+    /// Sent by a round once its version runs.
+    const AFTER: usize = 5;
     let target = Upstream::start([], Answer::status(200)).await;
     let server = Setup::new().plugin(&test_guest("probe")).start().await;
     server.api.apply(&probe("p", &target, "")).await;
-    let mut sent = Vec::new();
-    let mut last = Vec::new();
-    for number in 0..EVENTS {
-        if number % 15 == 0 {
-            last = variant(&test_guest("probe"), &format!("v{number}"));
-            put(&server, "probe.wasm", &last);
+    let mut versions = vec![Digest::of(&fs::read(test_guest("probe")).unwrap())];
+    let mut sent = vec![send(&server, "first", "p").await];
+    server.api.wait_delivered(&sent[0]).await;
+    // Events never stop; how many it takes until a version runs is the machine's business.
+    let mut every = tokio::time::interval(Duration::from_millis(10));
+    for round in 0..ROUNDS {
+        let next = variant(&test_guest("probe"), &format!("v{round}"));
+        put(&server, "probe.wasm", &next);
+        versions.push(Digest::of(&next));
+        let began = Instant::now();
+        let mut after = 0;
+        while after < AFTER {
+            every.tick().await;
+            assert!(began.elapsed() < wait::BOUND, "version {round} does not run");
+            if server.api.connection("p").await.runs.digest == versions.last().copied() {
+                after += 1;
+            }
+            sent.push(send(&server, &format!("{round}-{}", sent.len()), "p").await);
         }
-        sent.push(send(&server, &number.to_string(), "p").await);
+        // Sent while it ran, and nothing else is there yet that could run.
+        server.api.wait_delivered(sent.last().unwrap()).await;
     }
+    let mut ran = BTreeSet::new();
     for correlation in &sent {
         let delivered = server.api.wait_delivered(correlation).await;
         assert_eq!(delivered.attempts.len(), 1);
+        ran.extend(
+            delivered.attempts[0]
+                .ended
+                .as_ref()
+                .unwrap()
+                .connector
+                .as_ref()
+                .map(|ran| ran.digest),
+        );
     }
-    assert_eq!(target.asked().len(), EVENTS);
-    runs(&server, "p", &last).await;
+    assert_eq!(target.asked().len(), sent.len());
+    assert_eq!(ran, BTreeSet::from_iter(versions), "each of them ran");
 }
 
 #[tokio::test]

@@ -4,12 +4,12 @@ use std::fs;
 
 use cofferdam_domain::{DeliveryState, Digest};
 use cofferdam_server::admin::views::{ConnectionView, Health};
-use cofferdam_server::admin::{DecisionKind, DecisionsView, Why};
+use cofferdam_server::admin::{ConnectorVersions, DecisionKind, DecisionsView, Why};
 use cofferdam_tests::artifacts::test_guest;
 use cofferdam_tests::{Answer, Running, Setup, Upstream, wait};
 use serde_json::json;
 
-use super::{patched, put, runs, variant};
+use super::{asking_more, patched, put, runs, variant};
 use crate::connections::{QUICK, probe};
 
 /// A version of the probe that panics where the other one does well.
@@ -166,6 +166,7 @@ async fn without_a_version_that_did_well_nothing_is_switched() {
 }
 
 #[tokio::test]
+<<<<<<< HEAD
 async fn a_request_that_a_version_on_probation_cannot_read_waits_and_each_reading_counts_once_for_the_version_that_ran()
 {
     let setup = Setup::new().plugin(&test_guest("inbox"));
@@ -199,4 +200,69 @@ async fn a_request_that_a_version_on_probation_cannot_read_waits_and_each_readin
     assert!(ran.starts_with(&[second, second, good]), "two more are three: {ran:?}");
     let view = server.api.connection("in").await;
     assert_eq!((view.runs.digest, view.runs.quarantined[0].faults), (Some(good), 3));
+=======
+async fn a_version_that_waits_on_top_of_one_in_quarantine_leaves_the_last_good_one_running() {
+    let target = Upstream::start([], Answer::status(200)).await;
+    let server = proven(&target).await;
+    let good = fs::read(test_guest("probe")).unwrap();
+    // One that nobody has seen deliver lies between.
+    for bytes in [variant(&test_guest("probe"), "between"), faulty()] {
+        put(&server, "probe.wasm", &bytes);
+        runs(&server, "p", &bytes).await;
+    }
+    let sent = send(&server, "1", "call-unless-faulty").await;
+    server.api.wait_delivered(&sent).await;
+    quarantined(&server).await;
+    let more = asking_more();
+    put(&server, "probe.wasm", &more);
+    let view = wait::until("the version to wait", || async {
+        let view = server.api.connection("p").await;
+        let waiting = view.runs.waiting.as_ref()?;
+        (waiting.digest == Digest::of(&more)).then_some(view)
+    })
+    .await;
+    assert_eq!(view.runs.waiting.unwrap().why, Why::AsksForMore);
+    assert_eq!(view.runs.digest, Some(Digest::of(&good)));
+
+    // Nor does a file that is applied again end the quarantine.
+    put(&server, "probe.wasm", &faulty());
+    wait::until("the faulty version to be the current one", || async {
+        let waiting = server.api.connection("p").await.runs.waiting?;
+        (waiting.why == Why::Quarantined).then_some(())
+    })
+    .await;
+    let view = server.api.apply(&probe("p", &target, "")).await;
+    assert_eq!(
+        (view.runs.digest, view.runs.quarantined.len()),
+        (Some(Digest::of(&good)), 1)
+    );
+    assert_eq!(view.runs.waiting.unwrap().why, Why::Quarantined);
+}
+
+#[tokio::test]
+async fn quarantine_beside_a_rollback_goes_further_back_and_never_to_what_was_rolled_back_from() {
+    let target = Upstream::start([], Answer::status(200)).await;
+    let server = proven(&target).await;
+    let good = fs::read(test_guest("probe")).unwrap();
+    let (bad, newer) = (faulty(), variant(&test_guest("probe"), "newer"));
+    for bytes in [&bad, &newer] {
+        put(&server, "probe.wasm", bytes);
+        runs(&server, "p", bytes).await;
+    }
+    // Two, so that the first one has been taken note of.
+    for id in ["1", "one-more"] {
+        let sent = send(&server, id, "call-unless-faulty").await;
+        server.api.wait_delivered(&sent).await;
+    }
+    let body = json!({ "digest": Digest::of(&bad) });
+    let _: ConnectorVersions = server.api.post_json("/v1/connectors/probe/rollback", &body).await;
+    let sent = send(&server, "2", "call-unless-faulty").await;
+    server.api.wait_delivered(&sent).await;
+    let view = quarantined(&server).await;
+    assert_eq!(
+        (view.runs.digest, view.runs.quarantined[0].instead),
+        (Some(Digest::of(&good)), Digest::of(&good)),
+        "not the newer one, which has delivered last"
+    );
+>>>>>>> plugins2
 }

@@ -1,12 +1,12 @@
-//! `cofferdam connection show`, `poll`, `reset-cursor` and `state clear`: what a connector keeps between calls, by its size and
-//! hash only, and when it is polled.
+//! `cofferdam connection show`, `poll`, `reset-cursor` and `state clear`: which code runs, what it keeps between calls, by its size
+//! and hash only, and when it is polled.
 
 use clap::Subcommand;
 use cofferdam_domain::ConnectionName;
 use cofferdam_server::admin::kept::{PollAsked, Polling, StateKept};
 use cofferdam_server::admin::views::ConnectionView;
 
-use super::standing;
+use super::{grants, standing};
 use crate::api::{ApiArguments, Request};
 use crate::confirm::confirm;
 use crate::output::Output;
@@ -78,6 +78,9 @@ pub(super) async fn reset_cursor(
 pub(super) fn shown(view: &ConnectionView, paint: Paint) -> String {
     let mut text = standing(view, paint);
     let mut line = |name: &str, value: String| text.push_str(&format!("\n  {name:<12} {value}"));
+    for (name, value) in grants::code_in_words(view) {
+        line(name, value);
+    }
     if let Some(state) = &view.state_kept {
         line("state", state_in_words(state));
     }

@@ -57,6 +57,47 @@ fn a_connection_is_shown_with_what_it_keeps_and_its_polls_and_never_with_the_cur
 }
 
 #[test]
+fn what_runs_and_what_waits_is_shown_with_digests_that_can_be_granted_and_an_applied_file_says_what_it_left() {
+    let digest = |tag: &str| cofferdam_domain::Digest::of(tag.as_bytes()).to_string();
+    let mut waits = view("attention", None);
+    waits.connection.granted = Some(digest("first").parse().unwrap());
+    waits.runs = serde_json::from_value(json!({
+        "digest": digest("second"),
+        "version": "1.1.0\u{7}",
+        "waiting": {
+            "digest": digest("third"),
+            "version": "2.0.0",
+            "why": "asks-for-more",
+            "difference": ["upstream api: the method DELETE\u{7}"],
+        },
+        "quarantined": [
+            { "digest": digest("bad"), "at": 0, "faults": 5, "reason": "trap", "instead": digest("first") }
+        ],
+    }))
+    .unwrap();
+    let text = kept::shown(&waits, Paint::Plain);
+    for line in [
+        format!(
+            "  version      1.1.0\u{fffd} {}, which asks for no more",
+            digest("second")
+        ),
+        format!("  granted last {}", digest("first")),
+        format!(
+            "  not run      2.0.0 {}: it asks for more than was granted",
+            digest("third")
+        ),
+        "  asks more    upstream api: the method DELETE\u{fffd}".to_owned(),
+        format!("  quarantine   {} after 5 faults: trap", digest("bad")),
+    ] {
+        assert!(text.contains(&line), "{line} in {text}");
+    }
+    let left = grants::left(&waits).unwrap();
+    let command = format!("cofferdam connection grant slack-alerts {}", digest("third"));
+    assert!(left.contains(&command) && left.contains(&digest("first")), "{left}");
+    assert_eq!(grants::left(&view("ok", None)), None);
+}
+
+#[test]
 fn the_list_shows_what_waits_and_explains_what_is_not_well() {
     let text = listed(
         &[view("parked", Some("auth since yesterday: refused\u{7}"))],

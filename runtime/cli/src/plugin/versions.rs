@@ -66,12 +66,19 @@ fn told(view: &ConnectorVersions, paint: Paint) -> String {
     let mut text = format!("{}\n{}", paint.bold(view.name.as_str()), table.render(paint));
     if let Some(held) = &view.held {
         let line = format!(
-            "rolled back by {} at {}; ends with another file, or with cofferdam plugin release {}\n",
+            "rolled back by {} at {}; ends with a file of another version, or with cofferdam plugin release {}\n",
             held.by, held.at, view.name
         );
         text.push_str(&paint.warn(&line));
     }
     for version in &view.versions {
+        let asks: Vec<_> = version.asks.iter().map(|line| printable(line)).collect();
+        let asks = if asks.is_empty() {
+            "nothing".to_owned()
+        } else {
+            asks.join("; ")
+        };
+        text.push_str(&format!("{} asks for: {asks}\n", version.digest.short()));
         if let Some(reason) = &version.reason {
             text.push_str(&paint.bad(&format!("{}: {}\n", version.digest.short(), printable(reason))));
         }

@@ -88,6 +88,7 @@ fn powers(asks: &Asks) -> BTreeSet<String> {
 proptest! {
     #[test]
     fn what_asks_for_no_more_can_do_no_more(new in asks(), old in asks()) {
+        prop_assert_eq!(new.asks_beyond(&old), !new.beyond(&old).is_empty());
         if new.beyond(&old).is_empty() {
             let (new, old) = (powers(&new), powers(&old));
             prop_assert!(new.is_subset(&old), "{:?}", new.difference(&old).collect::<Vec<_>>());
@@ -167,13 +168,51 @@ fn a_grant_ends_a_refusal_and_a_refusal_an_earlier_grant_and_both_are_bounded() 
     }
     assert_eq!(grant.earlier.len(), DECIDED_MAX);
     assert_eq!(grant.earlier[0], digest(38));
-    let refused = grant.refusing(digest(38));
+    let refused = grant.refusing(digest(38), before);
     assert!(!refused.earlier.contains(&digest(38)) && refused.refused == [digest(38)]);
     let again = refused.granting(digest(38), before, Asks::default(), Some("key".to_owned()));
     assert!(again.refused.is_empty() && again.earlier[0] == digest(39));
     let mut refused = again;
     for number in 0..40 {
-        refused = refused.refusing(digest(100 + number));
+        assert_eq!(refused.only_granted, number > DECIDED_MAX, "{number}");
+        refused = refused.refusing(digest(100 + number), Some(digest(100)));
     }
     assert_eq!(refused.refused.len(), DECIDED_MAX);
+    assert!(
+        refused.refused.contains(&digest(100)),
+        "what was granted last would run again if its refusal were forgotten"
+    );
+    let granted = refused.granting(digest(200), Some(digest(100)), Asks::default(), None);
+    assert!(!granted.only_granted, "the next grant ends it");
+    assert!(
+        !granted.earlier.contains(&digest(100)) && granted.refused.contains(&digest(100)),
+        "what was refused is not granted with another one"
+    );
+}
+
+#[test]
+fn what_was_granted_by_an_older_file_stays_granted_only_if_it_asks_for_no_more_than_what_is_granted_now() {
+    let digest = |number: usize| Digest::of(&number.to_be_bytes());
+    let state = Asks {
+        state: true,
+        ..Asks::default()
+    };
+    let grant = Grant {
+        asks: Some(Asks::default()),
+        earlier: vec![digest(1), digest(2), digest(3)],
+        ..Grant::default()
+    };
+    let known = |asked: Digest| match asked {
+        one if one == digest(1) => Some(Asks::default()),
+        two if two == digest(2) => Some(state.clone()),
+        _ => None,
+    };
+    assert_eq!(grant.narrowed(known).earlier, [digest(1)]);
+    let wide = Grant {
+        asks: Some(state.clone()),
+        ..grant.clone()
+    };
+    assert_eq!(wide.narrowed(known).earlier, [digest(1), digest(2)]);
+    let unknown = Grant { asks: None, ..grant };
+    assert!(unknown.narrowed(known).earlier.is_empty());
 }

@@ -58,9 +58,16 @@ pub(super) async fn apply(
     .await;
     let parsed = parsed.map_err(|error| Problem::internal("reading the connection file", &error))?;
     let spec = parsed.map_err(mistaken)?;
-    let connector = current(&app, &spec)?;
-    check_against_connector(&app, &spec, &connector)?;
+    let _changing = app.plugins.standings.changing().await;
     let present = app.connections.get(&caller.workspace, &spec.name);
+    let current = current(&app, &spec)?;
+    let mut told = grants::Applied::of(&app, &caller, present.as_deref(), &spec, Arc::clone(&current));
+    check_against_connector(&app, &spec, told.runs()).map_err(|problem| {
+        if told.runs().digest == current.digest {
+            return problem;
+        }
+        instead_of(&problem, told.runs(), &current)
+    })?;
     let same_filter = present
         .as_ref()
         .is_some_and(|present| present.spec.filter == spec.filter);
@@ -68,11 +75,10 @@ pub(super) async fn apply(
         .as_ref()
         .is_some_and(|present| crate::oauth2::differs(&present.spec, &spec));
     let fresh = start_afresh(&app, &caller.workspace, &spec.name).await?;
-    let mut told = grants::Applied::of(&app, &caller, present, &spec, &connector);
-    let allowed = told.allowance();
+    let granted = told.granted();
     let connection = app
         .connections
-        .apply(&caller.workspace, spec, allowed, fresh, |batch| told.tell(batch))
+        .apply(&caller.workspace, spec, granted, fresh, |batch| told.tell(batch))
         .await
         .map_err(actions::connection_problem)?;
     if !same_filter {
@@ -129,7 +135,16 @@ async fn start_afresh(app: &App, workspace: &WorkspaceName, name: &ConnectionNam
     Ok(batch)
 }
 
-/// The version of its connector that is granted by applying the connection.
+/// A file may be meant for the version that waits: it is for the one that runs until the other is granted.
+fn instead_of(problem: &Problem, runs: &Connector, waits: &Connector) -> Problem {
+    let detail = format!(
+        "{}; that is version {} of its connector, which runs. Version {} ({}) waits: grant it first if the file is for that one",
+        problem.detail, runs.descriptor.version, waits.descriptor.version, waits.digest
+    );
+    Problem::new(StatusCode::BAD_REQUEST, "bad-connection", detail)
+}
+
+/// The version of its connector that is granted by applying a new connection.
 fn current(app: &App, spec: &ConnectionSpec) -> Result<Arc<Connector>, Problem> {
     let catalogue = app.plugins.catalogue();
     let found = catalogue.get(&spec.connector).and_then(Shelf::current).cloned();

@@ -70,6 +70,7 @@ pub(crate) async fn deleted(
     name: &str,
     remains: Remains,
 ) -> Result<ConnectionDeleted, Problem> {
+    let _changing = app.plugins.standings.changing().await;
     let connection = actions::connection(app, &by.workspace, name)?;
     let name = &connection.spec.name;
     let depth = app.queue.depth(&by.workspace, name);

@@ -25,6 +25,8 @@ pub struct PluginsConfig {
     pub settle: Duration,
     /// Versions of each connector that are kept.
     pub versions_kept: usize,
+    /// Bytes of all versions together that are kept.
+    pub versions_bytes: u64,
     /// Which updates run by themselves.
     pub updates: Updates,
     /// Faults of a version in a row that put it in quarantine for a connection.
@@ -77,6 +79,8 @@ pub(super) fn read(
     let settle = span(root, "settle_ms", |plugins| plugins.settle, 0..=60_000);
     let default = defaults.map(|config| config.plugins.versions_kept as u64);
     let kept = section.within(root, "versions_kept", default, 1..=100);
+    let default = defaults.map(|config| config.plugins.versions_bytes);
+    let bytes = section.within(root, "versions_bytes", default, 1024 * 1024..=1 << 50);
     let updates = section.value(root, "updates", defaults.map(|config| config.plugins.updates));
     let default = defaults.map(|config| config.plugins.quarantine_faults.into());
     let faults = section.within(root, "quarantine_faults", default, 1..=1_000);
@@ -95,6 +99,7 @@ pub(super) fn read(
         scan_every: scan_every?,
         settle: settle?,
         versions_kept: usize::try_from(kept?).ok()?,
+        versions_bytes: bytes?,
         updates: updates?,
         quarantine_faults: u32::try_from(faults?).ok()?,
         trusted_keys: keys,

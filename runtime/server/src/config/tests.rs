@@ -73,6 +73,7 @@ fn every_mark_has_its_default_and_its_bounds() {
         ("limits", "headroom_percent", 0, 90),
         ("limits", "dedupe_window_hours", 1, 720),
         ("store", "free_bytes_min", 0, 1 << 50),
+        ("plugins", "versions_bytes", 1 << 20, 1 << 50),
         ("retention", "delivered_days", 0, 3650),
         ("retention", "bodies_days", 0, 3650),
         ("retention", "attempts_days", 0, 3650),

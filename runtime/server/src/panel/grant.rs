@@ -128,7 +128,7 @@ impl GrantPage {
             signer: version.signer.clone(),
             why: view.why.map(Why::in_words),
             more: view.difference.clone(),
-            asks: view.asks.clone(),
+            asks: version.asks.clone(),
             frame,
         }
     }

@@ -184,6 +184,7 @@ impl DecisionRow {
                 DecisionKind::RolledBack => "rolled back",
                 DecisionKind::Released => "rollback ended",
                 DecisionKind::Quarantined => "quarantined",
+                DecisionKind::Began => "began by itself",
             },
             by: decision.by.clone(),
             connection: decision.connection.as_ref().map(ToString::to_string),

@@ -1,5 +1,7 @@
-//! Who decided what about which version, and when: grants, refusals, rollbacks, quarantines. Each is written in the batch of the
-//! change that it tells of. There are at most [`DECISIONS_MAX`] of a workspace; the oldest go first.
+//! Who decided what about which version, and when: grants, refusals, rollbacks, quarantines, and what began to run by itself. Each
+//! is written in the batch of the change that it tells of. There are at most [`DECISIONS_MAX`] of a workspace; the oldest go first.
+//! Of those at most [`BEGAN_MAX`] say that a version began to run by itself: whoever can write to the folder can make as many as
+//! they like, and must not thereby push out what people have decided.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,14 +17,20 @@ use crate::clock::now;
 /// Most decisions of one workspace that are kept.
 const DECISIONS_MAX: usize = 5_000;
 
+/// Most of them that say that a version began to run by itself.
+const BEGAN_MAX: usize = 1_000;
+
 /// Most decisions that one listing answers with.
 pub(crate) const DECISIONS_LISTED_MAX: usize = 500;
 
 /// Read at once, at the start.
 const PAGE: usize = 1_000;
 
-/// Most lines of a difference that are kept.
+/// Most lines of a difference that are kept, or shown.
 const DIFFERENCE_MAX: usize = 64;
+
+/// Who decides what no person does.
+pub(super) const THE_HOST: &str = "the host";
 
 /// Decisions in one millisecond, before the next one has to be borrowed from.
 const IDS_PER_MS_BITS: u32 = 16;
@@ -37,10 +45,12 @@ pub enum DecisionKind {
     Refused,
     /// A person has a connector run an earlier version.
     RolledBack,
-    /// A person ends a rollback.
+    /// A person ends a rollback, or another file did.
     Released,
     /// The host took a version away from a connection that it kept faulting for.
     Quarantined,
+    /// The host has a connection run this version, which nobody had to grant or which was granted earlier.
+    Began,
 }
 
 /// A decision.
@@ -79,8 +89,53 @@ pub(crate) struct DecisionQuery {
 /// Those of every workspace.
 pub(crate) struct Decisions {
     store: Store,
-    /// Ids in the order in which they were given, by workspace.
-    ids: Arc<Mutex<BTreeMap<WorkspaceName, VecDeque<u64>>>>,
+    ids: Arc<Mutex<BTreeMap<WorkspaceName, Ids>>>,
+}
+
+/// Those of one workspace, in the order in which they were given.
+#[derive(Default)]
+struct Ids {
+    all: VecDeque<u64>,
+    /// Those of them that say that a version began to run by itself.
+    began: VecDeque<u64>,
+}
+
+impl Ids {
+    fn push(&mut self, id: u64, kind: DecisionKind) {
+        self.all.push_back(id);
+        if kind == DecisionKind::Began {
+            self.began.push_back(id);
+        }
+    }
+
+    /// The next one that is over a bound; it is forgotten with this.
+    fn over(&mut self) -> Option<u64> {
+        if self.began.len() > BEGAN_MAX {
+            let oldest = self.began.pop_front()?;
+            if let Ok(at) = self.all.binary_search(&oldest) {
+                self.all.remove(at);
+            }
+            return Some(oldest);
+        }
+        if self.all.len() > DECISIONS_MAX {
+            let oldest = self.all.pop_front()?;
+            if self.began.front() == Some(&oldest) {
+                self.began.pop_front();
+            }
+            return Some(oldest);
+        }
+        None
+    }
+}
+
+/// No more lines, and no longer ones, than are kept or shown; the last one says what is left out.
+pub(super) fn clipped(mut lines: Vec<String>) -> Vec<String> {
+    let count = lines.len();
+    if count > DIFFERENCE_MAX {
+        lines.truncate(DIFFERENCE_MAX - 1);
+        lines.push(format!("and {} things more", count - lines.len()));
+    }
+    lines.iter().map(|line| one_line(line, REASON_BYTES_MAX)).collect()
 }
 
 impl Decision {
@@ -99,10 +154,7 @@ impl Decision {
     }
 
     fn bounded(mut self) -> Self {
-        self.difference.truncate(DIFFERENCE_MAX);
-        for line in &mut self.difference {
-            *line = one_line(line, REASON_BYTES_MAX);
-        }
+        self.difference = clipped(self.difference);
         self.reason = self.reason.map(|reason| one_line(&reason, REASON_BYTES_MAX));
         self
     }
@@ -111,17 +163,20 @@ impl Decision {
 impl Decisions {
     /// Learns which there are.
     pub(super) fn open(store: Store) -> Result<Self, StoreError> {
-        let mut ids: BTreeMap<WorkspaceName, VecDeque<u64>> = BTreeMap::new();
+        let mut ids: BTreeMap<WorkspaceName, Ids> = BTreeMap::new();
         let mut scan = Scan::prefix(Key::of(Keyspace::Decision), PAGE);
         loop {
-            let page = store.keys(&scan)?;
-            for key in &page {
+            let page = store.scan(&scan)?;
+            for (key, value) in &page {
                 if let Some((workspace, id)) = read_key(key) {
-                    ids.entry(workspace).or_default().push_back(id);
+                    // One that cannot be read counts as one that a person has made: it goes as late as may be.
+                    let kind = serde_json::from_slice::<Decision>(value).map(|decision| decision.kind);
+                    let ids = ids.entry(workspace).or_default();
+                    ids.push(id, kind.unwrap_or(DecisionKind::Granted));
                 }
             }
             match page.into_iter().next_back() {
-                Some(last) => scan = scan.after(last),
+                Some((last, _)) => scan = scan.after(last),
                 None => break,
             }
         }
@@ -137,12 +192,10 @@ impl Decisions {
         let ids = all.entry(workspace.clone()).or_default();
         let by_time = decision.at.as_millis() << IDS_PER_MS_BITS;
         // In the order in which they were made, whatever the clock does.
-        let id = ids.back().map_or(by_time, |last| by_time.max(last + 1));
-        ids.push_back(id);
-        while ids.len() > DECISIONS_MAX {
-            if let Some(oldest) = ids.pop_front() {
-                batch.delete(key(workspace, oldest));
-            }
+        let id = ids.all.back().map_or(by_time, |last| by_time.max(last + 1));
+        ids.push(id, decision.kind);
+        while let Some(oldest) = ids.over() {
+            batch.delete(key(workspace, oldest));
         }
         let value = serde_json::to_vec(&decision.bounded())
             .expect("a decision has text keys only, and a Vec takes every write");
@@ -153,7 +206,8 @@ impl Decisions {
     pub(crate) fn list(&self, workspace: &WorkspaceName, query: &DecisionQuery) -> Result<Vec<Decision>, StoreError> {
         let ids: Vec<u64> = {
             let all = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-            all.get(workspace).into_iter().flatten().rev().copied().collect()
+            let ids = all.get(workspace).map(|ids| &ids.all);
+            ids.into_iter().flatten().rev().copied().collect()
         };
         let mut listed = Vec::new();
         for id in ids {
@@ -232,5 +286,46 @@ mod tests {
                 "the oldest have gone"
             );
         }
+    }
+    #[tokio::test]
+    async fn however_often_versions_begin_by_themselves_what_people_decided_stays() {
+        let store = Store::in_memory();
+        let decisions = Decisions::open(store.clone()).unwrap();
+        let workspace = WorkspaceName::default();
+        let add = |decision: Decision| {
+            let mut batch = Batch::new();
+            decisions.add(&mut batch, &workspace, decision);
+            store.commit(batch)
+        };
+        add(decision("person")).await.unwrap();
+        for number in 0..BEGAN_MAX + 3 {
+            let connector = format!("n{number}").parse().unwrap();
+            add(Decision::new(DecisionKind::Began, THE_HOST, &connector))
+                .await
+                .unwrap();
+        }
+        let reopened = Decisions::open(store.clone()).unwrap();
+        for decisions in [&decisions, &reopened] {
+            let of = |name: &str| {
+                let query = DecisionQuery {
+                    connector: Some(name.parse().unwrap()),
+                    limit: 1,
+                    ..DecisionQuery::default()
+                };
+                decisions.list(&workspace, &query).unwrap().len()
+            };
+            assert_eq!((of("person"), of("n2"), of("n3")), (1, 0, 1));
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_shown_says_that_it_is() {
+        let lines: Vec<_> = (0..DIFFERENCE_MAX + 1).map(|line| line.to_string()).collect();
+        assert_eq!(clipped(lines[1..].to_vec()), lines[1..]);
+        let clipped = clipped(lines);
+        assert_eq!(
+            (clipped.len(), clipped.last().unwrap().as_str()),
+            (DIFFERENCE_MAX, "and 2 things more")
+        );
     }
 }

@@ -7,7 +7,9 @@
 mod claims;
 mod commands;
 mod loads;
+mod room;
 mod shelves;
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +24,7 @@ use self::loads::{Load, UnderWay};
 use super::Command;
 use super::catalogue::{Catalogue, Problem};
 use super::folder::{self, Listing, Signatures};
-use super::loader::Loader;
+use super::loader::{Loader, LoaderSettings};
 use super::tracker::{Looked, Moment, Tracker};
 use super::trust::Trust;
 use super::versions::Versions;
@@ -60,6 +62,8 @@ struct Keeper {
     kept: BTreeMap<Digest, (Id, Vec<Wanted>)>,
     retries: BTreeMap<String, Instant>,
     kept_retries: BTreeMap<Digest, Instant>,
+    /// Connectors whose file holds another one now, and when they go.
+    leaving: BTreeMap<ConnectorName, Instant>,
     /// Looks so far.
     looks: u64,
     /// Whether some file does not stand still yet.
@@ -82,7 +86,14 @@ impl Keeper {
         } else {
             Signatures::Ignored
         };
-        let loader = Loader::new(app.engine.clone(), plugins.dir(), versions, trust, plugins.compiles);
+        let loader = Loader::new(LoaderSettings {
+            engine: app.engine.clone(),
+            dir: plugins.dir(),
+            versions,
+            trust,
+            compiles: plugins.compiles,
+            disk: Arc::clone(&app.disk),
+        });
         Self {
             loader: Arc::new(loader),
             signatures,
@@ -94,6 +105,7 @@ impl Keeper {
             kept: BTreeMap::new(),
             retries: BTreeMap::new(),
             kept_retries: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             looks: 0,
             is_unsettled: true,
             moved: false,
@@ -161,9 +173,11 @@ impl Keeper {
         let again_in = looked.again_in;
         self.is_unsettled = again_in.is_some();
         self.act(looked).await;
+        self.gone_with_their_files(now).await;
         self.read_through();
         let retries = self.retries.values().chain(self.kept_retries.values());
-        let retry_at = retries.min().copied().unwrap_or(now + scan_every);
+        let retry_at = retries.chain(self.leaving.values()).min().copied();
+        let retry_at = retry_at.unwrap_or(now + scan_every);
         let next = now + again_in.map_or(scan_every, |again| again.min(scan_every));
         next.min(retry_at).max(now + LOOK_GAP)
     }
@@ -185,7 +199,8 @@ impl Keeper {
     async fn gone(&mut self, file: &str) {
         self.stop_loading(file);
         self.catalogue.problems.remove(file);
-        if let Some(name) = self.catalogue.provided_by(file) {
+        // More than one, if the server stopped while a file that held another connector still stood for both.
+        while let Some(name) = self.catalogue.provided_by(file) {
             tracing::warn!(%name, file, "the file of a connector was removed; deliveries to its connections wait");
             self.free(&name).await;
         }

@@ -1,6 +1,7 @@
 //! From bytes to a connector. Files whose code is in the cache do not wait for those that have to be compiled, and what waits for
 //! its turn holds no bytes: so neither many files nor a hostile one delays or fills anything but its own turn.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,6 +16,7 @@ use super::folder::Stamps;
 use super::record::VersionRecord;
 use super::trust::{SIGNATURE_BYTES_MAX, SIGNATURE_SUFFIX, Trust};
 use super::versions::{KeptError, Versions};
+use crate::disk::Disk;
 
 /// Files at once that are read, or loaded from the cache.
 const QUICK_MAX: usize = 4;
@@ -27,6 +29,18 @@ pub(super) struct Loader {
     trust: Trust,
     quick: Semaphore,
     slow: Semaphore,
+    disk: Arc<Disk>,
+}
+
+/// What loading takes.
+pub(super) struct LoaderSettings<'a> {
+    pub(super) engine: Engine,
+    pub(super) dir: &'a Path,
+    pub(super) versions: Versions,
+    pub(super) trust: Trust,
+    /// Files that are compiled at once.
+    pub(super) compiles: u32,
+    pub(super) disk: Arc<Disk>,
 }
 
 /// A file that is to be loaded.
@@ -64,14 +78,15 @@ struct Read {
 }
 
 impl Loader {
-    pub(super) fn new(engine: Engine, dir: &Path, versions: Versions, trust: Trust, compiles: u32) -> Self {
+    pub(super) fn new(settings: LoaderSettings<'_>) -> Self {
         Self {
-            engine,
-            dir: dir.to_owned(),
-            versions,
-            trust,
+            engine: settings.engine,
+            dir: settings.dir.to_owned(),
+            versions: settings.versions,
+            trust: settings.trust,
             quick: Semaphore::new(QUICK_MAX),
-            slow: Semaphore::new(compiles.max(1) as usize),
+            slow: Semaphore::new(settings.compiles.max(1) as usize),
+            disk: settings.disk,
         }
     }
 
@@ -185,8 +200,15 @@ impl Loader {
         let connector = Connector::of_bytes(&self.engine, digest, Arc::clone(&bytes)).await?;
         let name = &connector.descriptor.name;
         self.trust.pinned(name, digest).map_err(LoadError::Unfit)?;
-        let versions = self.versions.clone();
-        let kept = spawn_blocking(move || versions.keep(digest, &bytes)).await;
+        let (versions, disk) = (self.versions.clone(), Arc::clone(&self.disk));
+        let kept = spawn_blocking(move || {
+            // What is there already takes no more room.
+            if disk.is_almost_full() && versions.read(digest).is_err() {
+                return Err(io::Error::new(io::ErrorKind::StorageFull, "the disk is almost full"));
+            }
+            versions.keep(digest, &bytes)
+        });
+        let kept = kept.await;
         match kept {
             Ok(Ok(())) => Ok(Ready {
                 connector: Arc::new(connector),

@@ -31,6 +31,9 @@ pub(crate) struct ShelfRecord {
 }
 
 /// A version that runs although its file says otherwise, until another file is dropped or somebody lets go.
+///
+/// The file that it was rolled back from says nothing new by coming back: the hold goes on. While that file is gone nothing runs,
+/// as ever when a file was removed, unless it had gone before somebody rolled back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Held {
     /// What runs.
@@ -39,6 +42,12 @@ pub struct Held {
     pub by: String,
     /// When.
     pub at: Timestamp,
+    /// What the file held then, or held last: what runs no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instead_of: Option<Digest>,
+    /// There was no file then, and none has come since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_file: bool,
 }
 
 /// A version, as it is kept beside its bytes.
@@ -67,29 +76,79 @@ pub(crate) struct VersionRecord {
 impl ShelfRecord {
     /// The version that is to run for those who were granted it.
     pub(crate) fn current(&self) -> Option<Digest> {
-        self.held.as_ref().map(|held| held.digest).or(self.offered)
+        // One that was kept before it was kept from what says nothing of a file.
+        let holds = |held: &&Held| self.offered.is_some() || held.without_file || held.instead_of.is_none();
+        let held = self.held.as_ref().filter(holds);
+        held.map(|held| held.digest).or(self.offered)
+    }
+
+    /// With this version running instead of what its file holds.
+    #[must_use]
+    pub(super) fn holding(&self, digest: Digest, by: &str, at: Timestamp) -> Self {
+        let held = Held {
+            digest,
+            by: by.to_owned(),
+            at,
+            // The latest offered is the first: what its file held last, if that has gone.
+            instead_of: self.offered.or(self.versions.first().map(|version| version.digest)),
+            without_file: self.offered.is_none(),
+        };
+        Self {
+            held: Some(held),
+            updated_at: at,
+            ..self.clone()
+        }
+    }
+
+    /// With what the file holds running again.
+    #[must_use]
+    pub(super) fn released(&self, at: Timestamp) -> Self {
+        Self {
+            held: None,
+            updated_at: at,
+            ..self.clone()
+        }
+    }
+
+    /// With the file gone. A rollback is not over: it holds again should the file come back.
+    #[must_use]
+    pub(super) fn without_file(&self, at: Timestamp) -> Self {
+        Self {
+            file: None,
+            offered: None,
+            updated_at: at,
+            ..self.clone()
+        }
     }
 
     pub(crate) fn version(&self, digest: Digest) -> Option<&VersionRecord> {
         self.versions.iter().find(|version| version.digest == digest)
     }
 
+    /// What its versions take, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.versions.iter().map(|version| version.bytes).sum()
+    }
+
     /// The current version and those before it, the latest first.
     pub(crate) fn current_and_before(&self) -> &[VersionRecord] {
-        let at = self
-            .current()
-            .and_then(|current| self.versions.iter().position(|version| version.digest == current));
+        let at = self.current().and_then(|current| self.position(current));
         at.map_or(&[], |at| &self.versions[at..])
+    }
+
+    fn position(&self, digest: Digest) -> Option<usize> {
+        self.versions.iter().position(|version| version.digest == digest)
     }
 
     /// The version before the current one, if it can be run.
     pub(crate) fn before(&self) -> Option<Digest> {
         let usable = |version: &&VersionRecord| version.unusable.is_none();
+        let held = self.held.as_ref().and_then(|held| self.position(held.digest));
         let before = if self.current().is_some() {
             self.current_and_before().get(1..).unwrap_or_default()
         } else {
-            // Its file has gone: what it held last.
-            self.versions.as_slice()
+            // Its file has gone: what it held last, or what ran instead of that.
+            &self.versions[held.unwrap_or(0)..]
         };
         before.iter().find(usable).map(|version| version.digest)
     }
@@ -100,9 +159,13 @@ impl ShelfRecord {
         let mut next = self.clone();
         let present = next.versions.iter().position(|known| known.digest == version.digest);
         let first_seen = present.map(|at| next.versions.remove(at).first_seen);
-        if self.offered != Some(version.digest) {
-            // Another file than the one that was rolled back from.
-            next.held = None;
+        let is_another = self.offered != Some(version.digest);
+        next.held = next.held.filter(|held| {
+            // What was rolled back from, or still is what the file holds, changes nothing.
+            held.digest != version.digest && (!is_another || held.instead_of == Some(version.digest))
+        });
+        if let Some(held) = &mut next.held {
+            held.without_file = false;
         }
         next.file = Some(file.to_owned());
         next.offered = Some(version.digest);

@@ -1,17 +1,19 @@
 //! Going back to an earlier version of a connector, and letting go of that.
 
+use std::sync::Arc;
+
 use axum::http::StatusCode;
 use cofferdam_domain::{ConnectorName, Digest};
+use cofferdam_host::Connector;
 use tokio::sync::oneshot;
 
-use super::{Command, Decision, DecisionKind, Held, NotDone};
+use super::{Command, Decision, DecisionKind, NotDone};
 use crate::app::App;
-use crate::clock::now;
 use crate::problem::Problem;
 use crate::tokens::Principal;
 
 /// Has a connector run an earlier version: this one, or else the one before the current. It is loaded first, so the switch is one
-/// moment. It holds until another file is dropped, or somebody lets go.
+/// moment. It holds until another file is dropped than the one that it was rolled back from, or somebody lets go.
 pub(crate) async fn roll_back(
     app: &App,
     by: &Principal,
@@ -33,19 +35,14 @@ pub(crate) async fn roll_back(
     }
     let before = shelf.record.current();
     let loaded = app.plugins.load(&name, to).await;
-    loaded.map_err(|reason| {
+    let loaded = loaded.map_err(|reason| {
         let detail = format!("version {to} of connector {name} cannot be loaded: {reason}");
         Problem::new(StatusCode::CONFLICT, "version-unusable", detail)
     })?;
     let mut decision = Decision::new(DecisionKind::RolledBack, &by.name, &name);
     decision.digest = Some(to);
     decision.reason = before.map(|before| format!("instead of {before}"));
-    let held = Held {
-        digest: to,
-        by: by.name.clone(),
-        at: now(),
-    };
-    hold(app, by, &name, Some(held), decision).await?;
+    hold(app, by, &name, Some(loaded), decision).await?;
     tracing::info!(%name, digest = to.short(), by = by.name, "connector rolled back");
     Ok(name)
 }
@@ -69,14 +66,14 @@ async fn hold(
     app: &App,
     by: &Principal,
     name: &ConnectorName,
-    held: Option<Held>,
+    to: Option<Arc<Connector>>,
     decision: Decision,
 ) -> Result<(), Problem> {
     let (answer, answered) = oneshot::channel();
-    let digest = held.as_ref().map(|held| held.digest);
+    let digest = to.as_ref().map(|to| to.digest);
     let command = Command::Hold {
         name: name.clone(),
-        held,
+        to,
         workspace: by.workspace.clone(),
         decision: Box::new(decision),
         answer,

@@ -9,6 +9,9 @@
 //! A version that has not delivered yet is on probation where there is one to fall back on: its faults are not charged to the
 //! deliveries that they happen to, at most [`SPARED_MAX`] of them.
 //!
+//! So many are remembered: one more in quarantine, and nothing but what was granted itself runs for the connection until the next
+//! grant, so that none comes back because it was forgotten.
+//!
 //! Runs of faults are counted in memory: a restart begins afresh. What has delivered, and what is in quarantine, is durable.
 
 mod observe;
@@ -16,15 +19,21 @@ mod observe;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use cofferdam_domain::grant::DECIDED_MAX;
 use cofferdam_domain::{Connection, ConnectionName, Digest, Timestamp, WorkspaceName};
 use cofferdam_store::{Batch, Key, Keyspace, Scan, Store, StoreError};
 use serde::{Deserialize, Serialize};
+use tokio::sync::MutexGuard as Changing;
 
 pub(crate) use self::observe::{Ended, observe, spares};
 use crate::connections::CONNECTIONS_MAX;
 
-/// Most versions that are remembered as good, and as quarantined, of one connection; the oldest go first.
-const REMEMBERED_MAX: usize = 16;
+/// Most versions that are remembered as good of one connection; the oldest go first.
+const GOOD_MAX: usize = 16;
+
+/// Most versions that are remembered as quarantined of one connection: more than can have been granted, so there is always one to
+/// forget that was not.
+const QUARANTINED_MAX: usize = 2 * DECIDED_MAX;
 
 /// Faults of one version on probation that are not charged to the deliveries of a connection.
 pub(super) const SPARED_MAX: u32 = 100;
@@ -36,6 +45,9 @@ pub(crate) struct Standing {
     pub(crate) good: Vec<Digest>,
     /// Those that do not run for it, the latest first.
     pub(crate) quarantined: Vec<Quarantined>,
+    /// More were put in quarantine than are remembered: until the next grant nothing runs but what was granted itself.
+    #[serde(default)]
+    pub(crate) only_granted: bool,
 }
 
 /// A version that kept faulting for a connection.
@@ -59,7 +71,7 @@ type Name = (WorkspaceName, ConnectionName);
 pub(crate) struct Standings {
     known: Arc<RwLock<HashMap<Name, Arc<Standing>>>>,
     runs: Mutex<HashMap<Name, Run>>,
-    /// Held while a change is made durable.
+    /// See [`Standings::changing`].
     changing: tokio::sync::Mutex<()>,
 }
 
@@ -81,20 +93,31 @@ impl Standing {
         let mut next = self.clone();
         next.good.retain(|good| *good != digest);
         next.good.insert(0, digest);
-        next.good.truncate(REMEMBERED_MAX);
+        next.good.truncate(GOOD_MAX);
         next
     }
 
-    fn with_quarantined(&self, quarantined: Quarantined) -> Self {
-        let mut next = self.without(quarantined.digest);
+    /// `granted` are those that were granted themselves: they would run again if they were forgotten.
+    fn with_quarantined(&self, quarantined: Quarantined, granted: impl Fn(Digest) -> bool) -> Self {
+        let mut next = self.clone();
+        next.quarantined.retain(|other| other.digest != quarantined.digest);
         next.quarantined.insert(0, quarantined);
-        next.quarantined.truncate(REMEMBERED_MAX);
+        while next.quarantined.len() > QUARANTINED_MAX {
+            let oldest = next.quarantined.iter().rposition(|other| !granted(other.digest));
+            let Some(oldest) = oldest else {
+                break;
+            };
+            next.quarantined.remove(oldest);
+            next.only_granted = true;
+        }
         next
     }
 
-    fn without(&self, digest: Digest) -> Self {
+    /// After a grant of this version.
+    fn granting(&self, digest: Digest) -> Self {
         let mut next = self.clone();
         next.quarantined.retain(|quarantined| quarantined.digest != digest);
+        next.only_granted = false;
         next
     }
 }
@@ -124,12 +147,19 @@ impl Standings {
         known.get(&named(connection)).cloned().unwrap_or_default()
     }
 
-    /// With the batch, takes a version out of quarantine; seen by all once the batch is durable.
+    /// Held by whoever changes what one of them says, or what its connection is granted, from the reading to the commit: so no
+    /// change is made of what another one has changed meanwhile.
+    pub(crate) async fn changing(&self) -> Changing<'_, ()> {
+        self.changing.lock().await
+    }
+
+    /// With the batch, what a grant of this version means: it is in quarantine no more; seen by all once the batch is durable.
     pub(crate) fn let_go(&self, batch: &mut Batch, connection: &Connection, digest: Digest) {
         self.runs().remove(&named(connection));
         let standing = self.of(connection);
-        if standing.is_quarantined(digest) {
-            self.put(batch, named(connection), standing.without(digest));
+        let next = standing.granting(digest);
+        if next != *standing {
+            self.put(batch, named(connection), next);
         }
     }
 
@@ -178,3 +208,6 @@ fn read_key(key: &[u8]) -> Option<Name> {
     reader.end().ok()?;
     Some((workspace, name))
 }
+
+#[cfg(test)]
+mod tests;

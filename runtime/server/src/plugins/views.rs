@@ -6,7 +6,8 @@ use cofferdam_host::LoadProblem;
 use serde::{Deserialize, Serialize};
 
 use super::choice::{Waiting, Why, choose, difference, may};
-use super::record::{Held, VersionRecord};
+use super::decisions::clipped;
+use super::record::{Held, ShelfRecord, VersionRecord};
 use super::standing::Quarantined;
 use super::{Catalogue, Shelf};
 use crate::app::App;
@@ -48,6 +49,9 @@ pub struct VersionView {
     pub signer: Option<String>,
     /// Connections that run it.
     pub connections: Vec<ConnectionName>,
+    /// All that it asks for, each as a sentence.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub asks: Vec<String>,
 }
 
 /// A connector with every version that is kept.
@@ -97,8 +101,6 @@ pub(crate) struct VersionFor {
     pub(crate) why: Option<Why>,
     /// What it asks for beyond what was granted.
     pub(crate) difference: Vec<String>,
-    /// All that it asks for.
-    pub(crate) asks: Vec<String>,
 }
 
 /// A version for a connection; none if it is not kept.
@@ -118,8 +120,7 @@ pub(crate) fn version_for(app: &App, connection: &Connection, digest: Digest) ->
             app.plugins.config.updates,
         )
         .err(),
-        difference: difference(&shelf.record, version, connection),
-        asks: version.asks.beyond(&Asks::default()),
+        difference: clipped(difference(&shelf.record, version, connection)),
     })
 }
 
@@ -139,9 +140,30 @@ pub(crate) fn runs(app: &App, connection: &Connection) -> RunsView {
     RunsView {
         digest: choice.runs,
         version: version.map(|version| version.version.clone()),
-        waiting: choice.waiting,
+        waiting: choice
+            .waiting
+            .and_then(|waiting| waiting_of(&shelf.record, connection, waiting)),
         quarantined,
     }
+}
+
+/// The current version of a connection's connector, if that is not what runs.
+pub(crate) fn waiting(app: &App, connection: &Connection) -> Option<Waiting> {
+    let catalogue = app.plugins.catalogue();
+    let shelf = catalogue.get(&connection.spec.connector)?;
+    let standing = app.plugins.standings.of(connection);
+    let choice = choose(&shelf.record, connection, &standing, app.plugins.config.updates);
+    waiting_of(&shelf.record, connection, choice.waiting?)
+}
+
+fn waiting_of(shelf: &ShelfRecord, connection: &Connection, (digest, why): (Digest, Why)) -> Option<Waiting> {
+    let version = shelf.version(digest)?;
+    Some(Waiting {
+        digest,
+        version: version.version.clone(),
+        why,
+        difference: clipped(difference(shelf, version, connection)),
+    })
 }
 
 /// The versions of a connector, as this workspace may see them.
@@ -222,5 +244,6 @@ fn view(shelf: &Shelf, version: &VersionRecord) -> VersionView {
         reason: version.unusable.clone(),
         signer: version.signer.clone(),
         connections: Vec::new(),
+        asks: clipped(version.asks.beyond(&Asks::default())),
     }
 }

@@ -12,7 +12,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::dispatch::granted;
+use crate::plugins::views as versions;
 use crate::plugins::{Hold, Waiting, Why};
+
+/// What a version asks for more is told up to so much; all of it is beside, in what the connection runs.
+const DIFFERENCE_SHOWN: usize = 4;
 
 /// How a connection is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -82,12 +86,7 @@ pub(super) fn health(app: &App, connection: &Connection, lane: &LaneState, now: 
     if let unset @ [_, ..] = unset_credentials(app, connection).as_slice() {
         return (Health::Attention, Some(format!("not set yet: {}", unset.join(", "))));
     }
-    match app
-        .plugins
-        .choice(connection)
-        .waiting
-        .filter(|waiting| waiting.why != Why::Refused)
-    {
+    match versions::waiting(app, connection).filter(|waiting| waiting.why != Why::Refused) {
         None => (Health::Ok, None),
         Some(waiting) => (Health::Attention, Some(another_runs(&waiting))),
     }
@@ -95,9 +94,13 @@ pub(super) fn health(app: &App, connection: &Connection, lane: &LaneState, now: 
 
 /// An earlier version runs, and somebody should decide about the present one.
 fn another_runs(waiting: &Waiting) -> String {
-    let more = match waiting.difference.as_slice() {
-        [] => String::new(),
-        more => format!(" ({})", more.join("; ")),
+    let (shown, left_out) = waiting
+        .difference
+        .split_at(waiting.difference.len().min(DIFFERENCE_SHOWN));
+    let more = match (shown, left_out.len()) {
+        ([], _) => String::new(),
+        (shown, 0) => format!(" ({})", shown.join("; ")),
+        (shown, others) => format!(" ({}; and {others} more)", shown.join("; ")),
     };
     let (version, digest, why) = (&waiting.version, waiting.digest.short(), waiting.why.in_words());
     format!("version {version} ({digest}) of its connector {why}{more}; an earlier one runs")

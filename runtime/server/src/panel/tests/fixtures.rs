@@ -269,6 +269,7 @@ fn version(state: VersionState, content: &[u8]) -> VersionView {
         reason: (state == VersionState::Unusable).then(|| format!("does not compile: {HOSTILE}")),
         signer: (state == VersionState::Current).then(|| "RWQexample".into()),
         connections: vec!["tickets".parse().unwrap()],
+        asks: vec![format!("upstream slack: POST of /{HOSTILE}, credential `bearer`")],
     }
 }
 
@@ -282,6 +283,8 @@ pub(super) fn versions() -> ConnectorVersions {
             digest: Digest::of(b"slack"),
             by: HOSTILE.into(),
             at: ago(90_000),
+            instead_of: Some(Digest::of(b"slack 2")),
+            without_file: false,
         }),
         descriptor: None,
         versions: vec![
@@ -316,7 +319,6 @@ pub(super) fn version_for() -> VersionFor {
         version: version(VersionState::Current, b"slack 2"),
         why: Some(Why::AsksForMore),
         difference: vec![format!("upstream slack: paths under /{HOSTILE}")],
-        asks: vec![format!("upstream slack: POST of /{HOSTILE}, credential `bearer`")],
     }
 }
 

@@ -3,7 +3,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use cofferdam_domain::Timestamp;
 use cofferdam_domain::grant::{Asks, Grant, UpstreamAsks};
 
-use super::super::record::Held;
 use super::super::standing::Quarantined;
 use super::*;
 
@@ -71,6 +70,16 @@ fn connection(granted: u8, methods: &[&str]) -> Connection {
     }
 }
 
+fn quarantined(tag: u8) -> Quarantined {
+    Quarantined {
+        digest: digest(tag),
+        at: Timestamp::from_millis(0),
+        faults: 5,
+        reason: "trap".to_owned(),
+        instead: digest(1),
+    }
+}
+
 /// What runs, and why the current one does not.
 fn chosen(
     shelf: &ShelfRecord,
@@ -79,7 +88,7 @@ fn chosen(
     updates: Updates,
 ) -> (Option<Digest>, Option<Why>) {
     let choice = choose(shelf, connection, standing, updates);
-    (choice.runs, choice.waiting.map(|waiting| waiting.why))
+    (choice.runs, choice.waiting.map(|(_, why)| why))
 }
 
 #[test]
@@ -103,9 +112,11 @@ fn an_update_that_asks_for_no_more_runs_and_one_that_asks_for_more_waits_while_t
     versions.insert(0, version(4, &["DELETE"]));
     let choice = choose(&shelf(versions.clone()), &granted, &none, Updates::NoMore);
     assert_eq!(choice.runs, Some(digest(3)), "the latest that may");
-    assert_eq!(choice.waiting.unwrap().difference, ["upstream api: the method DELETE"]);
+    assert_eq!(choice.waiting, Some((digest(4), Why::AsksForMore)));
+    let more = difference(&shelf(versions.clone()), &version(4, &["DELETE"]), &granted);
+    assert_eq!(more, ["upstream api: the method DELETE"]);
     let mut refused = granted.clone();
-    refused.grant = refused.grant.refusing(digest(3));
+    refused.grant = refused.grant.refusing(digest(3), refused.granted);
     let asked = chosen(&shelf(versions.clone()), &refused, &none, Updates::NoMore);
     assert_eq!(asked, (Some(digest(2)), Some(Why::AsksForMore)));
     let mut granting = granted.clone();
@@ -184,12 +195,8 @@ fn a_version_without_what_the_connection_uses_or_that_cannot_be_run_stays_out() 
 #[test]
 fn after_a_rollback_nothing_newer_runs_than_what_was_rolled_back_to() {
     let none = Standing::default();
-    let mut three = shelf(vec![version(3, &["GET"]), version(2, &["POST"]), version(1, &["GET"])]);
-    three.held = Some(Held {
-        digest: digest(2),
-        by: "anna".to_owned(),
-        at: Timestamp::from_millis(0),
-    });
+    let three = shelf(vec![version(3, &["GET"]), version(2, &["POST"]), version(1, &["GET"])]);
+    let mut three = three.holding(digest(2), "anna", Timestamp::from_millis(0));
     let granted = connection(1, &["GET"]);
     let asked = chosen(&three, &granted, &none, Updates::NoMore);
     assert_eq!(asked, (Some(digest(1)), Some(Why::AsksForMore)));
@@ -207,7 +214,7 @@ fn a_version_in_quarantine_gives_way_to_the_last_good_one_and_never_comes_back_b
     let three = shelf(vec![version(3, &["GET"]), version(2, &["GET"]), version(1, &["GET"])]);
     let mut standing = Standing {
         good: vec![digest(1)],
-        quarantined: Vec::new(),
+        ..Standing::default()
     };
     assert_eq!(
         fallback(&three, &granted, &standing, Updates::NoMore, digest(3)),
@@ -218,13 +225,7 @@ fn a_version_in_quarantine_gives_way_to_the_last_good_one_and_never_comes_back_b
         None,
         "there is no other"
     );
-    standing.quarantined.push(Quarantined {
-        digest: digest(3),
-        at: Timestamp::from_millis(0),
-        faults: 5,
-        reason: "trap".to_owned(),
-        instead: digest(1),
-    });
+    standing.quarantined.push(quarantined(3));
     let asked = chosen(&three, &granted, &standing, Updates::NoMore);
     assert_eq!(
         asked,
@@ -242,5 +243,91 @@ fn a_version_in_quarantine_gives_way_to_the_last_good_one_and_never_comes_back_b
         fallback(&three, &granted, &standing, Updates::NoMore, digest(1)),
         None,
         "never back to it"
+    );
+}
+
+#[test]
+fn a_version_that_waits_on_top_of_one_in_quarantine_keeps_the_last_good_one_running() {
+    let granted = connection(1, &["GET"]);
+    let four = shelf(vec![
+        version(4, &["DELETE"]),
+        version(3, &["GET"]),
+        version(2, &["GET"]),
+        version(1, &["GET"]),
+    ]);
+    let mut standing = Standing {
+        good: vec![digest(1)],
+        quarantined: vec![quarantined(3)],
+        ..Standing::default()
+    };
+    let expected = (Some(digest(1)), Some(Why::AsksForMore));
+    assert_eq!(chosen(&four, &granted, &standing, Updates::NoMore), expected);
+    let mut refused = granted.clone();
+    refused.grant = refused.grant.refusing(digest(4), refused.granted);
+    let expected = (Some(digest(1)), Some(Why::Refused));
+    assert_eq!(chosen(&four, &refused, &standing, Updates::NoMore), expected);
+    standing.good.clear();
+    let expected = (Some(digest(2)), Some(Why::AsksForMore));
+    assert_eq!(
+        chosen(&four, &granted, &standing, Updates::NoMore),
+        expected,
+        "without a good one the next that may run"
+    );
+}
+
+#[test]
+fn quarantine_after_a_rollback_never_leads_back_to_what_was_rolled_back_from() {
+    let granted = connection(1, &["GET"]);
+    let three = shelf(vec![version(3, &["GET"]), version(2, &["GET"]), version(1, &["GET"])]);
+    let held = three.holding(digest(2), "anna", Timestamp::from_millis(0));
+    let mut standing = Standing {
+        good: vec![digest(3), digest(2)],
+        ..Standing::default()
+    };
+    let back = |standing: &Standing| fallback(&held, &granted, standing, Updates::NoMore, digest(2));
+    assert_eq!(back(&standing), None, "the only other good one is newer");
+    standing.good.push(digest(1));
+    assert_eq!(back(&standing), Some(digest(1)));
+    standing.quarantined.push(quarantined(2));
+    let expected = (Some(digest(1)), Some(Why::Quarantined));
+    assert_eq!(chosen(&held, &granted, &standing, Updates::NoMore), expected);
+}
+
+#[test]
+fn what_a_connection_would_fall_back_on_is_kept_however_many_versions_wait() {
+    let granted = connection(1, &["GET"]);
+    let versions = (1..=7)
+        .rev()
+        .map(|tag| version(tag, if tag > 3 { &["DELETE"] } else { &["GET"] }));
+    let seven = shelf(versions.collect());
+    let standing = Standing {
+        good: vec![digest(3), digest(2)],
+        ..Standing::default()
+    };
+    let needed: Vec<_> = at_hand(&seven, &granted, &standing, Updates::NoMore).collect();
+    assert_eq!(needed, [digest(3), digest(2), digest(1)]);
+    let (kept, gone) = seven.within(5, |digest| needed.contains(&digest));
+    assert_eq!(gone, [digest(4), digest(5)]);
+    assert!(kept.version(digest(2)).is_some());
+}
+
+#[test]
+fn once_more_was_refused_or_quarantined_than_is_remembered_only_what_was_granted_runs() {
+    let three = shelf(vec![version(3, &["GET"]), version(2, &["GET"]), version(1, &["GET"])]);
+    let mut granted = connection(1, &["GET"]);
+    granted.grant.earlier = vec![digest(2)];
+    let many = Standing {
+        only_granted: true,
+        ..Standing::default()
+    };
+    let expected = (Some(digest(2)), Some(Why::NotGranted));
+    assert_eq!(chosen(&three, &granted, &many, Updates::NoMore), expected);
+    granted.grant.only_granted = true;
+    let none = Standing::default();
+    assert_eq!(chosen(&three, &granted, &none, Updates::NoMore), expected);
+    granted.grant.only_granted = false;
+    assert_eq!(
+        chosen(&three, &granted, &none, Updates::NoMore),
+        (Some(digest(3)), None)
     );
 }

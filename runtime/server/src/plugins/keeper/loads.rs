@@ -8,7 +8,7 @@ use cofferdam_domain::{ConnectorName, Digest};
 use cofferdam_host::{Connector, LoadError};
 use tokio::task::{AbortHandle, Id, JoinError};
 
-use super::super::choice::choose;
+use super::super::choice::at_hand;
 use super::super::folder::Stamps;
 use super::super::loader::{Job, Made};
 use super::super::record::VersionRecord;
@@ -187,16 +187,9 @@ impl Keeper {
             let name = &connection.spec.connector;
             if let Some(shelf) = self.catalogue.get(name) {
                 let standing = plugins.standings.of(&connection);
-                let choice = choose(&shelf.record, &connection, &standing, plugins.config.updates);
                 // And what it would go back to, so that going back is no wait.
-                let good = standing.good.iter().copied();
-                let back = good
-                    .filter(|good| Some(*good) != choice.runs)
-                    .take(1)
-                    .chain(connection.granted);
-                runs.entry(name.clone())
-                    .or_default()
-                    .extend(choice.runs.into_iter().chain(back));
+                let needed = at_hand(&shelf.record, &connection, &standing, plugins.config.updates);
+                runs.entry(name.clone()).or_default().extend(needed);
             }
         }
         let mut missing = Vec::new();

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use cofferdam_domain::grant::Asks;
 use cofferdam_domain::limits::one_line;
@@ -11,7 +12,6 @@ use cofferdam_store::Batch;
 use tokio::task::spawn_blocking;
 
 use super::super::catalogue::{Claim, Shelf};
-use super::super::choice::choose;
 use super::super::loader::Ready;
 use super::super::record::{self, REASON_BYTES_MAX, SHELVES_MAX, ShelfRecord, VersionRecord};
 use super::{Keeper, claims};
@@ -41,7 +41,7 @@ impl Keeper {
         if let Ok(Err(error)) = swept {
             tracing::warn!(%error, "what is not kept any more could not be removed");
         }
-        let at = std::time::Instant::now();
+        let at = Instant::now();
         for record in records {
             let file = record.file.clone().unwrap_or_default();
             if let Some(file) = &record.file {
@@ -98,17 +98,36 @@ impl Keeper {
             unusable: None,
         };
         let offering = before.offering(file, version, now());
-        let (after, gone) = offering.within(self.app.plugins.config.versions_kept, |digest| {
+        let (mut after, mut gone) = offering.within(self.app.plugins.config.versions_kept, |digest| {
             self.is_in_use(&offering, digest)
         });
         let is_new = before.offered != after.offered || before.file != after.file || before.versions != after.versions;
-        if is_new && !self.commit(&after, &gone).await {
-            self.not_now(file, "its record could not be made durable".to_owned());
-            return;
+        if is_new {
+            let Some(within) = self.within_bytes(after, gone).await else {
+                let bytes_max = self.app.plugins.config.versions_bytes;
+                let reason = format!(
+                    "cannot be kept: with it the versions that are needed take more than the {bytes_max} bytes of \
+                     plugins.versions_bytes"
+                );
+                self.not_now(file, reason);
+                self.let_go(connector.digest).await;
+                return;
+            };
+            (after, gone) = within;
+            let mut batch = Batch::new();
+            self.tell(&mut batch, &before, &after);
+            self.commit_with(&mut batch, &after);
+            if !self.write(batch, &after, &gone).await {
+                self.not_now(file, "its record could not be made durable".to_owned());
+                return;
+            }
         }
         self.show(&connector, file, before.offered);
         self.catalogue.problems.remove(file);
-        let previous = self.catalogue.provided_by(file).filter(|previous| *previous != name);
+        let others = self.catalogue.shelves.values().map(|shelf| &shelf.record);
+        let others = others.filter(|record| record.file.as_deref() == Some(file) && record.name != name);
+        let provided: Vec<ConnectorName> = others.map(|record| record.name.clone()).collect();
+        self.leaving.remove(&name);
         let shelf = self.catalogue.shelves.entry(name).or_insert_with(|| Shelf {
             record: Arc::new(before),
             claim: claim.clone(),
@@ -127,8 +146,39 @@ impl Keeper {
             self.tracker.again(&other);
             self.again = true;
         }
-        if let Some(previous) = previous {
-            self.free(&previous).await;
+        for previous in provided {
+            self.leaves(previous, file);
+        }
+    }
+
+    /// Its file holds another connector now. That is a removal: it goes unless another file comes in time, and until then that
+    /// file may have its name.
+    fn leaves(&mut self, name: ConnectorName, file: &str) {
+        tracing::warn!(
+            %name,
+            file,
+            "the file of a connector holds another connector now; if no other file brings it, deliveries to its connections wait"
+        );
+        if let Some(shelf) = self.catalogue.shelves.get_mut(&name) {
+            Arc::make_mut(&mut shelf.record).file = None;
+        }
+        self.leaving
+            .insert(name, Instant::now() + self.app.plugins.config.settle);
+        self.again = true;
+    }
+
+    /// Connectors whose time has come that [`Keeper::leaves`] gave them.
+    pub(super) async fn gone_with_their_files(&mut self, now: Instant) {
+        let due: Vec<ConnectorName> = self
+            .leaving
+            .iter()
+            .filter(|(_, at)| **at <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in due {
+            self.leaving.remove(&name);
+            tracing::warn!(%name, "the file of a connector was replaced by another connector; deliveries to its connections wait");
+            self.free(&name).await;
         }
     }
 
@@ -150,8 +200,7 @@ impl Keeper {
     /// Its file has gone. Files that wait for its name are tried again.
     pub(super) async fn free(&mut self, name: &ConnectorName) {
         if let Some(shelf) = self.catalogue.shelves.get(name) {
-            let mut after = ShelfRecord::clone(&shelf.record);
-            (after.file, after.offered, after.updated_at) = (None, None, now());
+            let after = shelf.record.without_file(now());
             // If that fails the next start finds by itself that the file has gone.
             _ = self.commit(&after, &[]).await;
             self.replace(after);
@@ -219,51 +268,6 @@ impl Keeper {
         let versions = self.loader.versions().clone();
         // What is left is removed at the next start.
         _ = spawn_blocking(move || versions.remove(&[digest])).await;
-    }
-
-    /// Whether some connection runs it, was granted it last, or has it to fall back on.
-    fn is_in_use(&self, shelf: &ShelfRecord, digest: Digest) -> bool {
-        let plugins = &self.app.plugins;
-        self.app.connections.all().iter().any(|connection| {
-            let standing = plugins.standings.of(connection);
-            connection.spec.connector == shelf.name
-                && (connection.granted == Some(digest)
-                    || standing.good.first() == Some(&digest)
-                    || choose(shelf, connection, &standing, plugins.config.updates).runs == Some(digest))
-        })
-    }
-
-    /// Forgets a connector whose file has gone and that no connection names, the one for longest first, if there are too many.
-    async fn make_room(&mut self) -> bool {
-        if self.catalogue.shelves.len() < SHELVES_MAX {
-            return true;
-        }
-        let named: BTreeSet<ConnectorName> = self
-            .app
-            .connections
-            .all()
-            .iter()
-            .map(|connection| connection.spec.connector.clone())
-            .collect();
-        let idle = self
-            .catalogue
-            .shelves
-            .values()
-            .filter(|shelf| shelf.record.current().is_none() && !named.contains(&shelf.record.name));
-        let Some(record) = idle
-            .min_by_key(|shelf| shelf.record.updated_at)
-            .map(|shelf| Arc::clone(&shelf.record))
-        else {
-            return false;
-        };
-        let mut batch = Batch::new();
-        record::delete(&mut batch, &record.name);
-        let gone: Vec<Digest> = record.versions.iter().map(|version| version.digest).collect();
-        let is_gone = self.write(batch, &record, &gone).await;
-        if is_gone {
-            self.catalogue.shelves.remove(&record.name);
-        }
-        is_gone
     }
 }
 

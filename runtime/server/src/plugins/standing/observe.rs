@@ -10,7 +10,7 @@ use cofferdam_domain::{Connection, Digest, FailureClass, FaultKind};
 use cofferdam_store::Batch;
 
 use super::super::choice::fallback;
-use super::super::decisions::{Decision, DecisionKind};
+use super::super::decisions::{Decision, DecisionKind, THE_HOST};
 use super::super::record::REASON_BYTES_MAX;
 use super::{Quarantined, Run, SPARED_MAX, named};
 use crate::app::App;
@@ -132,7 +132,7 @@ async fn well(app: &App, connection: &Connection, digest: Digest) {
     if !runs.is_ok_and(|running| running.digest == digest) {
         return;
     }
-    let _changing = standings.changing.lock().await;
+    let _changing = standings.changing().await;
     if app
         .connections
         .get(&connection.workspace, &connection.spec.name)
@@ -156,21 +156,25 @@ async fn well(app: &App, connection: &Connection, digest: Digest) {
 
 async fn quarantine(app: &App, connection: &Connection, quarantined: Quarantined) {
     let standings = &app.plugins.standings;
-    let _changing = standings.changing.lock().await;
+    let _changing = standings.changing().await;
     let standing = standings.of(connection);
     let (workspace, name) = (&connection.workspace, &connection.spec.name);
-    if standing.is_quarantined(quarantined.digest) || app.connections.get(workspace, name).is_none() {
+    let Some(present) = app.connections.get(workspace, name) else {
+        return;
+    };
+    if standing.is_quarantined(quarantined.digest) {
         return;
     }
     let Quarantined { digest, faults, .. } = quarantined;
     let mut batch = Batch::new();
-    let mut decision = Decision::new(DecisionKind::Quarantined, "the host", &connection.spec.connector);
+    let mut decision = Decision::new(DecisionKind::Quarantined, THE_HOST, &connection.spec.connector);
     decision.connection = Some(name.clone());
     decision.digest = Some(digest);
     decision.reason = Some(format!("{faults} faults in a row; the last: {}", quarantined.reason));
     app.plugins.decisions.add(&mut batch, workspace, decision);
     let (instead, reason) = (quarantined.instead, quarantined.reason.clone());
-    let next = standing.with_quarantined(quarantined);
+    let is_granted = |digest: Digest| present.granted == Some(digest) || present.grant.earlier.contains(&digest);
+    let next = standing.with_quarantined(quarantined, is_granted);
     // The next attempt begins before this is durable.
     standings.show(named(connection), Arc::new(next.clone()));
     standings.put(&mut batch, named(connection), next);
