@@ -166,7 +166,6 @@ async fn without_a_version_that_did_well_nothing_is_switched() {
 }
 
 #[tokio::test]
-<<<<<<< HEAD
 async fn a_request_that_a_version_on_probation_cannot_read_waits_and_each_reading_counts_once_for_the_version_that_ran()
 {
     let setup = Setup::new().plugin(&test_guest("inbox"));
@@ -200,7 +199,9 @@ async fn a_request_that_a_version_on_probation_cannot_read_waits_and_each_readin
     assert!(ran.starts_with(&[second, second, good]), "two more are three: {ran:?}");
     let view = server.api.connection("in").await;
     assert_eq!((view.runs.digest, view.runs.quarantined[0].faults), (Some(good), 3));
-=======
+}
+
+#[tokio::test]
 async fn a_version_that_waits_on_top_of_one_in_quarantine_leaves_the_last_good_one_running() {
     let target = Upstream::start([], Answer::status(200)).await;
     let server = proven(&target).await;
@@ -264,5 +265,4 @@ async fn quarantine_beside_a_rollback_goes_further_back_and_never_to_what_was_ro
         (Some(Digest::of(&good)), Digest::of(&good)),
         "not the newer one, which has delivered last"
     );
->>>>>>> plugins2
 }
