@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use cofferdam_domain::DeliveryState;
+use cofferdam_server::ingest::EventsAccepted;
 use cofferdam_tests::artifacts::{plugin, test_guest};
-use cofferdam_tests::{Answer, Running, Setup, Upstream, wait};
+use cofferdam_tests::{Answer, Running, Setup, Upstream, api};
 use serde_json::json;
 
 use crate::connections::{GITHUB_SECRET, issue_opened, probe};
@@ -87,9 +87,8 @@ async fn no_body_is_on_the_disk_in_any_state_of_its_delivery_unless_sealing_is_o
         let server = setup.start().await;
         let body = issue_opened(9).replace("Pumps fail", MARKER);
         let answer = server.api.send_github(GITHUB_SECRET, "issues", "d-1", &body).await;
-        assert_eq!(answer.status(), 202);
-        let letters = server.api.dead_letters().await;
-        assert_eq!(letters.len(), 1);
+        let answer: EventsAccepted = api::read(answer).await;
+        let correlation = answer.accepted[0].correlation_id.to_string();
         shows(kept, &data, "kept");
         let (code, log, setup) = server.stop().await;
         assert_eq!(code, Some(0), "{log}");
@@ -98,13 +97,7 @@ async fn no_body_is_on_the_disk_in_any_state_of_its_delivery_unless_sealing_is_o
 
         // It is read back, from the disk alone, when its connector is there again.
         let server = setup.plugin(&plugin("github")).start().await;
-        let replay = format!("/v1/dead-letters/{}/replay", letters[0].delivery.id);
-        server.api.post(&replay).await;
-        wait::until("the request to be read", || async {
-            let trace = server.api.delivery(letters[0].delivery.id).await;
-            matches!(trace.delivery.state, DeliveryState::Delivered { .. }).then_some(())
-        })
-        .await;
+        server.api.wait_delivered(&correlation).await;
         shows(plain, &data, "read back");
         shows(kept, &data, "read back");
     }

@@ -3,7 +3,6 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cofferdam_domain::DeliveryState;
 use cofferdam_server::admin::views::TraceView;
 use cofferdam_server::ingest::EventsAccepted;
 use cofferdam_tests::artifacts::test_guest;
@@ -327,12 +326,7 @@ async fn a_request_that_comes_while_its_connector_is_not_there_waits_for_it() {
     assert!(server.api.dead_letters().await.is_empty());
     put(&server, "inbox.wasm", &file);
     let correlation_id = kept["correlation_id"].as_str().unwrap();
-    wait::until("the request to be read", || async {
-        let trace = server.api.trace(correlation_id).await;
-        let delivery = &trace.events[0].deliveries[0].delivery;
-        matches!(delivery.state, DeliveryState::Delivered { .. }).then_some(())
-    })
-    .await;
+    server.api.wait_delivered(correlation_id).await;
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use cofferdam_domain::{DeliveryState, ExchangeResult, FailureClass};
 use cofferdam_server::admin::views::DeliveryTrace;
-use cofferdam_tests::{Answer, Running, Upstream};
+use cofferdam_tests::{Answer, Upstream};
 use serde_json::{Value, json};
 
 use crate::connections::{probe, probe_server};

@@ -157,12 +157,12 @@ impl Api {
         self.get(&format!("/v1/deliveries/{id}")).await
     }
 
-    /// Waits until the only delivery of the first event under this correlation id is in a state, and hands it back.
+    /// Waits until a delivery under this correlation id is in a state, and hands it back.
     pub async fn wait_for_state(&self, correlation_id: &str, wanted: impl Fn(&DeliveryState) -> bool) -> DeliveryTrace {
         wait::until("the delivery's state", || async {
-            let trace = self.trace(correlation_id).await;
-            let delivery = trace.events.first()?.deliveries.first()?.clone();
-            wanted(&delivery.delivery.state).then_some(delivery)
+            let events = self.trace(correlation_id).await.events;
+            let mut deliveries = events.into_iter().flat_map(|event| event.deliveries);
+            deliveries.find(|made| wanted(&made.delivery.state))
         })
         .await
     }
