@@ -199,9 +199,10 @@ impl Running {
         self.status_bytes("VmHWM:")
     }
 
-    /// Has the peak counted from now on: see `clear_refs` in proc_pid_clear_refs(5).
-    pub fn forget_peak(&self) {
-        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("Linux lets us");
+    /// Has the peak counted from now on: see `clear_refs` in proc_pid_clear_refs(5). Whether it is: of a server that hides its memory
+    /// only root may.
+    pub fn forget_peak(&self) -> bool {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").is_ok()
     }
 
     /// A number of kB of `/proc/PID/status`, in bytes.

@@ -89,12 +89,12 @@ impl<T> Keeper<T> {
             since: now,
             alive,
         });
-        let is_of_lane = |kept: &&Kept<T>| kept.owner.lane == owner.lane;
-        let gone = if kept.len() > self.max {
-            kept.pop_front()
-        } else if kept.iter().filter(is_of_lane).count() > self.max.div_ceil(SHARE) {
-            let oldest = kept.iter().position(|kept| kept.owner.lane == owner.lane);
+        let is_of_lane = |kept: &Kept<T>| kept.owner.lane == owner.lane;
+        let gone = if kept.iter().filter(|kept| is_of_lane(kept)).count() > self.max.div_ceil(SHARE) {
+            let oldest = kept.iter().position(is_of_lane);
             oldest.and_then(|at| kept.remove(at))
+        } else if kept.len() > self.max {
+            kept.pop_front()
         } else {
             None
         };
@@ -197,7 +197,10 @@ mod tests {
     #[test]
     fn a_lane_that_keeps_much_takes_nothing_from_its_neighbour() {
         let (keeper, now) = (Keeper::new(8), Instant::now());
-        keeper.keep(owner(1, 1, 1), 0, now);
+        // All are taken; its own quarter is the latest of them.
+        for lane in [1, 3, 4, 5, 6, 7, 2, 2] {
+            keeper.keep(owner(lane, 1, 1), 0, now);
+        }
         for number in 1..=10 {
             keeper.keep(owner(2, 1, 1), number, now);
         }

@@ -121,11 +121,12 @@ impl MemoryWatch {
 impl ResourceLimiter for MemoryWatch {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         self.linear_taken = 0;
+        let more = desired.saturating_sub(current);
         // It will come to nothing: an allocator that tries how far it gets is told so, and charged nothing.
         if maximum.is_some_and(|maximum| desired > maximum) {
+            self.memory.has_room(more)?;
             return Ok(false);
         }
-        let more = desired.saturating_sub(current);
         self.memory.take(more)?;
         self.linear += more;
         self.linear_taken = more;
@@ -142,14 +143,14 @@ impl ResourceLimiter for MemoryWatch {
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         self.elements_taken = 0;
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
         let more = desired.saturating_sub(current);
         let wanted = self.table_elements.saturating_add(more);
         if wanted > self.table_elements_max {
             let max = self.table_elements_max;
             return Err(TableExceeded { wanted, max }.into());
+        }
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
         }
         self.table_elements = wanted;
         self.elements_taken = more;
@@ -215,6 +216,8 @@ mod tests {
             !watch.memory_growing(60, 90, Some(60)).unwrap(),
             "beyond its own maximum"
         );
+        let beyond_the_calls_too = watch.memory_growing(60, 101, Some(60));
+        assert!(beyond_the_calls_too.is_err());
         watch
             .memory_grow_failed(wasmtime::format_err!("beyond its own maximum"))
             .unwrap();
@@ -225,9 +228,11 @@ mod tests {
         watch.memory_grow_failed(wasmtime::format_err!("told twice")).unwrap();
         assert!(watch.memory_growing(60, 100, None).unwrap());
         assert!(watch.memory_growing(100, 101, None).is_err());
+        assert_eq!(memory.peak_bytes(), 100);
 
         assert!(watch.table_growing(0, 6, Some(6)).unwrap());
         assert!(!watch.table_growing(6, 9, Some(6)).unwrap());
+        assert!(watch.table_growing(6, 11, Some(6)).is_err());
         assert!(watch.table_growing(6, 9, None).unwrap());
         watch
             .table_grow_failed(wasmtime::format_err!("the system has none"))

@@ -63,6 +63,16 @@ impl CallMemory {
         }
     }
 
+    /// Whether there is room for so much now. Nothing is taken.
+    pub(crate) fn has_room(&self, bytes: usize) -> Result<(), MemoryExceeded> {
+        let max = self.0.max;
+        let wanted = self.0.used.load(Ordering::Relaxed).saturating_add(bytes);
+        if wanted > max {
+            return Err(MemoryExceeded { wanted, max });
+        }
+        Ok(())
+    }
+
     /// Nothing yet, to grow by [`Held::grow`].
     pub(crate) fn held(&self) -> Held {
         Held {

@@ -2,7 +2,8 @@
 //!
 //! Verified by the host over the raw bytes, normalised by the source connector, accepted in one durable batch, and only
 //! then acknowledged. A verified request that the connector cannot read is kept as a dead letter and acknowledged too. One that
-//! no version can read now, or that a version on probation could not, waits in the connection's lane. One that finds no place is
+//! no version can read now, that a version on probation could not, or that the host had too little time for waits in the
+//! connection's lane. One that finds no place is
 //! answered 503, and nothing of it is kept.
 
 use std::sync::Arc;
@@ -163,16 +164,23 @@ async fn handle(app: &App, hook: &Hook, query: String, request: Request) -> Resu
     let owed = match result {
         Ok(Received { drafts, reply }) => {
             let owed = owe_all(app, &origin, drafts).await;
-            owed.map(|accepts| (accepts, reply)).map_err(|not| not.failure)
+            owed.map(|accepts| (accepts, reply))
         }
-        Err(failure) => Err(failure),
+        // What cut it short was the wait for a place.
+        Err(failure) => Err(NotOwed {
+            failure,
+            is_ours: cut_short,
+        }),
     };
     reading::tell(&connection, &origin.correlation_id, &left, owed.is_ok());
     // Asked before the fault is counted: that may end the probation.
-    let is_spared = owed.as_ref().is_err_and(Ended::is_fault) && plugins::spares(app, &connection, connector.digest);
+    let is_spared = owed.as_ref().is_err_and(|not| Ended::is_fault(&not.failure))
+        && plugins::spares(app, &connection, connector.digest);
     // What it makes of requests says as much about a version as what it delivers. A replay's attempt says it with its settle.
-    if !cut_short {
-        let ended = owed.as_ref().map_or_else(Ended::failed, |_| Ended::Well);
+    if !owed.as_ref().is_err_and(|not| not.is_ours) {
+        let ended = owed
+            .as_ref()
+            .map_or_else(|not| Ended::failed(&not.failure), |_| Ended::Well);
         plugins::observe(app, &connection, connector.digest, ended).await;
     }
     match owed {
@@ -180,10 +188,11 @@ async fn handle(app: &App, hook: &Hook, query: String, request: Request) -> Resu
             let accepted = accept::accept(app, Door::Hook, accepts).await?;
             Ok(Answer::Accepted(accepted.into_iter().map(told).collect(), reply))
         }
-        Err(failure) => {
+        Err(NotOwed { failure, is_ours }) => {
             let name = &connection.spec.name;
-            tracing::warn!(connection = %name, class = %failure.class, message = failure.message, is_spared, correlation_id = %origin.correlation_id, "a verified request could not be read; it is kept");
-            let owed = if is_spared {
+            let is_read_again = is_spared || is_ours;
+            tracing::warn!(connection = %name, class = %failure.class, message = failure.message, is_read_again, correlation_id = %origin.correlation_id, "a verified request could not be read; it is kept");
+            let owed = if is_read_again {
                 Owed::unread(name.clone())
             } else {
                 Owed::unreadable(name.clone(), failure)
