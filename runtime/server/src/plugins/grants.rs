@@ -254,10 +254,12 @@ impl File<'_> {
         let before = Granted::of(present);
         if before.digest.is_none() || !self.is_of_the_same_connector() {
             let is_refused = before.grant.refused.contains(&current.digest);
-            return if is_refused || standing.is_quarantined(current.digest) {
+            return if !is_refused && !standing.is_quarantined(current.digest) {
+                by_file(before, current)
+            } else if self.is_of_the_same_connector() {
                 before
             } else {
-                by_file(before, current)
+                of_another_connector(before)
             };
         }
         if before.digest == Some(current.digest) {
@@ -289,6 +291,19 @@ fn by_file(before: Granted, current: &Allowance) -> Granted {
     let mut granted = before.with(current.clone());
     granted.grant.only_granted = only_granted;
     granted
+}
+
+/// What is left of it once the connection's file names another connector: what was granted says nothing about that one's versions,
+/// and what was refused stays refused.
+fn of_another_connector(before: Granted) -> Granted {
+    Granted {
+        digest: None,
+        grant: Grant {
+            refused: before.grant.refused,
+            only_granted: before.grant.only_granted,
+            ..Grant::default()
+        },
+    }
 }
 
 /// A decision about a version for one connection.
