@@ -42,7 +42,7 @@ impl Keeper {
             tracing::warn!(%error, "what is not kept any more could not be removed");
         }
         let at = Instant::now();
-        for record in records {
+        for record in records.into_iter().map(ShelfRecord::at_start) {
             let file = record.file.clone().unwrap_or_default();
             if let Some(file) = &record.file {
                 self.tracker.expect(file.clone(), at);
