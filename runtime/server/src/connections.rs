@@ -12,6 +12,7 @@ use cofferdam_store::{Batch, CommitError, Key, Keyspace, Scan, Store, StoreError
 use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::clock::now;
+use crate::schedule::turn::Followed;
 use crate::subscriptions::{Filter, FilterFault};
 
 /// Most connections of one server.
@@ -26,6 +27,8 @@ pub struct Subscriber {
     pub connection: Arc<Connection>,
     /// None if it has none, or if this version cannot compile it: see [`Connections::open`].
     pub filter: Option<Arc<Filter>>,
+    /// What its lane follows of its schedule.
+    pub(crate) followed: Arc<Followed>,
 }
 
 /// A version of a connector, and what is granted with it.
@@ -144,6 +147,7 @@ impl Connections {
                 Subscriber {
                     filter: stored_filter(&connection),
                     connection: Arc::new(connection),
+                    followed: Arc::default(),
                 },
             );
         }
@@ -176,6 +180,13 @@ impl Connections {
         let named = self.snapshot();
         let subscriber = named.get(&(workspace.clone(), name.clone()));
         subscriber.map(|subscriber| Arc::clone(&subscriber.connection))
+    }
+
+    /// What the lane of a connection follows of its schedule.
+    pub(crate) fn followed(&self, workspace: &WorkspaceName, name: &ConnectionName) -> Option<Arc<Followed>> {
+        let named = self.snapshot();
+        let subscriber = named.get(&(workspace.clone(), name.clone()));
+        subscriber.map(|subscriber| Arc::clone(&subscriber.followed))
     }
 
     /// Those of a workspace, by name.
@@ -379,6 +390,7 @@ impl Connections {
         let subscriber = Subscriber {
             connection: Arc::clone(&connection),
             filter,
+            followed: self.followed(&workspace, &name).unwrap_or_default(),
         };
         let visible = Arc::clone(&self.visible);
         batch.then(move || {
