@@ -9,9 +9,10 @@ use cofferdam_domain::connection::{Connection, ConnectionSpec};
 use cofferdam_domain::grant::{Asks, Grant};
 use cofferdam_domain::{ConnectionName, Digest, WorkspaceName};
 use cofferdam_store::{Batch, CommitError, Key, Keyspace, Scan, Store, StoreError};
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
 
 use crate::clock::now;
+use crate::schedule::turn::Followed;
 use crate::subscriptions::{Filter, FilterFault};
 
 /// Most connections of one server.
@@ -26,6 +27,8 @@ pub struct Subscriber {
     pub connection: Arc<Connection>,
     /// None if it has none, or if this version cannot compile it: see [`Connections::open`].
     pub filter: Option<Arc<Filter>>,
+    /// What its lane follows of its schedule.
+    pub(crate) followed: Arc<Followed>,
 }
 
 /// A version of a connector, and what is granted with it.
@@ -83,8 +86,9 @@ type Named = BTreeMap<(WorkspaceName, ConnectionName), Subscriber>;
 pub struct Connections {
     store: Store,
     visible: Arc<Visible>,
-    /// Held while a change is made durable, so that two changes cannot overtake each other.
-    changing: Mutex<()>,
+    /// Held while a change is made durable, so that two changes cannot overtake each other. The change itself holds it, not who
+    /// asked for it, for it goes on when the caller has gone.
+    changing: Arc<Mutex<()>>,
 }
 
 /// What everybody sees. It changes with the commit itself: a caller that hangs up leaves no connection that is one thing on
@@ -143,6 +147,7 @@ impl Connections {
                 Subscriber {
                     filter: stored_filter(&connection),
                     connection: Arc::new(connection),
+                    followed: Arc::default(),
                 },
             );
         }
@@ -152,7 +157,7 @@ impl Connections {
                 named: RwLock::new(Arc::new(named)),
                 changed: watch::channel(0).0,
             }),
-            changing: Mutex::new(()),
+            changing: Arc::default(),
         })
     }
 
@@ -175,6 +180,13 @@ impl Connections {
         let named = self.snapshot();
         let subscriber = named.get(&(workspace.clone(), name.clone()));
         subscriber.map(|subscriber| Arc::clone(&subscriber.connection))
+    }
+
+    /// What the lane of a connection follows of its schedule.
+    pub(crate) fn followed(&self, workspace: &WorkspaceName, name: &ConnectionName) -> Option<Arc<Followed>> {
+        let named = self.snapshot();
+        let subscriber = named.get(&(workspace.clone(), name.clone()));
+        subscriber.map(|subscriber| Arc::clone(&subscriber.followed))
     }
 
     /// Those of a workspace, by name.
@@ -216,7 +228,7 @@ impl Connections {
         fresh: Batch,
         tell: impl FnOnce(&mut Batch),
     ) -> Result<Arc<Connection>, ConnectionError> {
-        let _changing = self.changing.lock().await;
+        let changing = self.changing().await;
         let present = self.get(workspace, &spec.name);
         if present.is_none() && self.snapshot().len() >= CONNECTIONS_MAX {
             return Err(ConnectionError::Full);
@@ -240,7 +252,7 @@ impl Connections {
             updated_at: now(),
             spec,
         };
-        self.keep(connection, filter, batch).await
+        self.keep(connection, filter, batch, changing).await
     }
 
     /// Grants a version of its connector, together with what the batch holds.
@@ -274,7 +286,7 @@ impl Connections {
         decide: impl FnOnce(Granted) -> Granted,
         batch: Batch,
     ) -> Result<Arc<Connection>, ConnectionError> {
-        let _changing = self.changing.lock().await;
+        let changing = self.changing().await;
         let present = self
             .get(workspace, name)
             .ok_or_else(|| ConnectionError::Unknown(name.clone()))?;
@@ -286,7 +298,8 @@ impl Connections {
             updated_at: now(),
             ..(*present).clone()
         };
-        self.keep(connection, self.filter_of(workspace, name), batch).await
+        let filter = self.filter_of(workspace, name);
+        self.keep(connection, filter, batch, changing).await
     }
 
     /// Turns a connection on or off. Off, its deliveries wait, uncharged, and its hook answers 503.
@@ -296,7 +309,7 @@ impl Connections {
         name: &ConnectionName,
         enabled: bool,
     ) -> Result<Arc<Connection>, ConnectionError> {
-        let _changing = self.changing.lock().await;
+        let changing = self.changing().await;
         let present = self
             .get(workspace, name)
             .ok_or_else(|| ConnectionError::Unknown(name.clone()))?;
@@ -309,7 +322,7 @@ impl Connections {
             updated_at: now(),
             ..(*present).clone()
         };
-        self.keep(connection, filter, Batch::new()).await
+        self.keep(connection, filter, Batch::new(), changing).await
     }
 
     /// Takes a connection away, durably, together with what `batch` holds. From then on it is owed nothing, and its lane
@@ -320,7 +333,7 @@ impl Connections {
         name: &ConnectionName,
         mut batch: Batch,
     ) -> Result<(), ConnectionError> {
-        let _changing = self.changing.lock().await;
+        let changing = self.changing().await;
         if self.get(workspace, name).is_none() {
             return Err(ConnectionError::Unknown(name.clone()));
         }
@@ -329,8 +342,13 @@ impl Connections {
             visible.change(|next| {
                 next.remove(&named);
             });
+            drop(changing);
         });
         Ok(self.store.commit(batch).await?)
+    }
+
+    async fn changing(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.changing).lock_owned().await
     }
 
     /// The compiled filter of a connection.
@@ -364,6 +382,7 @@ impl Connections {
         connection: Connection,
         filter: Option<Arc<Filter>>,
         mut batch: Batch,
+        changing: OwnedMutexGuard<()>,
     ) -> Result<Arc<Connection>, ConnectionError> {
         let (workspace, name) = (connection.workspace.clone(), connection.spec.name.clone());
         batch.put(key(&workspace, &name), serde_json::to_vec(&connection)?);
@@ -371,12 +390,14 @@ impl Connections {
         let subscriber = Subscriber {
             connection: Arc::clone(&connection),
             filter,
+            followed: self.followed(&workspace, &name).unwrap_or_default(),
         };
         let visible = Arc::clone(&self.visible);
         batch.then(move || {
             visible.change(|next| {
                 next.insert((workspace, name), subscriber);
             });
+            drop(changing);
         });
         self.store.commit(batch).await?;
         Ok(connection)

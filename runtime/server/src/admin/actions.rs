@@ -23,6 +23,18 @@ pub(crate) fn connection(app: &App, workspace: &WorkspaceName, name: &str) -> Re
     app.connections.get(workspace, &parsed).ok_or_else(missing)
 }
 
+/// Runs a change to its end, also when the caller hangs up half-way: what it holds while its batch is being committed, so that
+/// no other change overtakes it, it holds until then, and what follows from the commit is done.
+pub(crate) async fn to_its_end<T: Send + 'static>(
+    operation: &'static str,
+    change: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::spawn(change).await {
+        Ok(done) => done,
+        Err(error) => Err(Problem::internal(operation, &error)),
+    }
+}
+
 /// Turns a connection on or off.
 pub(crate) async fn toggle(app: &App, by: &Principal, name: &str, enabled: bool) -> Result<Arc<Connection>, Problem> {
     let present = connection(app, &by.workspace, name)?;
@@ -99,5 +111,30 @@ fn replay_problem(error: &ReplayError) -> Problem {
         ReplayError::NotFound(_) => Problem::new(StatusCode::NOT_FOUND, "not-found", error.to_string()),
         ReplayError::NotDead { .. } => Problem::new(StatusCode::CONFLICT, NOT_DEAD, error.to_string()),
         ReplayError::Queue(_) => Problem::internal("changing the dead letter", error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_change_goes_on_to_its_end_when_its_caller_hangs_up() {
+        let (go_on, told) = oneshot::channel::<()>();
+        let (done, ended) = oneshot::channel();
+        let change = to_its_end("changing", async move {
+            told.await.unwrap();
+            done.send(()).unwrap();
+            Ok(())
+        });
+        tokio::select! {
+            biased;
+            _ = change => panic!("it waits"),
+            () = std::future::ready(()) => {}
+        }
+        go_on.send(()).unwrap();
+        ended.await.unwrap();
     }
 }

@@ -23,6 +23,7 @@ use crate::config::{self, Mistake};
 use crate::plugins::{Catalogue, Shelf, grants};
 use crate::problem::Problem;
 use crate::schedule::Schedule;
+use crate::tokens::Principal;
 
 pub(super) async fn list(State(app): State<App>, Viewer(caller): Viewer) -> Result<Json<Vec<ConnectionView>>, Problem> {
     let views = views::connections(&app, &caller.workspace).await;
@@ -58,11 +59,20 @@ pub(super) async fn apply(
     .await;
     let parsed = parsed.map_err(|error| Problem::internal("reading the connection file", &error))?;
     let spec = parsed.map_err(mistaken)?;
+    let connection = {
+        let app = app.clone();
+        let change = async move { apply_spec(&app, &caller, spec).await };
+        actions::to_its_end("applying the connection", change).await?
+    };
+    view(&app, &connection).await
+}
+
+async fn apply_spec(app: &App, caller: &Principal, spec: ConnectionSpec) -> Result<Arc<Connection>, Problem> {
     let _changing = app.plugins.standings.changing().await;
     let present = app.connections.get(&caller.workspace, &spec.name);
-    let current = current(&app, &spec)?;
-    let mut told = grants::Applied::of(&app, &caller, present.as_deref(), &spec, Arc::clone(&current));
-    check_against_connector(&app, &spec, told.runs()).map_err(|problem| {
+    let current = current(app, &spec)?;
+    let mut told = grants::Applied::of(app, caller, present.as_deref(), &spec, Arc::clone(&current));
+    check_against_connector(app, &spec, told.runs()).map_err(|problem| {
         if told.runs().digest == current.digest {
             return problem;
         }
@@ -74,7 +84,7 @@ pub(super) async fn apply(
     let other_tokens = present
         .as_ref()
         .is_some_and(|present| crate::oauth2::differs(&present.spec, &spec));
-    let fresh = start_afresh(&app, &caller.workspace, &spec.name).await?;
+    let fresh = start_afresh(app, &caller.workspace, &spec.name).await?;
     let granted = told.granted();
     let connection = app
         .connections
@@ -95,9 +105,9 @@ pub(super) async fn apply(
     }
     if other_tokens {
         // It may have been parked because no token could be had as it was set up before.
-        actions::release(&app, &caller, connection.spec.name.as_str()).await?;
+        actions::release(app, caller, connection.spec.name.as_str()).await?;
     }
-    view(&app, &connection).await
+    Ok(connection)
 }
 
 fn mistaken(mistakes: Vec<Mistake>) -> Problem {

@@ -70,6 +70,12 @@ pub(crate) async fn deleted(
     name: &str,
     remains: Remains,
 ) -> Result<ConnectionDeleted, Problem> {
+    let (app, by, name) = (app.clone(), by.clone(), name.to_owned());
+    let change = async move { delete_named(&app, &by, &name, remains).await };
+    actions::to_its_end("deleting the connection", change).await
+}
+
+async fn delete_named(app: &App, by: &Principal, name: &str, remains: Remains) -> Result<ConnectionDeleted, Problem> {
     let _changing = app.plugins.standings.changing().await;
     let connection = actions::connection(app, &by.workspace, name)?;
     let name = &connection.spec.name;

@@ -1,8 +1,8 @@
 //! Granting and refusing a version of its connector to a connection: a decision of a person, durable with who, when, and what it
 //! asked for beyond what was granted before.
 //!
-//! Each holds [`super::Standings::changing`] from the reading to the commit, so that no refusal, quarantine or deletion that comes
-//! in between is undone by it.
+//! Each holds [`super::Standings::changing`] from the reading to the commit, also when who asked for it hangs up, so that no refusal,
+//! quarantine or deletion that comes in between is undone by it.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use super::choice::{choose, difference, may};
 use super::record::VersionRecord;
 use super::standing::Standing;
 use super::{Decision, DecisionKind, Shelf, rollback};
-use crate::admin::actions::{connection as named, connection_problem};
+use crate::admin::actions::{connection as named, connection_problem, to_its_end};
 use crate::admin::check_against_connector;
 use crate::app::App;
 use crate::connections::{Allowance, Granted};
@@ -37,10 +37,22 @@ pub(crate) async fn grant(app: &App, by: &Principal, name: &str, digest: Digest)
         );
         Problem::new(StatusCode::CONFLICT, "version-unusable", detail)
     })?;
+    let (app, by, name) = (app.clone(), by.clone(), name.to_owned());
+    let change = async move { grant_loaded(&app, &by, &name, &connector).await };
+    to_its_end("granting the version", change).await
+}
+
+async fn grant_loaded(
+    app: &App,
+    by: &Principal,
+    name: &str,
+    connector: &Connector,
+) -> Result<Arc<Connection>, Problem> {
+    let digest = connector.digest;
     let _changing = app.plugins.standings.changing().await;
     let connection = named(app, &by.workspace, name)?;
     let (shelf, version) = version(app, &connection, digest)?;
-    check_against_connector(app, &connection.spec, &connector)?;
+    check_against_connector(app, &connection.spec, connector)?;
     let mut batch = Batch::new();
     let mut decision = decided(DecisionKind::Granted, by, &connection.spec, digest);
     decision.difference = difference(&shelf.record, &version, &connection);
@@ -51,7 +63,7 @@ pub(crate) async fn grant(app: &App, by: &Principal, name: &str, digest: Digest)
         .grant(
             &by.workspace,
             &connection.spec.name,
-            allowance(&connector, version.signer),
+            allowance(connector, version.signer),
             batch,
         )
         .await
@@ -67,6 +79,18 @@ pub(crate) async fn grant(app: &App, by: &Principal, name: &str, digest: Digest)
 
 /// Does not let a connection run this version, however little it asks for, until it is granted.
 pub(crate) async fn refuse(
+    app: &App,
+    by: &Principal,
+    name: &str,
+    digest: Digest,
+    reason: Option<String>,
+) -> Result<Arc<Connection>, Problem> {
+    let (app, by, name) = (app.clone(), by.clone(), name.to_owned());
+    let change = async move { refuse_kept(&app, &by, &name, digest, reason).await };
+    to_its_end("refusing the version", change).await
+}
+
+async fn refuse_kept(
     app: &App,
     by: &Principal,
     name: &str,
@@ -230,10 +254,12 @@ impl File<'_> {
         let before = Granted::of(present);
         if before.digest.is_none() || !self.is_of_the_same_connector() {
             let is_refused = before.grant.refused.contains(&current.digest);
-            return if is_refused || standing.is_quarantined(current.digest) {
+            return if !is_refused && !standing.is_quarantined(current.digest) {
+                by_file(before, current)
+            } else if self.is_of_the_same_connector() {
                 before
             } else {
-                by_file(before, current)
+                of_another_connector(before)
             };
         }
         if before.digest == Some(current.digest) {
@@ -265,6 +291,19 @@ fn by_file(before: Granted, current: &Allowance) -> Granted {
     let mut granted = before.with(current.clone());
     granted.grant.only_granted = only_granted;
     granted
+}
+
+/// What is left of it once the connection's file names another connector: what was granted says nothing about that one's versions,
+/// and what was refused stays refused.
+fn of_another_connector(before: Granted) -> Granted {
+    Granted {
+        digest: None,
+        grant: Grant {
+            refused: before.grant.refused,
+            only_granted: before.grant.only_granted,
+            ..Grant::default()
+        },
+    }
 }
 
 /// A decision about a version for one connection.

@@ -11,7 +11,7 @@ mod room;
 mod shelves;
 mod told;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -64,6 +64,8 @@ struct Keeper {
     kept_retries: BTreeMap<Digest, Instant>,
     /// Connectors whose file holds another one now, and when they go.
     leaving: BTreeMap<ConnectorName, Instant>,
+    /// Versions whose bytes go, as soon as no file is being loaded that may hold the same.
+    to_remove: BTreeSet<Digest>,
     /// Looks so far.
     looks: u64,
     /// Whether some file does not stand still yet.
@@ -106,6 +108,7 @@ impl Keeper {
             retries: BTreeMap::new(),
             kept_retries: BTreeMap::new(),
             leaving: BTreeMap::new(),
+            to_remove: BTreeSet::new(),
             looks: 0,
             is_unsettled: true,
             moved: false,
@@ -122,6 +125,7 @@ impl Keeper {
         loop {
             configured.mark_unchanged();
             self.load_what_is_wanted();
+            self.remove_bytes().await;
             self.publish();
             if std::mem::take(&mut self.again) {
                 look_at = look_at.min(earliest);

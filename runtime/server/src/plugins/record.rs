@@ -121,6 +121,18 @@ impl ShelfRecord {
         }
     }
 
+    /// As it was when the server stopped. A connector whose file held another one by then, and that no other file had brought yet,
+    /// has none: nothing would come any more that says so.
+    #[must_use]
+    pub(super) fn at_start(self) -> Self {
+        if self.file.is_none() && self.offered.is_some() {
+            let at = self.updated_at;
+            self.without_file(at)
+        } else {
+            self
+        }
+    }
+
     pub(crate) fn version(&self, digest: Digest) -> Option<&VersionRecord> {
         self.versions.iter().find(|version| version.digest == digest)
     }

@@ -23,7 +23,7 @@ use cofferdam_domain::grant::DECIDED_MAX;
 use cofferdam_domain::{Connection, ConnectionName, Digest, Timestamp, WorkspaceName};
 use cofferdam_store::{Batch, Key, Keyspace, Scan, Store, StoreError};
 use serde::{Deserialize, Serialize};
-use tokio::sync::MutexGuard as Changing;
+use tokio::sync::OwnedMutexGuard;
 
 pub(crate) use self::observe::{Ended, observe, spares};
 use crate::connections::CONNECTIONS_MAX;
@@ -72,7 +72,7 @@ pub(crate) struct Standings {
     known: Arc<RwLock<HashMap<Name, Arc<Standing>>>>,
     runs: Mutex<HashMap<Name, Run>>,
     /// See [`Standings::changing`].
-    changing: tokio::sync::Mutex<()>,
+    changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Faults of one version in a row.
@@ -137,7 +137,7 @@ impl Standings {
         Ok(Self {
             known: Arc::new(RwLock::new(known)),
             runs: Mutex::default(),
-            changing: tokio::sync::Mutex::default(),
+            changing: Arc::default(),
         })
     }
 
@@ -149,8 +149,11 @@ impl Standings {
 
     /// Held by whoever changes what one of them says, or what its connection is granted, from the reading to the commit: so no
     /// change is made of what another one has changed meanwhile.
-    pub(crate) async fn changing(&self) -> Changing<'_, ()> {
-        self.changing.lock().await
+    ///
+    /// A commit goes on when the one who asked for it has gone, and this is to be held until it has come to its end: by a task of
+    /// its own ([`crate::admin::actions::to_its_end`]), or by the batch.
+    pub(crate) async fn changing(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.changing).lock_owned().await
     }
 
     /// With the batch, what a grant of this version means: it is in quarantine no more; seen by all once the batch is durable.

@@ -4,6 +4,7 @@
 //! One poll of a connection waits or is under way at a time. The one that is due is a delivery in the connection's own lane:
 //! slots, breaker, parking, retries and records are those of every delivery.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use cofferdam_domain::connection::PollGrant;
@@ -52,7 +53,7 @@ pub(crate) enum Reason {
 }
 
 /// What a lane remembers of its connection's schedule.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Turns {
     /// Since when it can be polled; none while it cannot.
     free_since: Option<Timestamp>,
@@ -60,7 +61,7 @@ pub(crate) struct Turns {
 }
 
 /// What was granted when it was last looked at, also while the connection was off.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Seen {
     /// The lane has just begun.
     #[default]
@@ -69,6 +70,24 @@ enum Seen {
     Nothing,
     /// This one, since then.
     Schedule { grant: PollGrant, since: Timestamp },
+}
+
+/// What the lane of a connection remembers, for whoever says when the next poll is due: so people are told what it will do.
+#[derive(Debug, Default)]
+pub(crate) struct Followed(Mutex<Turns>);
+
+impl Followed {
+    fn tell(&self, turns: &Turns) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *told != *turns {
+            *told = turns.clone();
+        }
+    }
+
+    /// As the lane was when it looked last; as one that has just begun if it never did.
+    fn turns(&self) -> Turns {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Whether these are one schedule: the same times, whatever their jitter and what becomes of those that are missed.
@@ -103,6 +122,15 @@ impl Turns {
 
     /// Makes the poll that is due, if one is, and answers how long the lane need not look again.
     pub(crate) async fn look(&mut self, app: &App, connection: Option<&Connection>) -> Result<Duration, QueueError> {
+        let again_in = self.take(app, connection).await;
+        let followed = connection.and_then(|found| app.connections.followed(&found.workspace, &found.spec.name));
+        if let Some(followed) = followed {
+            followed.tell(self);
+        }
+        again_in
+    }
+
+    async fn take(&mut self, app: &App, connection: Option<&Connection>) -> Result<Duration, QueueError> {
         let Some((connection, grant)) = connection.and_then(|found| Some((found, found.spec.poll.as_ref()?))) else {
             self.free_since = None;
             self.seen = Seen::Nothing;
@@ -259,8 +287,8 @@ pub(crate) fn accept(connection: &Connection, turn: &Turn) -> Accept {
     Accept::new(NewEvent { event, body }, vec![Owed::poll(name.clone())])
 }
 
-/// When the next poll is due, for people: now, if it only has to be made; none while the connection cannot be polled or one
-/// is open.
+/// When the next poll is due, for people, by what its lane follows: now, if it only has to be made; none while the connection
+/// cannot be polled or one is open.
 pub(crate) fn next_due(app: &App, connection: &Connection, standing: Option<&PollStanding>) -> Option<Timestamp> {
     if !connection.enabled {
         return None;
@@ -268,11 +296,15 @@ pub(crate) fn next_due(app: &App, connection: &Connection, standing: Option<&Pol
     let schedule = running(app, connection)?;
     let grant = connection.spec.poll.as_ref()?;
     let at = steady();
+    let followed = app.connections.followed(&connection.workspace, &connection.spec.name);
+    let mut turns = followed.map(|followed| followed.turns()).unwrap_or_default();
+    // As the lane will do it at its next look.
+    let changed = turns.follow(connection, grant, at);
     let past = Past {
         since: standing.map_or(at, |standing| standing.since),
         last: standing.and_then(|standing| standing.last),
-        free_since: at,
-        changed: changed_by_now(connection, grant),
+        free_since: turns.free_since.unwrap_or(at),
+        changed,
     };
     match schedule.next(past, at) {
         Ok(Next::Wait(due)) => Some(due),

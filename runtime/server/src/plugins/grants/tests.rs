@@ -104,12 +104,30 @@ fn no_file_ends_a_refusal_a_quarantine_or_what_stands_for_forgotten_ones() {
         ..Standing::default()
     };
     let other = spec("b", "anna");
-    let old = connection(Some(1));
+    let mut old = connection(Some(1));
+    old.grant.earlier = vec![digest(4)];
+    old.grant.signer = Some("ours".to_owned());
+    old.grant.only_granted = true;
+    old.grant = old.grant.refusing(digest(3), old.granted);
     let file = File {
         present: Some(&old),
         spec: &other,
     };
-    assert_eq!(file.granted(&current(2), &standing, |_| None), Granted::of(&old));
+    let left = Granted {
+        digest: None,
+        grant: Grant {
+            refused: vec![digest(3)],
+            only_granted: true,
+            ..Grant::default()
+        },
+    };
+    let after = file.granted(&current(2), &standing, |_| None);
+    assert_eq!(
+        after, left,
+        "what another connector was granted is no measure of this one"
+    );
+    let after = file.granted(&current(3), &Standing::default(), |_| None);
+    assert_eq!(after, left, "and of one that was refused neither");
 }
 
 #[test]

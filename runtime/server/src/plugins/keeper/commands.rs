@@ -55,7 +55,7 @@ impl Keeper {
         let mut batch = Batch::new();
         self.app.plugins.decisions.add(&mut batch, workspace, decision);
         self.commit_with(&mut batch, &after);
-        if !self.write(batch, &after, &[]).await {
+        if !self.write(batch, &after).await {
             return Err(NotDone::NotDurable);
         }
         if let (Some(to), Some(shelf)) = (to, self.catalogue.shelves.get_mut(name)) {

@@ -42,7 +42,7 @@ impl Keeper {
             tracing::warn!(%error, "what is not kept any more could not be removed");
         }
         let at = Instant::now();
-        for record in records {
+        for record in records.into_iter().map(ShelfRecord::at_start) {
             let file = record.file.clone().unwrap_or_default();
             if let Some(file) = &record.file {
                 self.tracker.expect(file.clone(), at);
@@ -66,15 +66,15 @@ impl Keeper {
         let name = connector.descriptor.name.clone();
         if let Err(reason) = claims::check(&self.catalogue, &self.tracker, file, &claim, &connector) {
             self.refused(file, reason, Some(name));
-            self.let_go(connector.digest).await;
+            self.to_remove.insert(connector.digest);
             return;
         }
-        if !self.catalogue.shelves.contains_key(&name) && !self.make_room().await {
+        if !self.has_room(&name) {
             self.not_now(
                 file,
                 format!("is one more than the {SHELVES_MAX} connectors that are remembered"),
             );
-            self.let_go(connector.digest).await;
+            self.to_remove.insert(connector.digest);
             return;
         }
         let present = self.catalogue.shelves.get(&name);
@@ -98,9 +98,9 @@ impl Keeper {
             unusable: None,
         };
         let offering = before.offering(file, version, now());
-        let (mut after, mut gone) = offering.within(self.app.plugins.config.versions_kept, |digest| {
-            self.is_in_use(&offering, digest)
-        });
+        let needed = self.needed(&offering);
+        let versions_kept = self.app.plugins.config.versions_kept;
+        let (mut after, mut gone) = offering.within(versions_kept, |digest| needed.contains(&digest));
         let is_new = before.offered != after.offered || before.file != after.file || before.versions != after.versions;
         if is_new {
             let Some(within) = self.within_bytes(after, gone).await else {
@@ -110,17 +110,18 @@ impl Keeper {
                      plugins.versions_bytes"
                 );
                 self.not_now(file, reason);
-                self.let_go(connector.digest).await;
+                self.to_remove.insert(connector.digest);
                 return;
             };
             (after, gone) = within;
             let mut batch = Batch::new();
             self.tell(&mut batch, &before, &after);
             self.commit_with(&mut batch, &after);
-            if !self.write(batch, &after, &gone).await {
+            if !self.make_room(&name).await || !self.write(batch, &after).await {
                 self.not_now(file, "its record could not be made durable".to_owned());
                 return;
             }
+            self.to_remove.extend(gone);
         }
         self.show(&connector, file, before.offered);
         self.catalogue.problems.remove(file);
@@ -202,7 +203,7 @@ impl Keeper {
         if let Some(shelf) = self.catalogue.shelves.get(name) {
             let after = shelf.record.without_file(now());
             // If that fails the next start finds by itself that the file has gone.
-            _ = self.commit(&after, &[]).await;
+            _ = self.commit(&after).await;
             self.replace(after);
         }
         for (file, problem) in &self.catalogue.problems {
@@ -235,39 +236,37 @@ impl Keeper {
         self.replace(record);
     }
 
-    /// Makes a change durable; and then removes the bytes of what is no longer kept.
-    pub(super) async fn commit(&self, record: &ShelfRecord, gone: &[Digest]) -> bool {
+    /// Makes a change durable.
+    pub(super) async fn commit(&self, record: &ShelfRecord) -> bool {
         let mut batch = Batch::new();
         self.commit_with(&mut batch, record);
-        self.write(batch, record, gone).await
+        self.write(batch, record).await
     }
 
     pub(super) fn commit_with(&self, batch: &mut Batch, record: &ShelfRecord) {
         record::put(batch, record);
     }
 
-    pub(super) async fn write(&self, batch: Batch, record: &ShelfRecord, gone: &[Digest]) -> bool {
+    pub(super) async fn write(&self, batch: Batch, record: &ShelfRecord) -> bool {
         if let Err(error) = self.app.store.commit(batch).await {
             tracing::error!(name = %record.name, error = chain(&error), "a change of a connector could not be made durable");
             return false;
         }
-        if !gone.is_empty() {
-            let (versions, gone) = (self.loader.versions().clone(), gone.to_vec());
-            // What is left is removed at the next start.
-            _ = spawn_blocking(move || versions.remove(&gone)).await;
-        }
         true
     }
 
-    /// Removes the bytes of a version that came to nothing, so that files which are refused fill nothing.
-    async fn let_go(&self, digest: Digest) {
-        let mut shelves = self.catalogue.shelves.values();
-        if shelves.any(|shelf| shelf.record.version(digest).is_some()) {
+    /// Removes the bytes of what is no longer kept, and of what came to nothing, so that files which are refused fill nothing. Not
+    /// while a file is being loaded: it may hold the same, and have found its bytes kept already.
+    pub(super) async fn remove_bytes(&mut self) {
+        if self.to_remove.is_empty() || !self.files.is_empty() {
             return;
         }
+        let mut digests: Vec<Digest> = std::mem::take(&mut self.to_remove).into_iter().collect();
+        let shelves = &self.catalogue.shelves;
+        digests.retain(|digest| !shelves.values().any(|shelf| shelf.record.version(*digest).is_some()));
         let versions = self.loader.versions().clone();
         // What is left is removed at the next start.
-        _ = spawn_blocking(move || versions.remove(&[digest])).await;
+        _ = spawn_blocking(move || versions.remove(&digests)).await;
     }
 }
 

@@ -115,6 +115,22 @@ fn a_rollback_that_was_kept_before_it_was_kept_from_what_holds_as_it_did() {
 }
 
 #[test]
+fn what_was_left_without_a_file_for_a_moment_has_none_after_a_start() {
+    let present = shelf(&[1, 2]);
+    assert_eq!(present.clone().at_start(), present);
+    let leaving = ShelfRecord {
+        file: None,
+        ..present.clone()
+    };
+    assert_eq!(leaving.current(), Some(digest(2)), "until its time has come");
+    for kept in [leaving.clone(), rolled_back(&leaving, 1)] {
+        let started = kept.at_start();
+        assert_eq!((started.current(), started.offered), (None, None));
+        assert_eq!(started.versions, present.versions);
+    }
+}
+
+#[test]
 fn what_cannot_be_run_is_not_rolled_back_to_and_what_a_file_held_that_has_gone_is() {
     let mut shelf = shelf(&[1, 2, 3]);
     shelf.versions[1].unusable = Some("damaged".to_owned());

@@ -78,18 +78,14 @@ pub(crate) async fn observe(app: &App, connection: &Connection, digest: Digest, 
         }
         Ended::Fault(reason) => {
             let faults = count(app, connection, digest);
-            if faults >= app.plugins.config.quarantine_faults
-                && let Some(instead) = falls_back(app, connection, digest)
-            {
+            if faults >= app.plugins.config.quarantine_faults && falls_back(app, connection, digest).is_some() {
+                let (app, connection) = (app.clone(), connection.clone());
                 let reason = one_line(&reason, REASON_BYTES_MAX);
-                let quarantined = Quarantined {
-                    digest,
-                    at: now(),
-                    faults,
-                    reason,
-                    instead,
-                };
-                quarantine(app, connection, quarantined).await;
+                // A task of its own: the sender of a request may hang up half-way.
+                let put = tokio::spawn(async move { quarantine(&app, &connection, digest, reason).await });
+                if let Err(error) = put.await {
+                    tracing::error!(error = chain(&error), "putting a version in quarantine broke down");
+                }
             }
         }
     }
@@ -100,6 +96,13 @@ fn falls_back(app: &App, connection: &Connection, from: Digest) -> Option<Digest
     let shelf = catalogue.get(&connection.spec.connector)?;
     let standing = app.plugins.standings.of(connection);
     fallback(&shelf.record, connection, &standing, app.plugins.config.updates, from)
+}
+
+/// Faults in a row of this version, as far as nothing has ended the row since.
+fn faults_of(app: &App, connection: &Connection, digest: Digest) -> u32 {
+    let runs = app.plugins.standings.runs();
+    let run = runs.get(&named(connection)).filter(|run| run.of == digest);
+    run.map_or(0, |run| run.faults)
 }
 
 /// Faults in a row, this one included.
@@ -132,7 +135,7 @@ async fn well(app: &App, connection: &Connection, digest: Digest) {
     if !runs.is_ok_and(|running| running.digest == digest) {
         return;
     }
-    let _changing = standings.changing().await;
+    let changing = standings.changing().await;
     if app
         .connections
         .get(&connection.workspace, &connection.spec.name)
@@ -146,6 +149,8 @@ async fn well(app: &App, connection: &Connection, digest: Digest) {
         named(connection),
         standings.of(connection).with_good(digest),
     );
+    // Held by the batch, which goes on when the one who waits for it has gone.
+    batch.then(move || drop(changing));
     if let Err(error) = app.store.commit(batch).await {
         tracing::warn!(
             error = chain(&error),
@@ -154,7 +159,9 @@ async fn well(app: &App, connection: &Connection, digest: Digest) {
     }
 }
 
-async fn quarantine(app: &App, connection: &Connection, quarantined: Quarantined) {
+/// What the rule said is asked again once nobody else changes anything: a grant may have ended the row, and a refusal or another
+/// file may have taken away what there was to fall back on.
+async fn quarantine(app: &App, connection: &Connection, digest: Digest, reason: String) {
     let standings = &app.plugins.standings;
     let _changing = standings.changing().await;
     let standing = standings.of(connection);
@@ -162,17 +169,29 @@ async fn quarantine(app: &App, connection: &Connection, quarantined: Quarantined
     let Some(present) = app.connections.get(workspace, name) else {
         return;
     };
-    if standing.is_quarantined(quarantined.digest) {
+    let faults = faults_of(app, &present, digest);
+    if standing.is_quarantined(digest)
+        || faults < app.plugins.config.quarantine_faults
+        || present.spec.connector != connection.spec.connector
+    {
         return;
     }
-    let Quarantined { digest, faults, .. } = quarantined;
+    let Some(instead) = falls_back(app, &present, digest) else {
+        return;
+    };
     let mut batch = Batch::new();
     let mut decision = Decision::new(DecisionKind::Quarantined, THE_HOST, &connection.spec.connector);
     decision.connection = Some(name.clone());
     decision.digest = Some(digest);
-    decision.reason = Some(format!("{faults} faults in a row; the last: {}", quarantined.reason));
+    decision.reason = Some(format!("{faults} faults in a row; the last: {reason}"));
     app.plugins.decisions.add(&mut batch, workspace, decision);
-    let (instead, reason) = (quarantined.instead, quarantined.reason.clone());
+    let quarantined = Quarantined {
+        digest,
+        at: now(),
+        faults,
+        reason: reason.clone(),
+        instead,
+    };
     let is_granted = |digest: Digest| present.granted == Some(digest) || present.grant.earlier.contains(&digest);
     let next = standing.with_quarantined(quarantined, is_granted);
     // The next attempt begins before this is durable.

@@ -108,6 +108,36 @@ fn what_changes_no_time_of_a_schedule_begins_nothing_anew() {
 }
 
 #[test]
+fn people_are_shown_what_the_lane_follows_and_not_what_the_record_alone_would_say() {
+    let hourly = serde_json::json!({"cron": "0 * * * *"});
+    let (mut lane, followed) = (Turns::default(), Followed::default());
+    next(&mut lane, &hourly, "00:00:00", "08:00:00", "08:00:01");
+    // It was off at nine, and another change of it was made at half past.
+    lane.free_since = None;
+    followed.tell(&lane);
+    let missed = Next::Run {
+        tick: at("09:00:00"),
+        missed: true,
+    };
+    let shown = next(&mut followed.turns(), &hourly, "09:30:00", "08:00:00", "09:30:01");
+    assert_eq!(shown, missed);
+    assert_eq!(next(&mut lane, &hourly, "09:30:00", "08:00:00", "09:30:01"), missed);
+    // A schedule that the lane has not looked at yet begins anew at its next look.
+    let daily = serde_json::json!({"cron": "0 9 * * *"});
+    let shown = next(&mut followed.turns(), &daily, "09:40:00", "08:00:00", "09:40:01");
+    assert!(matches!(shown, Next::Wait(_)), "{shown:?}");
+    // A lane that never looked is one that has just begun.
+    let shown = next(
+        &mut Followed::default().turns(),
+        &hourly,
+        "09:30:00",
+        "08:00:00",
+        "09:30:01",
+    );
+    assert_eq!(shown, Next::Wait(at("10:00:00")));
+}
+
+#[test]
 fn a_lane_that_has_just_begun_takes_no_time_of_cron_from_before_the_latest_change() {
     let noon = serde_json::json!({"cron": "0 12 * * *"});
     let begun = next(&mut Turns::default(), &noon, "14:20:00", "08:00:00", "15:00:00");
