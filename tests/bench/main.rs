@@ -78,7 +78,7 @@ fn main() -> ExitCode {
             call::measure(&mut report).await;
         }
         if wanted(Name::Host) {
-            eprintln!("measuring the host (about 3 minutes)");
+            eprintln!("measuring the host (about 7 minutes)");
             host::measure(&mut report, engine).await;
         } else {
             if arguments.names.contains(&Name::Calls) {

@@ -21,8 +21,9 @@ use crate::slots::{INCOMING_SLOTS, LaneSlots, Slots};
 /// How often a running guest is looked at. CPU budgets and fairness between guests are as fine as this.
 pub(crate) const EPOCH_TICK: Duration = Duration::from_millis(10);
 
-/// Linear memory of a slot that stays resident after a call, so that the next one does not fault it in again.
-const MEMORY_KEEP_RESIDENT: usize = 4 * 1024 * 1024;
+/// Linear memory of a slot that stays resident after a call, so that the next one does not fault it in again. Four times as much
+/// makes no call of the examples in JavaScript and Python faster (`cargo xtask bench host`), and an idle server larger.
+const MEMORY_KEEP_RESIDENT: usize = 1024 * 1024;
 
 /// The same for tables and async stacks.
 const SMALL_KEEP_RESIDENT: usize = 64 * 1024;
