@@ -300,6 +300,7 @@ impl LaneCore {
             LaneEffect::None | LaneEffect::Park { .. } | LaneEffect::BackOff { .. } | LaneEffect::Flag { .. } => {
                 match (class, word) {
                     (Some(FailureClass::RateLimited), _) => self.begin_ramp(),
+                    (Some(FailureClass::ConnectorFault), _) => self.ramp.faulted(self.policy.concurrency),
                     (_, Word::Answers) => self.ramp.succeeded(self.policy.concurrency),
                     (_, Word::Fails) => self.ramp.failed(),
                     (_, Word::Nothing) => {}

@@ -1,5 +1,8 @@
 //! The ramp: how much a lane does at once after its destination was in trouble. It begins with one attempt, doubles with
 //! each that gets through and halves with each that does not, so that a service that has just recovered is not stampeded.
+//!
+//! A connector that keeps faulting comes down to one call at a time in the same way. Its faults say nothing of a destination, and no
+//! breaker opens for them; but each costs its neighbours the computing and the writing of an attempt that comes to nothing.
 
 /// A bound on concurrency below the policy's, while there is one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +28,11 @@ impl Ramp {
             .limit
             .map(|limit| limit.saturating_mul(2))
             .filter(|limit| *limit < concurrency);
+    }
+
+    /// The connector has faulted.
+    pub fn faulted(&mut self, concurrency: usize) {
+        self.limit = Some((self.limit(concurrency) / 2).max(1));
     }
 
     /// The destination has failed.
@@ -64,5 +72,20 @@ mod tests {
         ramp.succeeded(8);
         ramp.succeeded(8);
         assert_eq!(ramp.limit(3), 3);
+    }
+
+    #[test]
+    fn faults_bring_a_lane_down_to_one_and_what_gets_through_brings_it_back() {
+        let mut ramp = Ramp::default();
+        let mut limits = Vec::new();
+        for faulted in [true, true, true, true, false, false, true, false, false, false] {
+            if faulted {
+                ramp.faulted(8);
+            } else {
+                ramp.succeeded(8);
+            }
+            limits.push(ramp.limit(8));
+        }
+        assert_eq!(limits, [4, 2, 1, 1, 2, 4, 2, 4, 8, 8]);
     }
 }

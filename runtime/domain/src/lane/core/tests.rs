@@ -241,6 +241,21 @@ fn a_rate_limit_backs_the_whole_lane_off_and_what_waited_comes_one_by_one() {
 }
 
 #[test]
+fn a_connector_that_keeps_faulting_comes_down_to_one_call_and_back_with_what_gets_through() {
+    let mut bed = Bed::new(POLICY);
+    for room in [4, 2, 1, 1] {
+        let attempt = bed.lease();
+        bed.settle(attempt, Some(FailureClass::ConnectorFault));
+        assert_eq!(bed.room(), room);
+    }
+    for room in [2, 4, 8] {
+        let attempt = bed.lease();
+        bed.settle(attempt, None);
+        assert_eq!(bed.room(), room);
+    }
+}
+
+#[test]
 fn a_restart_keeps_an_open_breaker_open_and_then_probes() {
     let mut before = Bed::new(POLICY);
     before.open();
