@@ -32,9 +32,11 @@ const ROUNDS: usize = 3;
 const EVENTS: usize = 150;
 const EVERY: Duration = Duration::from_millis(20);
 
-/// Events that wait for the bad one, each tried once; topped up as often.
-const WAITING: u64 = 400;
-const PER_REQUEST: usize = 50;
+/// Events that wait for the bad one, each tried once: as many before each round, so that it always has work and their coming in is
+/// not what is measured; topped up beside it only if it gets through so many.
+const WAITING: u64 = 6000;
+const WAITING_LEAST: u64 = 1000;
+const PER_REQUEST: usize = 64;
 const TOP_UP_EVERY: Duration = Duration::from_millis(50);
 
 pub(crate) async fn measure(report: &mut Report, engine: Engine) {
@@ -147,7 +149,7 @@ impl Bed {
             let alone = self.neighbour().await;
             let before = self.dead().await;
             if !bad.is_source() {
-                self.top_up(bad).await;
+                self.top_up(bad, WAITING).await;
             }
             api.post("/v1/connections/bad/enable").await;
             let requests = bad.is_source().then(|| Requests::begin(api));
@@ -194,25 +196,24 @@ impl Bed {
             std::future::pending::<()>().await;
         }
         loop {
-            self.top_up(bad).await;
+            self.top_up(bad, WAITING_LEAST).await;
             tokio::time::sleep(TOP_UP_EVERY).await;
         }
     }
 
-    /// As many events for the bad one as are missing.
-    async fn top_up(&self, bad: &Beside) {
+    /// As many events for the bad one as are missing, if there are fewer than the least.
+    async fn top_up(&self, bad: &Beside, least: u64) {
         let api = &self.server.api;
         let waiting = api.connection("bad").await.depth.pending;
+        if waiting >= least {
+            return;
+        }
         let act = bad.data();
         let event = |_| {
             let id = self.sent.fetch_add(1, Ordering::Relaxed);
             json!({"specversion": "1.0", "id": format!("bad-{id}"), "source": "/bench", "type": "test.bad", "data": act})
         };
         let batch: Vec<_> = (waiting..WAITING).map(event).collect();
-        // Half of it, so that a batch is seldom and never small.
-        if batch.len() < (WAITING / 2) as usize {
-            return;
-        }
         for part in batch.chunks(PER_REQUEST) {
             let request = api.public("/v1/events").bearer_auth(&api.token);
             let request = request.header("content-type", "application/cloudevents-batch+json");
