@@ -330,6 +330,33 @@ async fn a_request_that_comes_while_its_connector_is_not_there_waits_for_it() {
 }
 
 #[tokio::test]
+async fn what_a_source_notes_of_a_request_is_in_the_servers_log_and_in_the_record_of_its_replay() {
+    const NOTED: &str = "this is no payload that it knows";
+    let server = server().await;
+    hook(&server, "notes", "scheme = \"none\"", None).await;
+    assert_eq!(post(&server, "/hooks/notes", &[], "odd").await.status(), 202);
+    let letter = server.api.dead_letters().await.pop().unwrap().delivery;
+    server.api.post(&format!("/v1/dead-letters/{}/replay", letter.id)).await;
+    let attempts = wait::until("the replay's end", || async {
+        let attempts = server.api.delivery(letter.id).await.attempts;
+        attempts
+            .iter()
+            .any(|attempt| attempt.ended.is_some())
+            .then_some(attempts)
+    })
+    .await;
+    let logs = &attempts[0].ended.as_ref().unwrap().logs;
+    assert_eq!(logs.len(), 1, "{logs:?}");
+    assert_eq!((logs[0].level.as_str(), logs[0].message.as_str()), ("warn", NOTED));
+    let (_, log, _) = server.stop().await;
+    let line = log.lines().find(|line| line.contains(NOTED));
+    assert!(
+        line.is_some_and(|line| line.contains(letter.correlation_id.as_str())),
+        "{line:?}"
+    );
+}
+
+#[tokio::test]
 async fn only_post_is_taken() {
     let server = server().await;
     hook(&server, "open", "scheme = \"none\"", None).await;

@@ -106,6 +106,16 @@ pub(super) fn files() -> anyhow::Result<Vec<BadFile>> {
         ("start-recurses", started("(call $start)"), &["failed (stack)"]),
         ("many-upstreams", listing(32, 0x1000_0000), &["failed (bad-return)"]),
         ("many-types", listing(44, 0x7fff_ffff), &["failed (bad-return)"]),
+        (
+            "hundreds-of-upstreams",
+            listing(32, 700),
+            &["upstreams has 700 entries; 16 are allowed"],
+        ),
+        (
+            "thousands-of-types",
+            listing(44, 7000),
+            &["consumes has 7000 entries; 64 are allowed"],
+        ),
         ("much-of-a-type", overlapping(), &["failed (host-call-bytes)"]),
     ] {
         let bytes = assembled(&text_describing(&describer, HARMLESS))?;
@@ -147,10 +157,13 @@ fn started(body: &str) -> String {
     )
 }
 
-/// A descriptor whose list at this place has so many elements.
+/// Where in memory nothing is.
+const EMPTY_AT: usize = 8192;
+
+/// A descriptor whose list at this place has so many elements, which are empty as far as memory goes.
 fn listing(at: usize, elements: usize) -> String {
     let mut area = [0; AREA_BYTES];
-    put_u32(&mut area, at, 0);
+    put_u32(&mut area, at, EMPTY_AT);
     put_u32(&mut area, at + 4, elements);
     described(&area)
 }
