@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::http::StatusCode;
 use cofferdam_domain::{Connection, ConnectionName, DeliveryId, DeliveryState, WorkspaceName};
 use cofferdam_queue::{Queue, ReplayError};
+use tracing::Instrument as _;
 
 use crate::app::App;
 use crate::budgets;
@@ -29,7 +30,7 @@ pub(crate) async fn to_its_end<T: Send + 'static>(
     operation: &'static str,
     change: impl Future<Output = Result<T, Problem>> + Send + 'static,
 ) -> Result<T, Problem> {
-    match tokio::spawn(change).await {
+    match tokio::spawn(change.in_current_span()).await {
         Ok(done) => done,
         Err(error) => Err(Problem::internal(operation, &error)),
     }
