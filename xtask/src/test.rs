@@ -30,7 +30,7 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     setup::provider_libraries()?;
     setup::authorization_server()?;
     steps
-        .next("building the runtime (the first time: 8 to 10 minutes on 2 cores, most of it the WebAssembly compiler)");
+        .next("building the runtime (the first time: 10 to 13 minutes on 2 cores, most of it the WebAssembly compiler)");
     build::host()?;
     steps.next("building the guests for WebAssembly");
     build::guests()?;
