@@ -37,7 +37,7 @@ use crate::meter::Meter;
 const VERSION: &str = "0.2.12";
 
 /// Resources of WASI that one call may hold at once: streams, pollables, headers, requests, answers. None is larger than
-/// 50 KiB, headers and path together, but for bodies, which are counted by themselves.
+/// 60 KiB, headers, path and authority together, but for bodies, which are counted by themselves.
 pub(crate) const RESOURCES_MAX: usize = 512;
 
 /// Requests of one call that are under way at once; more wait their turn.

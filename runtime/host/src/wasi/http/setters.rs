@@ -15,8 +15,9 @@ use crate::imports::Guest;
 /// (<https://www.iana.org/assignments/http-methods/http-methods.xhtml>).
 const METHOD_BYTES_MAX: usize = 64;
 
-/// Longest authority, in bytes: a host name has 253 at most (RFC 1035, section 2.3.4), and there may be user information.
-const AUTHORITY_BYTES_MAX: usize = 1024;
+/// Longest authority, in bytes. A host name has 253 at most (RFC 1035, section 2.3.4); whoever writes more is told by the gate that
+/// there is no such upstream, and by this only far beyond it.
+const AUTHORITY_BYTES_MAX: usize = 8 * 1024;
 
 /// Longest path with its query, in bytes: more than servers take.
 const PATH_BYTES_MAX: usize = 16 * 1024;
