@@ -76,7 +76,7 @@ pub(crate) fn cases() -> Vec<Case> {
             .refused("method-not-granted")
             .by_url(Expected::Unsayable),
         case("a refusal that quotes an upstream as long as a page")
-            .upstream(&"u".repeat(64 * 1024))
+            .upstream(&"u".repeat(4 * 1024))
             .refused("upstream-not-granted"),
         case("a credential would cross a network in the clear")
             .base_url("http://192.0.2.7:{port}")
