@@ -101,8 +101,9 @@ fn demo(json: bool) -> anyhow::Result<()> {
     let steps = step::Steps::new(4);
     steps.next("looking at what this machine has");
     setup::guest_toolchain()?;
-    steps
-        .next("building the runtime (the first time: 10 to 13 minutes on 2 cores, most of it the WebAssembly compiler)");
+    steps.next(
+        "building the runtime (the first time: 10 to 13 minutes on 2 cores, most of it the WebAssembly compiler)",
+    );
     build::host()?;
     steps.next(
         "building the connectors for WebAssembly (the first time: about a minute, three with Debian's toolchain)",

@@ -29,8 +29,9 @@ pub(crate) fn everything() -> anyhow::Result<()> {
     setup::botocore()?;
     setup::provider_libraries()?;
     setup::authorization_server()?;
-    steps
-        .next("building the runtime (the first time: 10 to 13 minutes on 2 cores, most of it the WebAssembly compiler)");
+    steps.next(
+        "building the runtime (the first time: 10 to 13 minutes on 2 cores, most of it the WebAssembly compiler)",
+    );
     build::host()?;
     steps.next("building the guests for WebAssembly");
     build::guests()?;

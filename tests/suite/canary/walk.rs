@@ -25,6 +25,8 @@ const NAMED_MAX: usize = 40;
 /// What can stand in a path.
 struct Known {
     connections: Vec<String>,
+    connectors: Vec<String>,
+    versions: Vec<String>,
     deliveries: Vec<String>,
     dead: Vec<String>,
     correlations: Vec<String>,
@@ -49,6 +51,7 @@ impl Known {
                 .collect::<Vec<_>>()
         };
         let connections: Value = server.api.get("/v1/connections").await;
+        let connectors = server.api.connectors().await.connectors;
         let letters: DeadLetterPage = server.api.get("/v1/dead-letters").await;
         let redrives: Vec<Redrive> = server.api.get("/v1/redrives").await;
         let events: Value = server.api.get("/v1/events").await;
@@ -65,6 +68,8 @@ impl Known {
             .filter(|letter| matches!(letter.delivery.state, DeliveryState::Dead { .. }));
         Ok(Self {
             connections: named(&connections, "name"),
+            connectors: connectors.iter().map(|one| one.descriptor.name.to_string()).collect(),
+            versions: connectors.iter().map(|one| one.digest.to_string()).collect(),
             deliveries,
             dead: dead.map(|letter| letter.delivery.id.to_string()).collect(),
             correlations: correlations.into_iter().collect(),
@@ -85,6 +90,8 @@ impl Known {
             name,
         ) {
             ("connections", _) => &self.connections,
+            ("connectors", _) => &self.connectors,
+            ("versions", _) => &self.versions,
             ("deliveries", _) => &self.deliveries,
             ("dead-letters", _) => &self.dead,
             ("traces", _) => &self.correlations,

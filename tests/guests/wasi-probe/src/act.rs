@@ -171,11 +171,17 @@ impl Act {
 
 fn repeat(call: Repeated, times: u64) {
     match call {
-        Repeated::Now => (0..times).for_each(|_| drop(wall_clock::now())),
-        Repeated::Random => (0..times).for_each(|_| drop(random::get_random_u64())),
+        Repeated::Now => (0..times).for_each(|_| {
+            wall_clock::now();
+        }),
+        Repeated::Random => (0..times).for_each(|_| {
+            random::get_random_u64();
+        }),
         Repeated::Ready => {
             let timer = monotonic_clock::subscribe_duration(0);
-            (0..times).for_each(|_| drop(timer.ready()));
+            (0..times).for_each(|_| {
+                timer.ready();
+            });
         }
         Repeated::CheckWrite => {
             let stream = stdout::get_stdout();
