@@ -349,6 +349,12 @@ async fn what_a_killed_process_left_unfinished_is_removed_and_what_is_being_writ
 
 #[tokio::test]
 async fn the_compiler_gets_nothing_of_the_server_and_ends_with_it() {
+    const LIMITS: [&str; 4] = [
+        "Max cpu time              120",
+        "Max data size             2147483648",
+        "Max file size             536870912",
+        "Max core file size        0",
+    ];
     let setup = Setup::new().environment(vec![(
         "COFFERDAM_VAULT_KEY",
         "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=".into(),
@@ -356,26 +362,18 @@ async fn the_compiler_gets_nothing_of_the_server_and_ends_with_it() {
     let setup = setup.plugin(&test_guest("python-connector"));
     let mut server = setup.command().stderr(Stdio::null()).spawn().unwrap();
     let parent = server.id().unwrap().to_string();
-    let child = wait::until("the compiler", || async {
-        // In its own limits: it has shut itself in.
-        compiler_of(&parent).filter(|pid| proc(pid, "limits").contains("Max cpu time              120"))
+    let is_shut_in = |pid: &String| {
+        let limits = proc(pid, "limits");
+        LIMITS.iter().all(|limit| limits.contains(limit)) && proc(pid, "status").contains("NoNewPrivs:\t1")
+    };
+    // It shuts itself in, one step after the other.
+    let child = wait::until("the compiler, within its limits", || async {
+        compiler_of(&parent).filter(is_shut_in)
     })
     .await;
     assert!(proc(&child, "environ").is_empty(), "{}", proc(&child, "environ"));
     let open = fs::read_dir(format!("/proc/{child}/fd")).unwrap().count();
     assert_eq!(open, 3);
-    assert!(proc(&child, "status").contains("NoNewPrivs:\t1"));
-    for limit in [
-        "Max data size             2147483648",
-        "Max file size             536870912",
-        "Max core file size        0",
-    ] {
-        assert!(
-            proc(&child, "limits").contains(limit),
-            "{limit}: {}",
-            proc(&child, "limits")
-        );
-    }
     server.kill().await.unwrap();
     wait::until("the compiler's end", || async { (!is_running(&child)).then_some(()) }).await;
 }
