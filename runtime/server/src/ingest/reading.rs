@@ -158,25 +158,17 @@ pub(super) fn failure_of(fault: &Fault) -> Failure {
     }
 }
 
-/// A first reading has no attempt whose record could hold what the connector noted: the server's log does, under the
-/// correlation id that the trace has. Of a request that was read it is there at `debug`, as a delivered attempt is.
+/// A first reading has no attempt whose record could hold what the connector noted. The server's log tells how much it was, under the
+/// correlation id that the trace has, and not what: a connector may note the body. Of a request that is kept, the record of its next
+/// reading has the lines.
 pub(super) fn tell(connection: &Connection, correlation_id: &CorrelationId, left: &Left, was_read: bool) {
     let (workspace, name) = (&connection.workspace, &connection.spec.name);
-    for LogLine {
-        level, message, fields, ..
-    } in &left.logs
-    {
-        if was_read {
-            tracing::debug!(%workspace, connection = %name, %correlation_id, said_as = level, said = message, noted = ?fields, "the connector noted");
-        } else {
-            tracing::info!(%workspace, connection = %name, %correlation_id, said_as = level, said = message, noted = ?fields, "the connector noted");
-        }
-    }
-    if left.logs_dropped > 0 && !was_read {
-        tracing::info!(%workspace, connection = %name, %correlation_id, lines = left.logs_dropped, "the connector noted more, which was not kept");
+    let lines = left.logs.len();
+    if lines > 0 && !was_read {
+        tracing::info!(%workspace, connection = %name, %correlation_id, lines, dropped = left.logs_dropped, "the connector noted something of a request that it could not read; its next reading has it on record");
     }
     let Usage { wall_us, memory_bytes } = left.usage;
-    tracing::debug!(%workspace, connection = %name, %correlation_id, was_read, took_us = wall_us, memory_bytes, "a request was handed to its connector");
+    tracing::debug!(%workspace, connection = %name, %correlation_id, was_read, lines, took_us = wall_us, memory_bytes, "a request was handed to its connector");
 }
 
 #[cfg(test)]
